@@ -1,0 +1,53 @@
+// The mill's tables: results, timing, and the events of the slowest task.
+import Table from "cli-table3";
+import type { TaskEvent } from "@omniq/core";
+import type { Measurement } from "./measure.ts";
+import type { Summary } from "./tasks.ts";
+
+const number = new Intl.NumberFormat("en-US");
+const format = (value: number): string => number.format(value);
+
+/** The largest files, then the sum of all. */
+export function resultsTable(measurements: readonly Measurement[], summary: Summary, rows: number): string {
+  const table = new Table({
+    head: ["file", "bytes", "lines", "words", "links", "gzip", "SHA-256"],
+    colAligns: ["left", "right", "right", "right", "right", "right", "left"],
+    style: { head: [], border: [] },
+  });
+  const largest = [...measurements].sort((a, b) => b.bytes - a.bytes || (a.path < b.path ? -1 : 1)).slice(0, rows);
+  for (const one of largest) {
+    table.push([one.path, format(one.bytes), format(one.lines), format(one.words), format(one.links), one.gzipRatio.toFixed(2), one.sha256.slice(0, 12)]);
+  }
+  if (measurements.length > largest.length) table.push([`… ${measurements.length - largest.length} more`, "", "", "", "", "", ""]);
+  table.push([`${format(summary.files)} files`, format(summary.bytes), format(summary.lines), format(summary.words), format(summary.links), "", `${format(summary.distinct)} distinct`]);
+  return table.toString();
+}
+
+/** Name and value, a line each. */
+export function factsTable(facts: readonly (readonly [string, string])[]): string {
+  const table = new Table({ style: { head: [], border: [] }, colAligns: ["left", "right"] });
+  for (const [name, value] of facts) table.push([name, value]);
+  return table.toString();
+}
+
+/** The events of one task, with times counted from the first. */
+export function eventsTable(events: readonly TaskEvent[]): string {
+  const table = new Table({ head: ["after", "event", "attempt", "says"], colAligns: ["right", "left", "right", "left"], style: { head: [], border: [] } });
+  const first = events[0]?.at ?? 0;
+  for (const event of events) table.push([`${event.at - first} ms`, event.type, String(event.attempt), says(event)]);
+  return table.toString();
+}
+
+function says(event: TaskEvent): string {
+  switch (event.type) {
+    case "retrying":
+    case "failed":
+      return event.error.message;
+    case "progress":
+      return `${Math.round(event.fraction * 100)} % ${event.message ?? ""}`.trim();
+    case "log":
+      return event.message;
+    default:
+      return "";
+  }
+}

@@ -1,0 +1,78 @@
+// The one error class, its codes, and how it is recognised across duplicate installs.
+
+/** Codes are API. */
+export type OmniQErrorCode =
+  | "OMNIQ_CONFIG_INVALID"
+  | "OMNIQ_ADAPTER_NOT_FOUND"
+  | "OMNIQ_ADAPTER_INCOMPATIBLE"
+  | "OMNIQ_UNSUPPORTED"
+  | "OMNIQ_INVALID_INPUT"
+  | "OMNIQ_INVALID_OPTION"
+  | "OMNIQ_LEASE_LOST"
+  | "OMNIQ_TASK_NOT_FOUND"
+  | "OMNIQ_TASK_FAILED"
+  | "OMNIQ_TASK_RETRY"
+  | "OMNIQ_TASK_CANCELLED"
+  | "OMNIQ_TASK_EXPIRED"
+  | "OMNIQ_DEPENDENCY_FAILED"
+  | "OMNIQ_SCHEDULE_NOT_FOUND"
+  | "OMNIQ_TIMEOUT"
+  | "OMNIQ_UNKNOWN_TASK"
+  | "OMNIQ_BACKEND_UNAVAILABLE"
+  | "OMNIQ_BACKEND_FULL"
+  | "OMNIQ_BACKEND_FAILED"
+  | "OMNIQ_SERIALIZATION_FAILED"
+  | "OMNIQ_CLOSED";
+
+const brand: unique symbol = Symbol.for("omniq.error") as never;
+
+/** What an error may say beside its message. */
+export interface OmniQErrorOptions {
+  readonly cause?: unknown;
+  /** Default: true for `OMNIQ_BACKEND_UNAVAILABLE` and `OMNIQ_BACKEND_FULL`. */
+  readonly retryable?: boolean | undefined;
+  /** The task that it is about. */
+  readonly taskId?: string | undefined;
+  /** For `OMNIQ_TASK_RETRY`: when to try again. */
+  readonly delayMs?: number | undefined;
+}
+
+/** Every error that OmniQ throws. The message says what happened, to what, and what to do; payloads and passwords never stand in it. */
+export class OmniQError<Code extends OmniQErrorCode = OmniQErrorCode> extends Error {
+  readonly code: Code;
+  /** The same call may succeed later. */
+  readonly retryable: boolean;
+  readonly taskId?: string;
+  readonly delayMs?: number;
+
+  constructor(code: Code, message: string, options: OmniQErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "OmniQError";
+    this.code = code;
+    this.retryable = options.retryable ?? (code === "OMNIQ_BACKEND_UNAVAILABLE" || code === "OMNIQ_BACKEND_FULL");
+    if (options.taskId !== undefined) this.taskId = options.taskId;
+    if (options.delayMs !== undefined) this.delayMs = options.delayMs;
+    Object.defineProperty(this, brand, { value: true });
+  }
+}
+
+/** True for an OmniQError of any copy of this package, and of this code where one is given. */
+export function isOmniQError<Code extends OmniQErrorCode = OmniQErrorCode>(
+  error: unknown,
+  code?: Code,
+): error is OmniQError<Code> {
+  return (
+    typeof error === "object" && error !== null && (error as Record<symbol, unknown>)[brand] === true &&
+    (code === undefined || (error as { code?: unknown }).code === code)
+  );
+}
+
+/** Throw it from a handler: no more attempts, straight to dead letter. */
+export function failTask(message: string, options: { readonly cause?: unknown } = {}): OmniQError<"OMNIQ_TASK_FAILED"> {
+  return new OmniQError("OMNIQ_TASK_FAILED", message, options);
+}
+
+/** Throw it from a handler: try again after this time in place of the policy's. It counts as an attempt. */
+export function retryTask(options: { readonly delayMs: number; readonly cause?: unknown }): OmniQError<"OMNIQ_TASK_RETRY"> {
+  return new OmniQError("OMNIQ_TASK_RETRY", `The task asked to be tried again in ${options.delayMs} ms`, options);
+}

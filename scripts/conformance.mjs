@@ -1,0 +1,13 @@
+// `pnpm conformance <adapter>`: the conformance kit on one of our adapters; ends with `N passed, N failed`.
+import { existsSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { root } from "./steps.mjs";
+import { runVitest } from "./vitest.mjs";
+
+const [adapter] = process.argv.slice(2);
+const file = `packages/${adapter}/test/conformance.test.ts`;
+if (adapter === undefined || !existsSync(root + file)) throw new Error("usage: pnpm conformance ADAPTER, such as memory or sqlite");
+if (spawnSync(process.execPath, ["scripts/build.mjs"], { cwd: root, stdio: "inherit" }).status !== 0) process.exit(1);
+const { passed, failed } = runVitest(`conformance of ${adapter}`, [file]);
+console.log(`\n${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
