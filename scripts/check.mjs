@@ -1,10 +1,10 @@
 // Types, lint, format, package layout: what can be checked without running the packages.
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { spawnSync } from "node:child_process";
+import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { bin, root, step } from "./steps.mjs";
+import { packAll, usePacked } from "./packed.mjs";
+import { bin, step } from "./steps.mjs";
 
 /** Each check by name; a check answers whether it passed. */
 export const checks = {
@@ -13,32 +13,27 @@ export const checks = {
   lint: () => step("lint", bin("oxlint"), ["--deny-warnings"]),
   format: () => step("format", bin("oxfmt"), ["--check", "."]),
   workspace: () => step("workspace", bin("sherif"), []),
+  readme: () => step("README table of backends", process.execPath, ["scripts/capabilities.mjs"]),
   packages: () => checkPackages(),
 };
 
 function checkPackages() {
   console.log("\n▶ packages");
   const folder = mkdtempSync(join(tmpdir(), "omniq-packages-"));
-  let passed = true;
   try {
-    for (const name of readdirSync(`${root}packages`)) {
-      const packed = spawnSync("npx", ["--yes", "pnpm@12.21.0", "pack", "--pack-destination", folder], { cwd: `${root}packages/${name}`, encoding: "utf8" });
-      if (packed.status !== 0) {
-        console.error(packed.stdout, packed.stderr);
-        passed = false;
-      }
-    }
-    for (const tarball of readdirSync(folder)) {
-      const file = join(folder, tarball);
-      if (!step(`publint ${tarball}`, bin("publint"), ["run", file, "--strict"])) passed = false;
+    const tarballs = packAll(folder);
+    const passed = Object.values(tarballs).map((file) => {
+      const published = step(`publint ${basename(file)}`, bin("publint"), ["run", file, "--strict"]);
       // ESM only by design: CommonJS users of Node 20.19 and later can require() it.
-      if (!step(`attw ${tarball}`, bin("attw"), [file, "--profile", "esm-only"])) passed = false;
-    }
+      return step(`attw ${basename(file)}`, bin("attw"), [file, "--profile", "esm-only"]) && published;
+    });
+    return passed.every(Boolean) && usePacked(tarballs);
+  } catch (error) {
+    console.error(error.message);
+    return false;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-  console.log(`${passed ? "✓" : "✗"} packages`);
-  return passed;
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -1,13 +1,17 @@
 // `pnpm conformance <adapter>`: the conformance kit on one of our adapters; ends with `N passed, N failed`.
 import { existsSync } from "node:fs";
 import { spawnSync } from "node:child_process";
+import { serversNeeded, startServers } from "./servers.mjs";
 import { root } from "./steps.mjs";
 import { runVitest } from "./vitest.mjs";
 
 const [adapter] = process.argv.slice(2);
 const file = `packages/${adapter}/test/conformance.test.ts`;
-if (adapter === undefined || !existsSync(root + file)) throw new Error("usage: pnpm conformance ADAPTER, such as memory or sqlite");
+if (adapter === undefined || !existsSync(root + file))
+  throw new Error("usage: pnpm conformance ADAPTER, such as memory or sqlite");
 if (spawnSync(process.execPath, ["scripts/build.mjs"], { cwd: root, stdio: "inherit" }).status !== 0) process.exit(1);
+const { stop } = await startServers(serversNeeded([adapter]));
 const { passed, failed } = runVitest(`conformance of ${adapter}`, [file]);
+await stop();
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;

@@ -18,6 +18,8 @@ export interface World {
   readonly outage: { stop(): Promise<void>; start(): Promise<void> } | undefined;
   /** Restarts or reopens everything on the namespace, as after the death of all processes; `undefined` for memory. */
   readonly reopen: (() => Promise<AnyBackend>) | undefined;
+  /** Runs `body` in a transaction of the user's: commits, or rolls back and rejects when it throws. `undefined` where there are none. */
+  readonly transaction?: (<T>(body: (transaction: unknown) => T) => Promise<Awaited<T>>) | undefined;
 }
 
 /** The store's clock. `controlled`: `pass` moves it at once; else `pass` waits, and a case should ask for little. */

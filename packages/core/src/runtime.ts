@@ -2,8 +2,19 @@
 import type { RemoteBackend } from "./backend.ts";
 import type { EventStorage, NewEvent, NewTask, ResultStorage, ScheduleStorage, TaskEventType, TaskQueue } from "./contracts/index.ts";
 import type { Serializer } from "./serializer.ts";
-import type { Enqueue, EnqueueMany, Logger, TaskCall } from "./task-definition.ts";
+import type { Logger } from "./logger.ts";
+import type { Enqueue, EnqueueMany, TaskCall } from "./task-definition.ts";
 
+/** What an event is about. */
+export interface EventSubject {
+  readonly id: string;
+  readonly name: string;
+  readonly queue: string;
+  readonly run: number;
+  readonly attempt: number;
+}
+
+/** One client's inside. */
 export interface Runtime {
   readonly taskQueue: TaskQueue;
   readonly resultStorage: ResultStorage | undefined;
@@ -25,7 +36,9 @@ export interface Runtime {
   /** A call as the task queue takes it, with defaults and checks applied. */
   prepare(call: TaskCall<unknown>): Promise<NewTask>;
   /** An event with a fresh id and this process's clock. */
-  event(type: TaskEventType, task: { readonly id: string; readonly name: string; readonly queue: string; readonly run: number; readonly attempt: number }, data?: unknown): NewEvent;
+  event(type: TaskEventType, task: EventSubject, data?: unknown): NewEvent;
+  /** Resolves when the settings of the client's `queues` are in place; a worker waits for it before it takes tasks. */
+  ready(): Promise<void>;
   /** Aborts when the client is closed. */
   readonly closed: AbortSignal;
   /** Workers and schedulers to stop before the components are closed. */

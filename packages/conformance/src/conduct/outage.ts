@@ -1,0 +1,94 @@
+// Cases of `outage`, made for each component: while the backend is away calls fail with a retryable error or wait; nothing is lost.
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isOmniQError, type Component, type ComponentKind } from "@omniq/core";
+import type { Case, World } from "../suite.ts";
+import { describeError, within } from "./waiting.ts";
+
+/** What the outage cases need to know of a component. */
+export interface Interruptible<T> {
+  /** Stores the thing of this name; again, the same. */
+  readonly store: (component: T, name: string) => Promise<void>;
+  /** The names of all things that are stored. */
+  readonly stored: (component: T) => Promise<readonly string[]>;
+}
+
+const unless = (world: World): string | undefined => (world.outage === undefined ? "this adapter's test can not take the backend away" : undefined);
+
+/** Waits are allowed, and so is this one error. */
+function isOutage(error: unknown): boolean {
+  return isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE") && error.retryable;
+}
+
+/** Calls until it succeeds; other errors than an outage fail the case. */
+async function untilBack<T>(call: () => Promise<T>, what: string): Promise<T> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await within(call(), what, 30_000);
+    } catch (error) {
+      if (!isOutage(error) || tries >= 200) assert.fail(`${what}: ${describeError(error)}`);
+      await sleep(100);
+    }
+  }
+}
+
+export function outageCases<T extends Component<ComponentKind>>(interruptible: Interruptible<T>): readonly Case<T>[] {
+  const rule = "outage";
+  return [
+    {
+      rule,
+      title: "a call while the backend is away rejects with OMNIQ_BACKEND_UNAVAILABLE, retryable, or waits; then all goes on",
+      unless,
+      timeoutMs: 90_000,
+      async run(component, world) {
+        const { outage } = world;
+        assert.ok(outage !== undefined);
+        await interruptible.store(component, "before");
+        await outage.stop();
+        const during = interruptible.store(component, "during").then(() => undefined, (error: unknown) => error);
+        try {
+          await Promise.race([during, sleep(1_500)]);
+        } finally {
+          await outage.start();
+        }
+        const error = await within(during, "the call made while the backend was away", 60_000);
+        assert.ok(error === undefined || isOutage(error), describeError(error));
+        await untilBack(() => interruptible.store(component, "during"), "the same call again");
+        await untilBack(() => interruptible.store(component, "after"), "a later call");
+        assert.deepEqual([...(await untilBack(() => interruptible.stored(component), "reading"))].sort(), ["after", "before", "during"]);
+      },
+    },
+    {
+      rule,
+      title: "two outages one after the other lose nothing that was acknowledged",
+      unless,
+      timeoutMs: 120_000,
+      async run(component, world) {
+        const { outage } = world;
+        assert.ok(outage !== undefined);
+        const acknowledged: string[] = [];
+        let stop = false;
+        const writing = (async () => {
+          for (let i = 0; !stop; i += 1) {
+            const name = `w-${i}`;
+            await untilBack(() => interruptible.store(component, name), `storing ${name}`);
+            acknowledged.push(name);
+            await sleep(5);
+          }
+        })();
+        for (let round = 0; round < 2; round += 1) {
+          await sleep(200);
+          await outage.stop();
+          await sleep(300);
+          await outage.start();
+        }
+        await sleep(200);
+        stop = true;
+        await within(writing, "the writer's end", 60_000);
+        const stored = new Set(await untilBack(() => interruptible.stored(component), "reading"));
+        assert.ok(acknowledged.length > 0);
+        assert.deepEqual(acknowledged.filter((name) => !stored.has(name)), [], "acknowledged things are gone");
+      },
+    },
+  ];
+}

@@ -1,0 +1,43 @@
+// Waiting in cases: bounded, so that a case that would hang fails with a message that says what did not come.
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isOmniQError, type OmniQErrorCode } from "@omniq/core";
+
+/** The promise's value, or a failure after this much real time. */
+export async function within<T>(promise: Promise<T>, what: string, ms = 15_000): Promise<T> {
+  const stop = new AbortController();
+  const late = sleep(ms, undefined, { signal: stop.signal }).then(() => {
+    throw new assert.AssertionError({ message: `${what} did not come within ${ms} ms` });
+  });
+  late.catch(() => undefined);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    stop.abort();
+  }
+}
+
+/** Real time, for things of which only "has begun to wait" is wanted. */
+export async function settleDown(ms = 60): Promise<void> {
+  await sleep(ms);
+}
+
+/** Rejects with this code, and with a message for people. */
+export async function rejectsWith(code: OmniQErrorCode, call: () => Promise<unknown>, what: string): Promise<void> {
+  let answer: unknown;
+  try {
+    answer = await within(call(), what);
+  } catch (error) {
+    assert.ok(isOmniQError(error, code), `${what}: expected ${code}, got ${describeError(error)}`);
+    assert.ok(error.message.length > 0, `${what}: the error has no message`);
+    return;
+  }
+  assert.fail(`${what}: expected ${code}, but it answered ${JSON.stringify(answer)}`);
+}
+
+/** Name, code and message of anything thrown. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return `a thrown ${typeof error}`;
+  const code = (error as { code?: unknown }).code;
+  return `${error.name}${code === undefined ? "" : ` ${String(code)}`}: ${error.message}`;
+}

@@ -1,0 +1,403 @@
+// Cases of time: never too early, never too late, waking when something is ready, and upkeep without sweep.
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Lease, NewTask, ReserveRequest, TaskQueue } from "@omniq/core";
+import type { Case } from "../suite.ts";
+import { type Bench, type Feature, marginMs, proves } from "./bench.ts";
+
+const early: readonly Case<TaskQueue>[] = [
+  ...([["delayMs", (ms: number) => ({ delayMs: ms })], ["runAt", (ms: number, now: number) => ({ runAt: now + ms })]] as const).map(([name, when]) =>
+    proves("no-early-delivery", `a task with ${name} is given at its time and not before`, async (bench) => {
+      const id = await bench.add(when(250, bench.world.clock.now()));
+      const { state, runAt } = await bench.get(id);
+      assert.equal(state, "scheduled");
+      await bench.none();
+      await bench.pass(100);
+      await bench.none();
+      await bench.pass(150 + marginMs);
+      const lease = await bench.takeOne();
+      assert.equal(lease.taskId, id);
+      assert.ok((lease.task.startedAt ?? 0) >= runAt, "started at or after runAt");
+    })),
+  proves("no-early-delivery", "delayMs counts from the enqueue by the store's clock", async (bench) => {
+    const task = await bench.get(await bench.add({ delayMs: 5_000 }));
+    assert.equal(task.runAt - task.enqueuedAt, 5_000);
+  }),
+  proves("no-early-delivery", "a runAt in the past and a delay of 0 are now", async (bench) => {
+    const ids = [await bench.add({ runAt: bench.world.clock.now() - 60_000 }), await bench.add({ delayMs: 0 })];
+    assert.deepEqual([...await bench.takenIds(10)].sort(), [...ids].sort());
+  }),
+  proves("no-early-delivery", "a retry is given when its delay is over and not before", async (bench) => {
+    const id = await bench.add();
+    const first = await bench.takeOne();
+    await bench.retryLater(first, 200, "the error");
+    const task = await bench.get(id);
+    assert.deepEqual([task.state, task.attempt, task.error], ["scheduled", 1, "the error"]);
+    await bench.none();
+    await bench.pass(200 + marginMs);
+    const lease = await bench.takeOne();
+    assert.deepEqual([lease.taskId, lease.attempt], [id, 2]);
+    assert.ok(bench.world.clock.now() + marginMs >= task.runAt);
+    assert.equal(lease.task.startedAt, first.task.startedAt, "startedAt is the first start of the run");
+  }),
+  proves("no-early-delivery", "a scheduled task of high priority does not come before a ready one of low priority", async (bench) => {
+    await bench.add({ delayMs: 60_000, priority: 1_000 });
+    const ready = await bench.add({ priority: -1_000 });
+    assert.deepEqual(await bench.takenIds(10), [ready]);
+  }, ["priorities"]),
+  proves("no-early-delivery", "sweep does not make a task ready before its time", async (bench) => {
+    const id = await bench.add({ delayMs: 60_000 });
+    await bench.queue.sweep(1_000);
+    assert.equal(await bench.state(id), "scheduled");
+    await bench.none();
+  }),
+];
+
+const late: readonly Case<TaskQueue>[] = [
+  ...([
+    ["expiresInMs", () => ({ expiresInMs: 100 })],
+    ["expiresAt", (now: number) => ({ expiresAt: now + 100 })],
+  ] as const).map(([name, when]) =>
+    proves("no-late-delivery", `a task with ${name} is given before its time is over`, async (bench) => {
+      const id = await bench.add(name === "expiresInMs" ? { expiresInMs: 5_000 } : { expiresAt: bench.world.clock.now() + 5_000 });
+      assert.deepEqual(await bench.takenIds(10), [id]);
+      // The case of the same task after its time, in the same words.
+      const expired = await bench.add(when(bench.world.clock.now()));
+      await bench.pass(100 + marginMs);
+      await bench.none();
+      assert.equal(await bench.state(expired), "expired");
+      const outcome = await bench.outcome(expired);
+      assert.deepEqual([outcome.status, outcome.run, outcome.attempt], ["expired", 1, 0]);
+    })),
+  proves("no-late-delivery", "an expiresAt that is past already expires the task", async (bench) => {
+    const id = await bench.add({ expiresAt: bench.world.clock.now() - 1_000 });
+    await bench.none();
+    assert.equal(await bench.state(id), "expired");
+  }),
+  proves("no-late-delivery", "expiresInMs counts from the time at which the task is due", async (bench) => {
+    const task = await bench.get(await bench.add({ delayMs: 5_000, expiresInMs: 700 }));
+    assert.equal(task.expiresAt, task.runAt + 700);
+  }),
+  proves("no-late-delivery", "expiresAt counts only until the first start: a retry after it is given", async (bench) => {
+    const id = await bench.add({ expiresInMs: 150 });
+    await bench.retryLater(await bench.takeOne(), 0);
+    await bench.pass(150 + marginMs);
+    assert.equal((await bench.takeOne()).taskId, id);
+  }),
+  proves("no-late-delivery", "expiresAt counts only until the first start: a redelivery after it is given", async (bench) => {
+    const id = await bench.add({ expiresInMs: 150 });
+    assert.equal((await bench.take(1)).length, 1);
+    await bench.runOut();
+    assert.equal((await bench.redelivered()).taskId, id);
+  }),
+  proves("no-late-delivery", "an active task does not expire", async (bench) => {
+    const id = await bench.add({ expiresInMs: 100 });
+    const lease = await bench.takeOne();
+    await bench.pass(100 + marginMs);
+    await bench.none();
+    await bench.queue.sweep(100);
+    assert.equal(await bench.state(id), "active");
+    await bench.complete(lease);
+  }),
+  proves("no-late-delivery", "a task held by a pause expires, and is not given after resume", async (bench) => {
+    await bench.queue.pause("main");
+    const id = await bench.add({ expiresInMs: 100 });
+    await bench.pass(100 + marginMs);
+    await bench.queue.resume("main");
+    await bench.none();
+    assert.equal(await bench.state(id), "expired");
+  }),
+  proves("no-late-delivery", "a blocked task expires", async (bench) => {
+    const parent = await bench.add({ queue: "parents" });
+    const id = await bench.add({ dependencies: [{ taskId: parent, onFailure: "run" }], expiresAt: bench.world.clock.now() + 100 });
+    await bench.pass(100 + marginMs);
+    await bench.none();
+    await bench.queue.sweep(100);
+    assert.equal(await bench.state(id), "expired");
+    await bench.complete(await bench.takeOne({ queues: ["parents"] }));
+    await bench.none();
+  }, ["dependencies"]),
+  proves("no-late-delivery", "a scheduled task whose time to start is before it is due expires", async (bench) => {
+    const id = await bench.add({ delayMs: 60_000, expiresAt: bench.world.clock.now() + 100 });
+    await bench.pass(100 + marginMs);
+    await bench.none();
+    await bench.queue.sweep(100);
+    assert.equal(await bench.state(id), "expired");
+  }),
+  proves("no-late-delivery", "an expired task among ready ones does not hide them", async (bench) => {
+    await bench.add({ expiresInMs: 50, priority: 10 });
+    const id = await bench.add();
+    await bench.pass(50 + marginMs);
+    assert.deepEqual(await bench.takenIds(1), [id]);
+  }),
+];
+
+/** How long a waiting call may take to answer; a queue that does not wake answers after `waitMs`. */
+const soonMs = 5_000;
+const waitMs = 12_000;
+
+/** A reserve that waits is answered with a lease soon after `act`. */
+async function wakes(bench: Bench, act: () => Promise<unknown>, overrides: Partial<ReserveRequest> = {}): Promise<Lease> {
+  const stop = new AbortController();
+  const request = { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs, worker: "waiter", ...overrides };
+  const waiting = bench.queue.reserve(request, { signal: stop.signal });
+  waiting.catch(() => undefined);
+  try {
+    assert.equal(await Promise.race([waiting.then(() => "answered"), sleep(30, "waits")]), "waits", "nothing is ready, so it waits");
+    await act();
+    const leases = await Promise.race([waiting, sleep(soonMs, undefined, { ref: false })]);
+    assert.ok(leases, "the waiting reserve was woken");
+    assert.equal(leases.length, 1);
+    return leases[0] as Lease;
+  } finally {
+    stop.abort(new Error("the case is over"));
+  }
+}
+
+interface Waking {
+  readonly title: string;
+  readonly needs?: readonly Feature[];
+  /** Prepares, and gives what makes a task ready. */
+  readonly prepare: (bench: Bench) => Promise<() => Promise<unknown>>;
+}
+
+const wakings: readonly Waking[] = [
+  { title: "a task is enqueued", prepare: async (bench) => () => bench.add() },
+  {
+    title: "a task is enqueued through another connection",
+    prepare: async (bench) => {
+      const other = (await bench.world.open()).taskQueue?.();
+      assert.ok(other);
+      return () => other.enqueue([{ tasks: [bench.task()] }]);
+    },
+  },
+  {
+    title: "a scheduled task is due",
+    prepare: async (bench) => {
+      await bench.add({ delayMs: 150 });
+      return () => bench.pass(150);
+    },
+  },
+  { title: "a task with a short delay is enqueued", prepare: async (bench) => async () => {
+    await bench.add({ delayMs: 60 });
+    await bench.pass(60);
+  } },
+  {
+    title: "a retry is due",
+    prepare: async (bench) => {
+      await bench.add();
+      await bench.retryLater(await bench.takeOne(), 150);
+      return () => bench.pass(150);
+    },
+  },
+  {
+    title: "a task is retried without delay",
+    prepare: async (bench) => {
+      await bench.add();
+      const lease = await bench.takeOne();
+      return () => bench.retryLater(lease, 0);
+    },
+  },
+  {
+    title: "a lease is released",
+    prepare: async (bench) => {
+      await bench.add();
+      const lease = await bench.takeOne();
+      return () => bench.release(lease);
+    },
+  },
+  {
+    title: "a lease runs out",
+    prepare: async (bench) => {
+      await bench.add();
+      assert.equal((await bench.take(1)).length, 1);
+      return async () => {
+        await bench.runOut();
+        // The second step is the pause before redelivery, which starts when the dead lease is noticed.
+        if (!bench.world.clock.controlled) return;
+        await bench.queue.sweep(10);
+        await bench.pass(1_000);
+      };
+    },
+  },
+  {
+    title: "the queue is resumed",
+    prepare: async (bench) => {
+      await bench.queue.pause("main");
+      await bench.add();
+      return () => bench.queue.resume("main");
+    },
+  },
+  {
+    title: "a dead letter is retried",
+    prepare: async (bench) => {
+      const id = await bench.addDeadLetter();
+      return () => bench.retry(id);
+    },
+  },
+  {
+    title: "the last dependency completes", needs: ["dependencies"],
+    prepare: async (bench) => {
+      const parent = await bench.add({ queue: "parents" });
+      await bench.add({ dependencies: [{ taskId: parent, onFailure: "fail" }] });
+      const lease = await bench.takeOne({ queues: ["parents"] });
+      return () => bench.complete(lease);
+    },
+  },
+  {
+    title: "a cancelled dependency is recorded", needs: ["dependencies"],
+    prepare: async (bench) => {
+      const parent = await bench.add({ queue: "parents" });
+      await bench.add({ dependencies: [{ taskId: parent, onFailure: "run" }] });
+      await bench.cancel(parent);
+      return () => bench.record(parent);
+    },
+  },
+  {
+    title: "its group has room", needs: ["groups"],
+    prepare: async (bench) => {
+      const group = { key: "g", limit: 1 };
+      await bench.add({ group });
+      await bench.add({ group });
+      const lease = await bench.takeOne();
+      return () => bench.complete(lease);
+    },
+  },
+  {
+    title: "its queue has room", needs: ["queueLimits"],
+    prepare: async (bench) => {
+      await bench.queue.configureQueue("main", { maxActive: 1 });
+      await bench.add();
+      await bench.add();
+      const lease = await bench.takeOne();
+      return () => bench.complete(lease);
+    },
+  },
+  {
+    title: "the queue's limit is lifted", needs: ["queueLimits"],
+    prepare: async (bench) => {
+      await bench.queue.configureQueue("main", { maxActive: 1 });
+      await bench.add();
+      await bench.add();
+      await bench.takeOne();
+      return () => bench.queue.configureQueue("main", { maxActive: null });
+    },
+  },
+  {
+    title: "the rate allows the next start", needs: ["rateLimits"],
+    prepare: async (bench) => {
+      await bench.queue.configureQueue("main", { rateLimit: { limit: 1, windowMs: 400 } });
+      await bench.add();
+      await bench.add();
+      await bench.takeOne();
+      return () => bench.pass(400);
+    },
+  },
+];
+
+const waking: readonly Case<TaskQueue>[] = [
+  ...wakings.map(({ title, needs, prepare }) => proves("wake-up", `a waiting reserve returns soon after ${title}`, async (bench) => {
+    const act = await prepare(bench);
+    await wakes(bench, act);
+  }, needs)),
+  proves("wake-up", "a reserve that waits for several queues is woken by the last of them", async (bench) => {
+    const lease = await wakes(bench, () => bench.add({ queue: "third" }), { queues: ["first", "second", "third"] });
+    assert.equal(lease.queue, "third");
+  }),
+  proves("wake-up", "two that wait each get one of two tasks", async (bench) => {
+    const leases = await Promise.all([wakes(bench, () => bench.add()), wakes(bench, () => bench.add())]);
+    assert.equal(new Set(leases.map((lease) => lease.taskId)).size, 2);
+  }),
+  proves("wake-up", "the second waits on when the first that was woken takes only one of two tasks stored at once", async (bench) => {
+    const both = [bench.task(), bench.task()];
+    const stored = wakes(bench, () => bench.receipts(both));
+    const leases = await Promise.all([stored, wakes(bench, async () => undefined)]);
+    assert.deepEqual(leases.map((lease) => lease.taskId).sort(), both.map((task) => task.id).sort());
+  }),
+  proves("wake-up", "a reserve that may wait answers at once when something is ready", async (bench) => {
+    const id = await bench.add();
+    assert.deepEqual(await bench.takenIds(1, { waitMs: 60_000 }), [id]);
+  }),
+  proves("wake-up", "after waitMs without a task the answer is empty", async (bench) => {
+    await bench.add({ queue: "other" });
+    assert.deepEqual(await bench.take(1, { waitMs: 60 }), []);
+  }),
+  proves("wake-up", "an aborted wait rejects with the signal's reason and takes nothing", async (bench) => {
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    const waiting = bench.queue.reserve(
+      { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs: 10_000, worker: "waiter" }, { signal: stop.signal });
+    const rejected = assert.rejects(waiting, (error) => error === reason);
+    await sleep(20);
+    stop.abort(reason);
+    await rejected;
+    const id = await bench.add();
+    await sleep(20);
+    assert.deepEqual(await bench.takenIds(1), [id]);
+  }),
+  proves("wake-up", "a reserve whose signal is aborted already rejects with its reason and takes nothing", async (bench) => {
+    const id = await bench.add();
+    const reason = new Error("enough");
+    const request = { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs: 0, worker: "waiter" };
+    await assert.rejects(bench.queue.reserve(request, { signal: AbortSignal.abort(reason) }), (error) => error === reason);
+    assert.deepEqual(await bench.takenIds(1), [id]);
+  }),
+];
+
+const upkeep: readonly Case<TaskQueue>[] = [
+  proves("self-upkeep", "reserve alone promotes what is due", async (bench) => {
+    const ids = [await bench.add({ delayMs: 60 }), await bench.add({ delayMs: 80 }), await bench.add({ delayMs: 100 })];
+    await bench.pass(100 + marginMs);
+    assert.deepEqual(await bench.takenIds(10), ids);
+  }),
+  proves("self-upkeep", "reserve alone expires what is late", async (bench) => {
+    const id = await bench.add({ expiresInMs: 60 });
+    await bench.pass(60 + marginMs);
+    await bench.none();
+    assert.equal((await bench.outcome(id)).status, "expired");
+  }),
+  proves("self-upkeep", "reserve alone redelivers what was lost", async (bench) => {
+    const id = await bench.add();
+    assert.equal((await bench.take(1)).length, 1);
+    await bench.runOut();
+    await bench.none();
+    assert.equal((await bench.redelivered()).taskId, id);
+  }),
+  proves("self-upkeep", "reserve alone frees the slots of dead leases", async (bench) => {
+    await bench.queue.configureQueue("main", { maxActive: 1 });
+    await bench.add({ priority: 1 });
+    const other = await bench.add();
+    assert.equal((await bench.take(1)).length, 1);
+    await bench.runOut();
+    assert.equal((await bench.takeOne()).taskId, other);
+  }, ["queueLimits", "priorities"]),
+  proves("self-upkeep", "many due tasks are promoted by reserve alone", async (bench) => {
+    const tasks = Array.from({ length: 300 }, () => bench.task({ delayMs: 60 }));
+    await bench.receipts(tasks);
+    await bench.pass(60 + marginMs);
+    const taken: string[] = [];
+    for (let round = 0; round < 30 && taken.length < 300; round++) taken.push(...await bench.takenIds(100));
+    assert.deepEqual(taken, tasks.map((task: NewTask) => task.id));
+  }),
+  proves("self-upkeep", "sweep does bounded upkeep and says how many it changed", async (bench) => {
+    for (let index = 0; index < 5; index++) await bench.add({ expiresInMs: 20 });
+    await bench.pass(20 + marginMs);
+    let changed = 0;
+    for (let round = 0; round < 5; round++) changed += await bench.queue.sweep(2);
+    assert.ok(changed >= 5, `changed ${changed}`);
+    assert.equal((await bench.counts()).unrecorded, 5);
+    assert.equal(await bench.queue.sweep(100), 0, "nothing is left to do");
+  }),
+  proves("self-upkeep", "sweep removes dead letters that are past their queue's time", async (bench) => {
+    await bench.queue.configureQueue("main", { deadLetterTtlMs: 60 });
+    const id = await bench.addDeadLetter();
+    assert.equal(await bench.state(id), "failed");
+    await bench.pass(60 + marginMs);
+    await bench.queue.sweep(100);
+    assert.equal(await bench.state(id), "gone");
+    assert.equal((await bench.counts()).failed, 0);
+  }),
+];
+
+/** Early, late, waiting and upkeep. */
+export const timeCases: readonly Case<TaskQueue>[] = [...early, ...late, ...waking, ...upkeep];

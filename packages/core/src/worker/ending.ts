@@ -1,0 +1,57 @@
+// How an execution ends, and the settlement and the event that say so to the backend.
+import type { NewResult, Settlement, StoredResult } from "../contracts/index.ts";
+import type { OmniQError } from "../errors.ts";
+import type { Execution } from "./execution.ts";
+
+export type Ending =
+  | { readonly kind: "completed"; readonly value: string | undefined; readonly output: () => unknown }
+  | { readonly kind: "failed"; readonly text: string; readonly error: OmniQError }
+  | { readonly kind: "retry"; readonly text: string; readonly error: OmniQError; readonly delayMs: number }
+  | { readonly kind: "cancelled" }
+  | { readonly kind: "release" };
+
+/** An execution on its way out. */
+export interface Item {
+  readonly execution: Execution;
+  ending: Ending;
+  settlement: Settlement | undefined;
+}
+
+/** What the queue is told; `storeResult` where results are kept by its own backend. */
+export function settlementOf(execution: Execution, ending: Ending, storeResult: boolean): Settlement {
+  const { taskId, queue, token, run, attempt } = execution.lease;
+  const reference = { taskId, queue, token, run, attempt };
+  switch (ending.kind) {
+    case "completed": return { ...reference, outcome: "completed", storeResult, value: ending.value };
+    case "failed": return { ...reference, outcome: "failed", storeResult, error: ending.text };
+    case "cancelled": return { ...reference, outcome: "cancelled", storeResult };
+    case "retry": return { ...reference, outcome: "retry", delayMs: ending.delayMs, error: ending.text };
+    case "release": return { ...reference, outcome: "release" };
+  }
+}
+
+/**
+ * The result for a storage of another backend, which must outlive a crash between storing it and settling: it is kept for at least
+ * `redeliveryMs`, as a bare marker where the task keeps no result.
+ */
+export function resultOf(execution: Execution, ending: Ending, redeliveryMs: number): NewResult | undefined {
+  if (ending.kind === "retry" || ending.kind === "release") return undefined;
+  const { task, run, attempt } = execution.lease;
+  const { resultTtlMs } = task;
+  return {
+    taskId: task.id, run, attempt, name: task.name, queue: task.queue, status: ending.kind,
+    value: ending.kind === "completed" && resultTtlMs !== 0 ? ending.value : undefined,
+    error: ending.kind === "failed" && resultTtlMs !== 0 ? ending.text : undefined,
+    ttlMs: resultTtlMs === null ? null : Math.max(resultTtlMs, redeliveryMs),
+  };
+}
+
+/** The ending that a stored result stands for; `own` where it is the one that was just put. */
+export function endingOf(stored: StoredResult, read: { readonly output: (text: string) => unknown; readonly error: (text: string | undefined) => OmniQError }): Ending {
+  if (stored.status === "completed") {
+    const { value } = stored;
+    return { kind: "completed", value, output: () => (value === undefined ? undefined : read.output(value)) };
+  }
+  if (stored.status === "failed") return { kind: "failed", text: stored.error ?? "null", error: read.error(stored.error) };
+  return { kind: "cancelled" };
+}

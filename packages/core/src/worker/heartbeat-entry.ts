@@ -1,0 +1,59 @@
+// The heartbeat thread itself: it connects on its own and extends the worker's leases while the main thread shows no life.
+import { parentPort, workerData } from "node:worker_threads";
+import type { AnyAdapter, BackendBase } from "../backend.ts";
+import type { TaskQueue } from "../contracts/index.ts";
+import type { HeartbeatMessage, HeartbeatThreadData, RemoteLease } from "./heartbeat-thread.ts";
+
+const { remote, leaseMs, life } = workerData as HeartbeatThreadData;
+const counter = new Int32Array(life);
+const leases = new Map<number, RemoteLease>();
+let lastCount = -1;
+let lastLife = performance.now();
+let extending = false;
+let queue: TaskQueue | undefined;
+
+parentPort?.on("message", ({ add, drop }: HeartbeatMessage) => {
+  for (const lease of add) leases.set(lease.slot, lease);
+  for (const slot of drop) leases.delete(slot);
+});
+
+async function connect(): Promise<TaskQueue> {
+  const { adapter } = (await import(remote.module)) as { adapter: AnyAdapter };
+  const backend = adapter(remote.options) as BackendBase & { taskQueue(): TaskQueue };
+  await backend.check();
+  return backend.taskQueue();
+}
+
+async function extend(silentMs: number): Promise<void> {
+  queue ??= await connect();
+  const { maxBatch } = queue.capabilities;
+  // A handler that hangs for longer than its time limit must lose its lease at last.
+  const alive = [...leases.values()].filter((lease) => lease.silenceMs === null || silentMs <= lease.silenceMs);
+  for (let start = 0; start < alive.length; start += maxBatch) {
+    const part = alive.slice(start, start + maxBatch);
+    const states = await queue.extend(part.map(({ taskId, queue: name, token, run, attempt }) => ({ taskId, queue: name, token, run, attempt })), leaseMs);
+    part.forEach((lease, index) => {
+      if (states[index]?.state === "lost") leases.delete(lease.slot);
+    });
+  }
+}
+
+let extendedAt = 0;
+setInterval(() => {
+  const now = performance.now();
+  const count = Atomics.load(counter, 0);
+  if (count !== lastCount) {
+    lastCount = count;
+    lastLife = now;
+  }
+  const silentMs = now - lastLife;
+  if (silentMs < leaseMs / 4 || now - extendedAt < leaseMs / 4 || leases.size === 0 || extending) return;
+  extending = true;
+  extendedAt = now;
+  extend(silentMs).catch(() => {
+    // Tried again soon; the lease lasts for several tries.
+    extendedAt = 0;
+  }).finally(() => { extending = false; });
+}, Math.max(1, Math.floor(leaseMs / 12)));
+// A connection made in time: connecting while the lease runs out could be too late.
+connect().then((made) => { queue ??= made; }, () => undefined);

@@ -1,0 +1,23 @@
+// What the memory backend can be told.
+
+/** Options of {@link memory}. */
+export interface MemoryOptions {
+  /** Backends of this process with the same name share one state, as long as one of them is open. Without a name it is alone. */
+  readonly name?: string;
+  /** The store's clock, in epoch milliseconds. Default: the system's. The first backend of a name decides. */
+  readonly now?: () => number;
+  /** How long events are kept, in milliseconds from `at`. Default: seven days. The first backend of a name decides. */
+  readonly eventTtlMs?: number;
+}
+
+declare module "@omniq/core" {
+  interface BackendOptions {
+    memory: MemoryOptions;
+  }
+}
+
+/** The name in `memory://name`; `memory://` is a backend of its own. */
+export function optionsFromUrl(url: string): MemoryOptions {
+  const name = decodeURIComponent(new URL(url).href.replace(/^memory:(\/\/)?/, "").replace(/\/$/, ""));
+  return name === "" ? {} : { name };
+}

@@ -1,0 +1,186 @@
+// Enqueue: each call is stored whole or not at all; ids, keys and dependencies are judged before anything changes.
+import type { Dependency, EnqueueAnswer, EnqueueCall, EnqueueReceipt, NewTask } from "@omniq/core";
+import { judgeKey, isWaiting, keyHolder, takeKey } from "./deduplication.ts";
+import { linkDependencies } from "./dependencies.ts";
+import { appendEvents } from "./events.ts";
+import { placeByTime, unplace } from "./placement.ts";
+import { dropEntry, openQueue, type DependencyRecord, type Moment, type ReplicaState, type TaskRecord } from "./state.ts";
+
+export function enqueueCalls(state: ReplicaState, calls: readonly EnqueueCall[], moment: Moment): readonly EnqueueAnswer[] {
+  return calls.map((call) => enqueueCall(state, call, moment));
+}
+
+function enqueueCall(state: ReplicaState, call: EnqueueCall, moment: Moment): EnqueueAnswer {
+  let aliases: ReadonlyMap<string, string> = new Map();
+  if (call.tasks.some((task) => (task.dependencies?.length ?? 0) > 0)) {
+    const plan = planCall(state, call, moment.at);
+    if (plan.unknown.length > 0) return { state: "unknown-dependencies", taskIds: plan.unknown };
+    aliases = plan.aliases;
+  }
+  const made: TaskRecord[] = [];
+  const receipts = call.tasks.map((task) => enqueueTask(state, task, aliases, made, moment.at));
+  // All of the call are there by now, so that one may depend on another that stands after it.
+  for (const task of made) if (task.state === "blocked") linkDependencies(state, task, moment);
+  if (call.events !== undefined && call.events.length > 0) {
+    const stored = new Set(receipts.filter((receipt) => receipt.state === "enqueued").map((receipt) => receipt.id));
+    appendEvents(state, call.events.filter((event) => stored.has(event.taskId)), moment.at);
+  }
+  return { state: "accepted", receipts };
+}
+
+/** True while an id may not be used again. */
+function isKnown(state: ReplicaState, id: string, at: number): boolean {
+  return state.tasks.has(id) || (state.remembered.get(id) ?? 0) > at;
+}
+
+/** What the receipts would be, without storing anything: which ids stand for others, and which dependencies nobody knows. */
+function planCall(
+  state: ReplicaState,
+  call: EnqueueCall,
+  at: number,
+): { readonly aliases: ReadonlyMap<string, string>; readonly unknown: readonly string[] } {
+  const planned = new Set<string>();
+  const holders = new Map<string, string>();
+  const aliases = new Map<string, string>();
+  for (const { id, queue, deduplicate } of call.tasks) {
+    if (planned.has(id) || isKnown(state, id, at)) continue;
+    if (deduplicate !== undefined) {
+      const slot = JSON.stringify([queue, deduplicate.key]);
+      const holder = holders.get(slot) ?? keyHolder(state.queues.get(queue), deduplicate.key, at)?.taskId;
+      const waiting = holder !== undefined && (planned.has(holder) || isWaiting(state.tasks.get(holder)));
+      if (judgeKey(deduplicate, holder === undefined ? undefined : { waiting }) !== "enqueued") {
+        aliases.set(id, holder as string);
+        continue;
+      }
+      holders.set(slot, id);
+    }
+    planned.add(id);
+  }
+  const unknown = new Set<string>();
+  for (const task of call.tasks) {
+    if (!planned.has(task.id)) continue;
+    for (const { taskId, outcome } of task.dependencies ?? []) {
+      const target = aliases.get(taskId) ?? taskId;
+      if (!planned.has(target) && !state.tasks.has(target) && outcome === undefined) unknown.add(target);
+    }
+  }
+  return { aliases, unknown: [...unknown] };
+}
+
+function enqueueTask(
+  state: ReplicaState,
+  task: NewTask,
+  aliases: ReadonlyMap<string, string>,
+  made: TaskRecord[],
+  at: number,
+): EnqueueReceipt {
+  if (isKnown(state, task.id, at)) return { id: task.id, state: "duplicate" };
+  const { deduplicate } = task;
+  if (deduplicate !== undefined) {
+    const hold = keyHolder(state.queues.get(task.queue), deduplicate.key, at);
+    const holder = hold === undefined ? undefined : state.tasks.get(hold.taskId);
+    const verdict = judgeKey(deduplicate, hold === undefined ? undefined : { waiting: isWaiting(holder) });
+    if (hold !== undefined && verdict === "deduplicated") return { id: hold.taskId, state: verdict };
+    if (holder !== undefined && (verdict === "replaced" || verdict === "extended")) {
+      changeHolder(state, holder, task, verdict, at);
+      takeKey(state, holder.queue, holder.id, deduplicate, at);
+      return { id: holder.id, state: verdict };
+    }
+  }
+  const record = createTask(state, task, aliases, at);
+  if (deduplicate !== undefined) takeKey(state, record.queue, record.id, deduplicate, at);
+  made.push(record);
+  if (record.state !== "blocked") placeByTime(state, record, at);
+  return { id: task.id, state: "enqueued" };
+}
+
+function dueTime(task: NewTask, at: number): number {
+  return Math.max(at, task.runAt ?? at + (task.delayMs ?? 0));
+}
+function expiryTime(task: NewTask, runAt: number): number | undefined {
+  return task.expiresAt ?? (task.expiresInMs === undefined ? undefined : runAt + task.expiresInMs);
+}
+
+function createTask(state: ReplicaState, task: NewTask, aliases: ReadonlyMap<string, string>, at: number): TaskRecord {
+  const queue = openQueue(state, task.queue);
+  const runAt = dueTime(task, at);
+  const dependencies = dependencyRecords(task.dependencies ?? [], aliases);
+  const record: TaskRecord = {
+    sequence: state.nextSequence++,
+    id: task.id,
+    name: task.name,
+    queue,
+    payload: task.payload,
+    envelope: task.envelope,
+    priority: task.priority,
+    maxAttempts: task.maxAttempts,
+    resultTtlMs: task.resultTtlMs,
+    rememberMs: task.rememberMs,
+    state: dependencies === undefined ? "ready" : "blocked",
+    run: 1,
+    attempt: 0,
+    expiries: 0,
+    enqueuedAt: at,
+    runAt,
+    readyAt: 0,
+    expiresAt: expiryTime(task, runAt),
+    startedAt: undefined,
+    finishedAt: undefined,
+    cancelling: false,
+    deduplication: task.deduplicate === undefined ? undefined : { key: task.deduplicate.key, windowMs: task.deduplicate.windowMs },
+    group: task.group === undefined ? undefined : { key: task.group.key, limit: task.group.limit },
+    dependencies,
+    dependents: undefined,
+    progress: undefined,
+    error: undefined,
+    lease: undefined,
+    holdsSlot: false,
+    unrecorded: false,
+    gone: false,
+    place: undefined,
+    dueEntry: undefined,
+    leaseEntry: undefined,
+    expiryEntry: undefined,
+    deadEntry: undefined,
+  };
+  queue.counts[record.state]++;
+  watchExpiry(record);
+  state.tasks.set(record.id, record);
+  state.order.push(record);
+  queue.tasks.push(record);
+  state.remembered.delete(record.id);
+  return record;
+}
+
+/** An outcome that core gave counts only where the queue has no such task; linking takes it away from the others. */
+function dependencyRecords(dependencies: readonly Dependency[], aliases: ReadonlyMap<string, string>): DependencyRecord[] | undefined {
+  if (dependencies.length === 0) return undefined;
+  return dependencies.map(({ taskId, onFailure, outcome }) => ({ taskId: aliases.get(taskId) ?? taskId, onFailure, outcome }));
+}
+
+/** Expiry counts until the first start. */
+export function watchExpiry(task: TaskRecord): void {
+  dropEntry(task, "expiryEntry");
+  if (task.expiresAt === undefined || task.startedAt !== undefined) return;
+  task.expiryEntry = { at: task.expiresAt, task };
+  task.queue.expiries.push(task.expiryEntry);
+}
+
+function changeHolder(state: ReplicaState, holder: TaskRecord, task: NewTask, how: "replaced" | "extended", at: number): void {
+  unplace(state, holder);
+  const runAt = dueTime(task, at);
+  const expiresAt = expiryTime(task, runAt);
+  if (how === "replaced") {
+    holder.payload = task.payload;
+    holder.envelope = task.envelope;
+    holder.priority = task.priority;
+    holder.maxAttempts = task.maxAttempts;
+    holder.resultTtlMs = task.resultTtlMs;
+    holder.expiresAt = expiresAt;
+  } else if (expiresAt !== undefined) holder.expiresAt = expiresAt;
+  holder.runAt = runAt;
+  watchExpiry(holder);
+  if (holder.state === "blocked") return;
+  holder.readyAt = 0;
+  placeByTime(state, holder, at);
+}

@@ -1,0 +1,94 @@
+// Events: append-only, idempotent by id, in one order that cursors number.
+import type { EventFilter, NewEvent, Page, PageRequest, StoredEvent } from "@omniq/core";
+import { Heap } from "./heap.ts";
+import { cutPage, pageLimit, readCursor } from "./page.ts";
+import { SequenceList } from "./sequence-list.ts";
+import type { ReplicaState } from "./state.ts";
+
+export interface EventRecord {
+  readonly sequence: number;
+  readonly event: NewEvent;
+  gone: boolean;
+}
+export interface EventState {
+  nextSequence: number;
+  readonly byId: Map<string, EventRecord>;
+  readonly byTask: Map<string, SequenceList<EventRecord>>;
+  readonly order: SequenceList<EventRecord>;
+  readonly aging: Heap<EventRecord>;
+}
+
+export function createEventState(): EventState {
+  return {
+    nextSequence: 1,
+    byId: new Map(),
+    byTask: new Map(),
+    order: new SequenceList(),
+    aging: new Heap<EventRecord>(
+      (a, b) => (a.event.at === b.event.at ? a.sequence < b.sequence : a.event.at < b.event.at),
+      (record) => !record.gone,
+    ),
+  };
+}
+
+export function appendEvents(state: ReplicaState, events: readonly NewEvent[], at: number): void {
+  // A few old ones go with each append, so that what is kept stays bounded without a sweep.
+  sweepEvents(state, 2 * events.length, at);
+  for (const event of events) {
+    if (state.events.byId.has(event.id)) continue;
+    addEvent(state.events, { sequence: state.events.nextSequence++, event, gone: false });
+    state.journal.events = true;
+  }
+}
+
+/** Puts a numbered event where it is found. */
+export function addEvent(events: EventState, record: EventRecord): void {
+  events.byId.set(record.event.id, record);
+  let own = events.byTask.get(record.event.taskId);
+  if (own === undefined) {
+    own = new SequenceList();
+    events.byTask.set(record.event.taskId, own);
+  }
+  own.push(record);
+  events.order.push(record);
+  events.aging.push(record);
+}
+
+export function queryEvents(state: ReplicaState, filter: EventFilter, page: PageRequest, at: number): Page<StoredEvent> {
+  const limit = pageLimit(page);
+  const after = readCursor("e", page.cursor);
+  const events = filter.taskId === undefined ? state.events.order : state.events.byTask.get(filter.taskId);
+  const { types, queue, from, to } = filter;
+  const oldest = at - state.eventTtlMs;
+  return cutPage(
+    events?.after(after) ?? [],
+    limit,
+    ({ event }) =>
+      event.at > oldest && (types === undefined || types.includes(event.type)) && (queue === undefined || event.queue === queue) &&
+      (from === undefined || event.at >= from) && (to === undefined || event.at < to),
+    ({ event, sequence }) => ({ ...event, cursor: `e${sequence}` }),
+    ({ sequence }) => `e${sequence}`,
+  );
+}
+
+/** The cursor after which only events that are not there yet follow. */
+export function lastEventCursor(state: ReplicaState): string {
+  return `e${state.events.nextSequence - 1}`;
+}
+
+export function sweepEvents(state: ReplicaState, limit: number, at: number): number {
+  const { aging, byId, byTask, order } = state.events;
+  const oldest = at - state.eventTtlMs;
+  let removed = 0;
+  for (let record = aging.peek(); record !== undefined && record.event.at <= oldest && removed < limit; record = aging.peek()) {
+    aging.pop();
+    record.gone = true;
+    byId.delete(record.event.id);
+    order.removed();
+    const own = byTask.get(record.event.taskId);
+    own?.removed();
+    if (own?.size === 0) byTask.delete(record.event.taskId);
+    removed++;
+  }
+  return removed;
+}

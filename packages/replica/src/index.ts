@@ -1,0 +1,12 @@
+// @omniq/replica: a task queue as a state machine replayed from an ordered log.
+export * from "./apply.ts";
+export type * from "./command.ts";
+export * from "./components.ts";
+export { failureOf, Listeners, LocalExecutor, takeChanges, type Changes, type CommandFailure, type Executor } from "./executor.ts";
+export { ReplicaEventStorage } from "./event-storage.ts";
+export { ReplicaResultStorage } from "./result-storage.ts";
+export { ReplicaScheduleStorage } from "./schedule-storage.ts";
+export { ReplicaTaskQueue } from "./task-queue.ts";
+export { decodeState, encodeState, snapshotVersion } from "./snapshot.ts";
+export { createState, defaultEventTtlMs, type ReplicaState } from "./state.ts";
+export { nextChance } from "./wake.ts";

@@ -1,0 +1,150 @@
+// Leases: reserve gives them, extend pushes their deadlines out, settle ends them.
+import { settleRepeatMs } from "@omniq/core";
+import type { LeaseExtension, LeaseState, SettleState, Settlement } from "@omniq/core";
+import type { GrantedLease } from "./command.ts";
+import { appendEvents } from "./events.ts";
+import { endLease, finishRecorded, finishUnrecorded } from "./finish.ts";
+import { describeTask } from "./inspection.ts";
+import { chargeStart, startAllowance } from "./limits.ts";
+import { freeSlot, makeReady, setTaskState, takeSlot, unplace } from "./placement.ts";
+import { drawToken } from "./random.ts";
+import { putResult } from "./results.ts";
+import { dropEntry, type Moment, type QueueRecord, type ReplicaState, type TaskRecord } from "./state.ts";
+import { forget, maintainQueue, waitAgain, watchLease } from "./upkeep.ts";
+
+/** So many tasks of a queue fall due in one reserve; what is left falls due in the next. */
+export const upkeepLimit = 10_000;
+
+export interface ReserveCommand {
+  readonly queues: readonly string[];
+  readonly limit: number;
+  readonly leaseMs: number;
+  readonly worker: string;
+}
+
+export function reserveTasks(state: ReplicaState, request: ReserveCommand, moment: Moment): readonly GrantedLease[] {
+  forget(state, moment.at, 64 + request.limit);
+  const leases: GrantedLease[] = [];
+  for (const name of request.queues) {
+    const queue = state.queues.get(name);
+    if (queue === undefined) continue;
+    maintainQueue(state, queue, moment, upkeepLimit);
+    let allowed = Math.min(request.limit - leases.length, startAllowance(queue, moment.at));
+    while (allowed > 0) {
+      const task = queue.ready.first()?.task;
+      if (task === undefined) break;
+      if (task.expiresAt !== undefined && task.startedAt === undefined && task.expiresAt <= moment.at) {
+        finishUnrecorded(state, task, "expired", moment.at);
+        continue;
+      }
+      leases.push(start(state, queue, task, request, moment));
+      allowed--;
+    }
+    if (leases.length >= request.limit) break;
+  }
+  return leases;
+}
+
+function start(state: ReplicaState, queue: QueueRecord, task: TaskRecord, request: ReserveCommand, moment: Moment): GrantedLease {
+  unplace(state, task);
+  takeSlot(task);
+  setTaskState(task, "active");
+  dropEntry(task, "expiryEntry");
+  task.attempt++;
+  task.startedAt ??= moment.at;
+  const token = drawToken(moment.commitId, state.draws++);
+  const deadline = moment.at + request.leaseMs;
+  task.lease = { token, deadline, worker: request.worker };
+  watchLease(task, deadline);
+  chargeStart(queue, moment.at);
+  return {
+    taskId: task.id,
+    queue: queue.name,
+    token,
+    run: task.run,
+    attempt: task.attempt,
+    task: describeTask(task, moment.at),
+    deadline,
+    cancelling: task.cancelling,
+    dependencies: (task.dependencies ?? []).flatMap(({ outcome }) => (outcome === undefined ? [] : [outcome])),
+  };
+}
+
+function leased(state: ReplicaState, taskId: string, token: string): TaskRecord | undefined {
+  const task = state.tasks.get(taskId);
+  return task?.lease?.token === token ? task : undefined;
+}
+
+export function extendLeases(
+  state: ReplicaState,
+  leases: readonly LeaseExtension[],
+  leaseMs: number,
+  moment: Moment,
+): readonly LeaseState[] {
+  return leases.map(({ taskId, token, progress }) => {
+    const task = leased(state, taskId, token);
+    if (task?.lease === undefined) return { state: "lost" };
+    const deadline = moment.at + leaseMs;
+    task.lease.deadline = deadline;
+    watchLease(task, deadline);
+    if (progress !== undefined) task.progress = progress;
+    return { state: task.cancelling ? "cancelling" : "held", deadline };
+  });
+}
+
+export function settleLeases(state: ReplicaState, settlements: readonly Settlement[], moment: Moment): readonly SettleState[] {
+  forget(state, moment.at, 64 + settlements.length);
+  return settlements.map((settlement) => settleLease(state, settlement, moment));
+}
+
+function settleLease(state: ReplicaState, settlement: Settlement, moment: Moment): SettleState {
+  const { at } = moment;
+  const task = leased(state, settlement.taskId, settlement.token);
+  if (task === undefined) {
+    const settled = state.settled.get(settlement.token);
+    return settled !== undefined && settled.at > at && settled.outcome === settlement.outcome ? "settled" : "lost";
+  }
+  const until = at + settleRepeatMs;
+  state.settled.set(settlement.token, { at: until, token: settlement.token, outcome: settlement.outcome });
+  if (settlement.outcome === "release") release(state, task, at);
+  else if (settlement.outcome === "retry") retryLater(state, task, settlement, at);
+  else {
+    if (settlement.storeResult && task.resultTtlMs !== 0) {
+      putResult(state, {
+        taskId: task.id,
+        run: task.run,
+        attempt: task.attempt,
+        name: task.name,
+        queue: task.queue.name,
+        status: settlement.outcome,
+        value: settlement.value,
+        error: settlement.error,
+        ttlMs: task.resultTtlMs,
+      }, at);
+    }
+    finishRecorded(state, task, settlement.outcome, moment, settlement);
+  }
+  if (settlement.events !== undefined) appendEvents(state, settlement.events, at);
+  return "settled";
+}
+
+function release(state: ReplicaState, task: TaskRecord, at: number): void {
+  task.attempt--;
+  if (task.cancelling) {
+    finishUnrecorded(state, task, "cancelled", at);
+    return;
+  }
+  endLease(task);
+  freeSlot(state, task);
+  makeReady(state, task, task.readyAt);
+}
+
+function retryLater(state: ReplicaState, task: TaskRecord, settlement: { readonly delayMs: number; readonly error: string }, at: number): void {
+  task.error = settlement.error;
+  if (task.cancelling) finishUnrecorded(state, task, "cancelled", at);
+  else if (task.attempt >= task.maxAttempts) finishUnrecorded(state, task, "failed", at);
+  else {
+    endLease(task);
+    waitAgain(state, task, at, at + settlement.delayMs);
+  }
+}

@@ -1,0 +1,41 @@
+// Pages: how cursors are written and read, and how a page is cut from a sequence.
+import { checkInteger, OmniQError } from "@omniq/core";
+import type { Page, PageRequest } from "@omniq/core";
+
+/** Checks `limit`; 100 when nothing is said. */
+export function pageLimit(page: PageRequest): number {
+  if (page.limit === undefined) return 100;
+  checkInteger("The limit of a page", page.limit, 1, 1_000);
+  return page.limit;
+}
+
+/** The number in a cursor of this list; 0 without a cursor. A cursor of another list is `OMNIQ_INVALID_OPTION`. */
+export function readCursor(list: string, cursor: string | undefined): number {
+  if (cursor === undefined) return 0;
+  const digits = cursor.startsWith(list) ? cursor.slice(list.length) : "";
+  const sequence = Number(digits);
+  if (!/^\d{1,16}$/.test(digits) || !Number.isSafeInteger(sequence)) throw foreignCursor();
+  return sequence;
+}
+export function foreignCursor(): OmniQError {
+  return new OmniQError("OMNIQ_INVALID_OPTION", "The cursor does not belong to this list; pass what `next` of the same list gave");
+}
+
+/** The first `limit` that pass, and a cursor when more may follow. */
+export function cutPage<T, R>(
+  items: Iterable<T>,
+  limit: number,
+  wanted: (item: T) => boolean,
+  show: (item: T) => R,
+  cursorOf: (item: T) => string,
+): Page<R> {
+  const shown: R[] = [];
+  let last: T | undefined;
+  for (const item of items) {
+    if (!wanted(item)) continue;
+    if (shown.length === limit) return { items: shown, next: cursorOf(last as T) };
+    shown.push(show(item));
+    last = item;
+  }
+  return { items: shown };
+}

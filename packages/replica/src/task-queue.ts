@@ -1,0 +1,253 @@
+// The task queue component over an executor; waiting reserves are served first come first served.
+import { OmniQError } from "@omniq/core";
+import type {
+  CallOptions, EnqueueAnswer, EnqueueCall, EnqueueOptions, Lease, LeaseExtension, LeaseState, Page, PageRequest, QueueCancelState, QueueCounts,
+  QueueSettings, RemoveState, ReserveRequest, RetryState, SettleState, Settlement, StoredTask, StoredTaskState, TaskFilter, TaskQueue,
+  TaskQueueCapabilities, UnrecordedOutcome,
+} from "@omniq/core";
+import type { GrantedLease } from "./command.ts";
+import type { Executor } from "./executor.ts";
+import { Lifetime, startTimer } from "./waiting.ts";
+import { nextChance } from "./wake.ts";
+
+interface Waiter {
+  readonly request: ReserveRequest;
+  readonly done: (leases: readonly Lease[]) => void;
+  readonly fail: (reason: unknown) => void;
+  over: boolean;
+}
+
+export class ReplicaTaskQueue implements TaskQueue {
+  readonly component = "task-queue";
+  readonly backend: object;
+  readonly capabilities: TaskQueueCapabilities;
+  readonly #executor: Executor;
+  readonly #lifetime: Lifetime = new Lifetime("task queue");
+  /** First come, first served. */
+  readonly #waiters = new Set<Waiter>();
+  readonly #unsubscribe: () => void;
+  #serving = false;
+  #again = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(executor: Executor, capabilities: TaskQueueCapabilities, backend: object) {
+    this.#executor = executor;
+    this.capabilities = capabilities;
+    this.backend = backend;
+    this.#unsubscribe = executor.subscribe((changes) => {
+      if (this.#waiters.size > 0 && (changes.all || changes.queues.size > 0)) this.#serve();
+    });
+  }
+
+  async enqueue(calls: readonly EnqueueCall[], options: EnqueueOptions = {}): Promise<readonly EnqueueAnswer[]> {
+    this.#lifetime.check(options.signal);
+    if (options.transaction !== undefined) {
+      throw new OmniQError("OMNIQ_UNSUPPORTED", "This task queue has no transactions; enqueue without `transaction`, or use PostgreSQL or SQLite");
+    }
+    const [answers] = await this.#executor.execute([{ verb: "enqueue", calls }], options);
+    return answers;
+  }
+
+  async reserve(request: ReserveRequest, options: CallOptions = {}): Promise<readonly Lease[]> {
+    this.#checkLease(request.leaseMs, options.signal);
+    const leases = await this.#reserveNow(request, options.signal);
+    if (leases.length > 0 || request.waitMs <= 0 || request.limit <= 0) return leases;
+    return await this.#wait(request, options.signal);
+  }
+
+  async extend(leases: readonly LeaseExtension[], leaseMs: number, options: CallOptions = {}): Promise<readonly LeaseState[]> {
+    this.#checkLease(leaseMs, options.signal);
+    const [states] = await this.#executor.execute([{ verb: "extend", leases, leaseMs }], options);
+    return states;
+  }
+
+  async settle(settlements: readonly Settlement[], options: CallOptions = {}): Promise<readonly SettleState[]> {
+    this.#lifetime.check(options.signal);
+    const [states] = await this.#executor.execute([{ verb: "settle", settlements }], options);
+    return states;
+  }
+
+  async settleAndReserve(
+    settlements: readonly Settlement[],
+    request: ReserveRequest,
+    options: CallOptions = {},
+  ): Promise<{ readonly states: readonly SettleState[]; readonly leases: readonly Lease[] }> {
+    this.#checkLease(request.leaseMs, options.signal);
+    const sentAt = performance.now();
+    const [states, leases] = await this.#executor.execute([{ verb: "settle", settlements }, reserveCommand(request)], options);
+    return { states, leases: stamp(leases, sentAt) };
+  }
+
+  async cancel(ids: readonly string[], options: CallOptions = {}): Promise<readonly QueueCancelState[]> {
+    this.#lifetime.check(options.signal);
+    const [states] = await this.#executor.execute([{ verb: "cancel", ids }], options);
+    return states;
+  }
+  async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredTask | undefined)[]> {
+    this.#lifetime.check(options.signal);
+    const [tasks] = await this.#executor.execute([{ verb: "getTasks", ids }], options);
+    return tasks;
+  }
+  async list(filter: TaskFilter, page: PageRequest, options: CallOptions = {}): Promise<Page<StoredTask>> {
+    this.#lifetime.check(options.signal);
+    const [tasks] = await this.#executor.execute([{ verb: "listTasks", filter, page }], options);
+    return tasks;
+  }
+  async counts(queues?: readonly string[], options: CallOptions = {}): Promise<Readonly<Record<string, QueueCounts>>> {
+    this.#lifetime.check(options.signal);
+    const [counts] = await this.#executor.execute([{ verb: "counts", queues }], options);
+    return counts;
+  }
+  async configureQueue(queue: string, settings: QueueSettings, options: CallOptions = {}): Promise<void> {
+    this.#lifetime.check(options.signal);
+    await this.#executor.execute([{ verb: "configureQueue", queue, settings }], options);
+  }
+  async pause(queue: string, options: CallOptions = {}): Promise<void> {
+    this.#lifetime.check(options.signal);
+    await this.#executor.execute([{ verb: "pause", queue }], options);
+  }
+  async resume(queue: string, options: CallOptions = {}): Promise<void> {
+    this.#lifetime.check(options.signal);
+    await this.#executor.execute([{ verb: "resume", queue }], options);
+  }
+  async retry(ids: readonly string[], options: CallOptions = {}): Promise<readonly RetryState[]> {
+    this.#lifetime.check(options.signal);
+    const [states] = await this.#executor.execute([{ verb: "retry", ids }], options);
+    return states;
+  }
+  async remove(ids: readonly string[], options: CallOptions = {}): Promise<readonly RemoveState[]> {
+    this.#lifetime.check(options.signal);
+    const [states] = await this.#executor.execute([{ verb: "remove", ids }], options);
+    return states;
+  }
+  async purge(queue: string, states: readonly StoredTaskState[], options: CallOptions = {}): Promise<number> {
+    this.#lifetime.check(options.signal);
+    const [removed] = await this.#executor.execute([{ verb: "purge", queue, states }], options);
+    return removed;
+  }
+  async unrecorded(limit: number, options: CallOptions = {}): Promise<readonly UnrecordedOutcome[]> {
+    this.#lifetime.check(options.signal);
+    const [outcomes] = await this.#executor.execute([{ verb: "unrecorded", limit }], options);
+    return outcomes;
+  }
+  async record(outcomes: readonly { readonly taskId: string; readonly run: number }[], options: CallOptions = {}): Promise<void> {
+    this.#lifetime.check(options.signal);
+    await this.#executor.execute([{ verb: "record", outcomes }], options);
+  }
+  async sweep(limit: number, options: CallOptions = {}): Promise<number> {
+    this.#lifetime.check(options.signal);
+    const [changed] = await this.#executor.execute([{ verb: "sweep", limit }], options);
+    return changed;
+  }
+
+  async close(): Promise<void> {
+    this.#lifetime.end();
+    this.#unsubscribe();
+    clearTimeout(this.#timer);
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #checkLease(leaseMs: number, signal: AbortSignal | undefined): void {
+    this.#lifetime.check(signal);
+    if (leaseMs >= this.capabilities.minimumLeaseMs) return;
+    throw new OmniQError("OMNIQ_INVALID_OPTION", `leaseMs is ${leaseMs}; this task queue gives leases of at least ${this.capabilities.minimumLeaseMs} ms`);
+  }
+
+  async #reserveNow(request: ReserveRequest, signal?: AbortSignal): Promise<readonly Lease[]> {
+    const sentAt = performance.now();
+    const [leases] = await this.#executor.execute([reserveCommand(request)], { signal });
+    return stamp(leases, sentAt);
+  }
+
+  #wait(request: ReserveRequest, signal: AbortSignal | undefined): Promise<readonly Lease[]> {
+    return new Promise((resolve, reject) => {
+      const finish = (): void => {
+        waiter.over = true;
+        this.#waiters.delete(waiter);
+        clearTimeout(timeout);
+        forgetEnd();
+      };
+      const waiter: Waiter = {
+        request,
+        over: false,
+        done: (leases) => { finish(); resolve(leases); },
+        fail: (reason) => { finish(); reject(reason as Error); },
+      };
+      const timeout = startTimer(request.waitMs, () => waiter.done([]));
+      const forgetEnd = this.#lifetime.onEnd(signal, waiter.fail);
+      if (this.#lifetime.closed) waiter.fail(new OmniQError("OMNIQ_CLOSED", "The task queue is closed; make a new one to go on"));
+      else if (signal?.aborted === true) waiter.fail(signal.reason);
+      else {
+        this.#waiters.add(waiter);
+        this.#serve();
+      }
+    });
+  }
+
+  /** Serves the waiters for whom something may be ready, then sleeps until the next time at which that may be so. */
+  #serve(): void {
+    this.#again = true;
+    if (this.#serving) return;
+    this.#serving = true;
+    clearTimeout(this.#timer);
+    void this.#serveAll().finally(() => {
+      this.#serving = false;
+      if (this.#again) this.#serve();
+    });
+  }
+
+  async #serveAll(): Promise<void> {
+    // Let what the change was part of finish first: tasks enqueued together are then reserved together.
+    await Promise.resolve();
+    this.#again = false;
+    let next: number | undefined;
+    const tried = new Set<string>();
+    for (const waiter of [...this.#waiters]) {
+      if (waiter.over) continue;
+      const key = JSON.stringify(waiter.request.queues);
+      const now = this.#executor.now();
+      let chance = tried.has(key) ? undefined : nextChance(this.#executor.view(), waiter.request.queues, now);
+      if (chance !== undefined && chance <= now) {
+        const served = await this.#tryServe(waiter);
+        // Whoever waits for the same queues gets nothing either, until something changes.
+        if (!served) tried.add(key);
+        chance = nextChance(this.#executor.view(), waiter.request.queues, this.#executor.now());
+      }
+      if (chance !== undefined && (next === undefined || chance < next)) next = chance;
+    }
+    if (this.#waiters.size === 0 || this.#again || this.#lifetime.closed) return;
+    const recheckMs = this.#executor.recheckMs;
+    // At least a millisecond, for a chance that was none: the state changes only with a command.
+    const delay = next === undefined ? undefined : Math.max(1, next - this.#executor.now());
+    const wait = recheckMs === undefined ? delay : Math.min(recheckMs, delay ?? recheckMs);
+    if (wait !== undefined) this.#timer = startTimer(wait, () => this.#serve());
+  }
+
+  async #tryServe(waiter: Waiter): Promise<boolean> {
+    try {
+      const leases = await this.#reserveNow(waiter.request);
+      if (leases.length === 0) return false;
+      if (waiter.over) await this.#giveBack(leases);
+      else waiter.done(leases);
+      return true;
+    } catch (error) {
+      waiter.fail(error);
+      return false;
+    }
+  }
+
+  /** Leases that came after their waiter had given up: it takes nothing. */
+  async #giveBack(leases: readonly Lease[]): Promise<void> {
+    await this.#executor.execute([{ verb: "settle", settlements: leases.map((lease) => ({ ...lease, outcome: "release" as const })) }]);
+  }
+}
+
+function reserveCommand(request: ReserveRequest) {
+  const { queues, limit, leaseMs, worker } = request;
+  return { verb: "reserve", queues, limit, leaseMs, worker } as const;
+}
+function stamp(leases: readonly GrantedLease[], sentAt: number): readonly Lease[] {
+  return leases.map((lease) => ({ ...lease, sentAt }));
+}

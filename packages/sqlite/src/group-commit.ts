@@ -1,0 +1,123 @@
+// Group commit: calls made in the same turn of the event loop, or while the lock is waited for, share one transaction.
+import type { Connection } from "./connection.ts";
+import { busyLimitMs } from "./connection.ts";
+import { failure, isBusy, isStoreFailure } from "./failures.ts";
+import { newWake, type Sql, type Transacting, type Wake } from "./sql.ts";
+
+interface Call {
+  readonly work: (tx: Transacting) => unknown;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  done?: (() => void) | undefined;
+}
+
+/** One transaction takes calls for at most this long, so that the event loop gets its turn. */
+const sliceMs = 25;
+
+export class GroupCommit {
+  readonly #connection: Connection;
+  readonly #committed: (wake: Wake) => void;
+  #waiting: Call[] = [];
+  #running: Promise<void> | undefined;
+
+  constructor(connection: Connection, committed: (wake: Wake) => void) {
+    this.#connection = connection;
+    this.#committed = committed;
+  }
+
+  /** Runs `work` inside a transaction and resolves after its commit. A call that throws changes nothing and disturbs no other. */
+  write<T>(work: (tx: Transacting) => T, signal?: AbortSignal | undefined): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (signal?.aborted === true) return reject(signal.reason);
+      this.#waiting.push({ work, signal, resolve: resolve as (value: unknown) => void, reject });
+      this.#running ??= this.#run().finally(() => (this.#running = undefined));
+    });
+  }
+
+  /** Resolves when all that was asked is done. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    // The loop's turn ends here, so that all calls that are made in it come along.
+    await new Promise<void>((done) => setImmediate(done));
+    let busySince: number | undefined;
+    while (this.#waiting.length > 0) {
+      const calls = this.#waiting;
+      try {
+        const sql = this.#connection.current ?? (await this.#connection.open());
+        if (sql.handle.inTransaction) throw Object.assign(new Error("A transaction is open on the given database"), { code: "SQLITE_BUSY" });
+        this.#waiting = this.#commit(sql, calls);
+        busySince = undefined;
+      } catch (error) {
+        busySince ??= performance.now();
+        if (isBusy(error) && performance.now() - busySince < busyLimitMs) {
+          await new Promise((done) => setTimeout(done, 0.5 + Math.random() * 6));
+          continue;
+        }
+        busySince = undefined;
+        this.#waiting = [];
+        const seen = failure(error, this.#connection.what);
+        for (const call of calls) call.reject(seen);
+      }
+      if (this.#waiting.length > 0) await new Promise<void>((done) => setImmediate(done));
+    }
+  }
+
+  /** One transaction. Gives what is left for the next. Throws before anything is acknowledged, with nothing changed. */
+  #commit(sql: Sql, calls: Call[]): Call[] {
+    const sentAt = performance.now();
+    sql.run("BEGIN IMMEDIATE");
+    let wake: Wake;
+    let taken: number;
+    try {
+      const now = this.#connection.now();
+      wake = newWake();
+      taken = this.#work(calls, { sql, now, sentAt, wake }, false);
+      if (taken < 0) {
+        // A call failed. Savepoints cost, so only now all are run again, each within its own.
+        sql.run("ROLLBACK");
+        sql.run("BEGIN IMMEDIATE");
+        wake = newWake();
+        taken = this.#work(calls, { sql, now, sentAt, wake }, true);
+      }
+      sql.run("COMMIT");
+    } catch (error) {
+      if (sql.handle.inTransaction) sql.run("ROLLBACK");
+      for (const call of calls) call.done = undefined;
+      throw error;
+    }
+    for (let index = 0; index < taken; index++) calls[index]?.done?.();
+    this.#committed(wake);
+    return calls.slice(taken);
+  }
+
+  /** How many calls were run; -1 when one failed outside a savepoint. */
+  #work(calls: readonly Call[], tx: Transacting, isolated: boolean): number {
+    let taken = 0;
+    for (const call of calls) {
+      if (taken > 0 && performance.now() - tx.sentAt > sliceMs) break;
+      taken++;
+      if (call.signal?.aborted === true) {
+        call.done = () => call.reject(call.signal?.reason);
+        continue;
+      }
+      try {
+        if (isolated) tx.sql.run("SAVEPOINT omniq_call");
+        const value = call.work(tx);
+        if (isolated) tx.sql.run("RELEASE omniq_call");
+        call.done = () => call.resolve(value);
+      } catch (error) {
+        if (isStoreFailure(error)) throw error;
+        if (!isolated) return -1;
+        tx.sql.run("ROLLBACK TO omniq_call");
+        tx.sql.run("RELEASE omniq_call");
+        const seen = failure(error, this.#connection.what);
+        call.done = () => call.reject(seen);
+      }
+    }
+    return taken;
+  }
+}
