@@ -1,7 +1,7 @@
 // The document mill: measures every file of a folder through a queue, and checks that nothing was lost or recorded twice.
 import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
-import { resolve } from "node:path";
+import { relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Presets, SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError } from "commander";
@@ -44,9 +44,7 @@ async function main(): Promise<number> {
 
   const omniq = await OmniQ.load({ file: config });
   await omniq.connect();
-  const { taskQueue, resultStorage, eventStorage } = omniq.components;
-  const name = (component: { readonly backend: object } | undefined): string => (component === undefined ? "none" : (component.backend as { readonly type?: string }).type ?? "custom");
-  console.log(`Tasks in ${name(taskQueue)}, results in ${name(resultStorage)}, events in ${name(eventStorage)}.`);
+  console.log(`Backends from ${relative(process.cwd(), config) || config}.`);
 
   const run = randomUUID().slice(0, 8);
   const bar = new SingleBar({ format: "{bar} {percentage}% | {value}/{total} tasks | {duration_formatted}", hideCursor: true, noTTYOutput: true, notTTYSchedule: 1_000 }, Presets.shades_classic);
@@ -54,7 +52,7 @@ async function main(): Promise<number> {
   console.log(`${files.length} files, ${workers.description}.`);
 
   const started = Date.now();
-  await omniq.schedules.put(`take-stock-${run}`, { everyMs: 500, task: takeStock.with() });
+  await omniq.schedules.put(`take-stock-${run}`, { everyMs: 1_000, task: takeStock.with() });
   const calls = files.map((path) => measureFile.with({ root, path, slowMs: options.slow }, { id: `${run}/${path}`.slice(0, 120) + (path.length > 110 ? `-${files.indexOf(path)}` : "") }));
   const summary = await omniq.enqueue(summarize, undefined, { id: `${run}/summary`, dependsOn: { measurements: calls } });
   const handles = calls.map((call) => omniq.handle(measureFile, call.options.id ?? ""));

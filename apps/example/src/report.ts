@@ -7,12 +7,15 @@ import type { Summary } from "./tasks.ts";
 const number = new Intl.NumberFormat("en-US");
 const format = (value: number): string => number.format(value);
 
+/** No colours, and no line between rows. */
+const plain = { style: { head: [], border: [] }, chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" } };
+
 /** The largest files, then the sum of all. */
 export function resultsTable(measurements: readonly Measurement[], summary: Summary, rows: number): string {
   const table = new Table({
     head: ["file", "bytes", "lines", "words", "links", "gzip", "SHA-256"],
     colAligns: ["left", "right", "right", "right", "right", "right", "left"],
-    style: { head: [], border: [] },
+    ...plain,
   });
   const largest = [...measurements].sort((a, b) => b.bytes - a.bytes || (a.path < b.path ? -1 : 1)).slice(0, rows);
   for (const one of largest) {
@@ -25,14 +28,14 @@ export function resultsTable(measurements: readonly Measurement[], summary: Summ
 
 /** Name and value, a line each. */
 export function factsTable(facts: readonly (readonly [string, string])[]): string {
-  const table = new Table({ style: { head: [], border: [] }, colAligns: ["left", "right"] });
+  const table = new Table({ ...plain, colAligns: ["left", "right"] });
   for (const [name, value] of facts) table.push([name, value]);
   return table.toString();
 }
 
 /** The events of one task, with times counted from the first. */
 export function eventsTable(events: readonly TaskEvent[]): string {
-  const table = new Table({ head: ["after", "event", "attempt", "says"], colAligns: ["right", "left", "right", "left"], style: { head: [], border: [] } });
+  const table = new Table({ head: ["after", "event", "attempt", "says"], colAligns: ["right", "left", "right", "left"], ...plain });
   const first = events[0]?.at ?? 0;
   for (const event of events) table.push([`${event.at - first} ms`, event.type, String(event.attempt), says(event)]);
   return table.toString();

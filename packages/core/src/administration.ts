@@ -1,5 +1,15 @@
 // Looking at tasks and queues, and acting on them: lists, counts, cancel, retry, remove, pause, settings.
-import type { Page, PageRequest, QueueCounts, QueueSettings, RemoveState, RetryState, StoredTask, StoredTaskState, TaskFilter } from "./contracts/index.ts";
+import type {
+  Page,
+  PageRequest,
+  QueueCounts,
+  QueueSettings,
+  RemoveState,
+  RetryState,
+  StoredTask,
+  StoredTaskState,
+  TaskFilter,
+} from "./contracts/index.ts";
 import { OmniQError } from "./errors.ts";
 import type { CancelState, TaskStatus } from "./handle.ts";
 import { checkInteger, checkKey } from "./limits.ts";
@@ -107,7 +117,9 @@ export class Administration implements TaskAdministration {
         if (tasks[index] !== undefined || results[index] !== undefined) finished.add(id);
       });
     }
-    return states.map((state, index) => (state === "unknown" && finished.has(ids[index] as string) ? "finished" : state));
+    return states.map((state, index) =>
+      state === "unknown" && finished.has(ids[index] as string) ? "finished" : state,
+    );
   }
 
   async retry(ids: readonly string[]): Promise<readonly RetryState[]> {
@@ -116,7 +128,8 @@ export class Administration implements TaskAdministration {
     this.retries++;
     const act = async (some: readonly string[]): Promise<RetryState[]> => {
       const states: RetryState[] = [];
-      for (const batch of batches(some, taskQueue.capabilities.maxBatch)) states.push(...(await taskQueue.retry(batch)));
+      for (const batch of batches(some, taskQueue.capabilities.maxBatch))
+        states.push(...(await taskQueue.retry(batch)));
       return states;
     };
     return await this.#afterRecording(ids, await act(ids), act);
@@ -127,7 +140,8 @@ export class Administration implements TaskAdministration {
     const { taskQueue } = this.#runtime;
     const act = async (some: readonly string[]): Promise<RemoveState[]> => {
       const states: RemoveState[] = [];
-      for (const batch of batches(some, taskQueue.capabilities.maxBatch)) states.push(...(await taskQueue.remove(batch)));
+      for (const batch of batches(some, taskQueue.capabilities.maxBatch))
+        states.push(...(await taskQueue.remove(batch)));
       return states;
     };
     return await this.#afterRecording(ids, await act(ids), act);
@@ -141,7 +155,9 @@ export class Administration implements TaskAdministration {
       name,
       counts: async () => {
         const counts = await taskQueue.counts([name]);
-        return counts[name] ?? { blocked: 0, scheduled: 0, ready: 0, active: 0, failed: 0, unrecorded: 0, paused: false };
+        return (
+          counts[name] ?? { blocked: 0, scheduled: 0, ready: 0, active: 0, failed: 0, unrecorded: 0, paused: false }
+        );
       },
       pause: async () => await taskQueue.pause(name),
       resume: async () => await taskQueue.resume(name),
@@ -180,11 +196,24 @@ export class Administration implements TaskAdministration {
 }
 
 /** Checks and stores the settings of a queue. */
-export async function configureQueue({ taskQueue }: Pick<Runtime, "taskQueue">, name: string, settings: QueueSettings): Promise<void> {
+export async function configureQueue(
+  { taskQueue }: Pick<Runtime, "taskQueue">,
+  name: string,
+  settings: QueueSettings,
+): Promise<void> {
   checkQueueSettings(name, settings);
   const { queueLimits, rateLimits } = taskQueue.capabilities;
-  const lacks = settings.maxActive != null && !queueLimits ? "queue limits (maxActive)" : settings.rateLimit != null && !rateLimits ? "rate limits" : undefined;
-  if (lacks) throw new OmniQError("OMNIQ_UNSUPPORTED", `This backend has no ${lacks}, which the settings of queue ${JSON.stringify(name)} ask for`);
+  const lacks =
+    settings.maxActive != null && !queueLimits
+      ? "queue limits (maxActive)"
+      : settings.rateLimit != null && !rateLimits
+        ? "rate limits"
+        : undefined;
+  if (lacks)
+    throw new OmniQError(
+      "OMNIQ_UNSUPPORTED",
+      `This backend has no ${lacks}, which the settings of queue ${JSON.stringify(name)} ask for`,
+    );
   await taskQueue.configureQueue(name, settings);
 }
 

@@ -1,17 +1,39 @@
 // Makes task definitions: the contract that producers import, and the implementation that workers take.
-import { definitionOf, withDefinition, type Definition, type HandlerDefinition, type SlotDefinition } from "./definition.ts";
+import {
+  definitionOf,
+  withDefinition,
+  type Definition,
+  type HandlerDefinition,
+  type SlotDefinition,
+} from "./definition.ts";
 import { OmniQError } from "./errors.ts";
 import { checkInteger, checkKey, describeType } from "./limits.ts";
 import { consoleLogger } from "./logger.ts";
 import { checkDefinitionOptions, refuseUnknown } from "./option-checks.ts";
-import { isStandardSchema, parseWith, type InferInput, type InferOutput, type StandardSchemaV1 } from "./standard-schema.ts";
+import {
+  isStandardSchema,
+  parseWith,
+  type InferInput,
+  type InferOutput,
+  type StandardSchemaV1,
+} from "./standard-schema.ts";
 import type {
-  AllowedFailure, AnyTaskDefinition, BatchHandler, BatchOptions, DefinedTask, DefineTask, DependencySlots, Handler, TaskCall, TaskContext,
+  AllowedFailure,
+  AnyTaskDefinition,
+  BatchHandler,
+  BatchOptions,
+  DefinedTask,
+  DefineTask,
+  DependencySlots,
+  Handler,
+  TaskCall,
+  TaskContext,
   TaskDefinition,
 } from "./task-definition.ts";
 
 /**
- * With `run`: a task that workers can take. Without: its contract alone, for producers; add the handler with `implement`.
+ * With `run`: a task that workers can take. Without: its contract alone, for producers; add the handler with
+ * `implement`.
  * Options are checked here: `OMNIQ_INVALID_OPTION` names the one that is wrong or unknown.
  */
 export function defineTask<
@@ -44,12 +66,16 @@ export function defineTask<
 
 /** A dependency slot that takes a task which may fail: the handler gets its outcome, not its output. */
 export function allowFailure<Output>(task: TaskDefinition<never, Output, any, any>): AllowedFailure<Output> {
-  if (definitionOf(task) === undefined) throw new OmniQError("OMNIQ_INVALID_OPTION", "allowFailure takes a task definition");
+  if (definitionOf(task) === undefined)
+    throw new OmniQError("OMNIQ_INVALID_OPTION", "allowFailure takes a task definition");
   return { allowFailure: task as AnyTaskDefinition<Output> };
 }
 
 function notASchema(what: string): OmniQError {
-  return new OmniQError("OMNIQ_INVALID_OPTION", `${what} must be a Standard Schema (zod, valibot, arktype, ... or typeOnly<T>())`);
+  return new OmniQError(
+    "OMNIQ_INVALID_OPTION",
+    `${what} must be a Standard Schema (zod, valibot, arktype, ... or typeOnly<T>())`,
+  );
 }
 
 function slotsOf(given: DependencySlots | undefined, where: string): Readonly<Record<string, SlotDefinition>> {
@@ -61,7 +87,10 @@ function slotsOf(given: DependencySlots | undefined, where: string): Readonly<Re
     const allowed = (source as AllowedFailure<unknown> | undefined)?.allowFailure;
     const task = definitionOf(allowed ?? source);
     if (task === undefined || (many && value.length !== 1)) {
-      throw new OmniQError("OMNIQ_INVALID_OPTION", `dependsOn.${slot} ${where} must be a task definition, [definition] or allowFailure(definition)`);
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        `dependsOn.${slot} ${where} must be a task definition, [definition] or allowFailure(definition)`,
+      );
     }
     slots.push([slot, { taskName: task.name, many, allowFailure: allowed !== undefined }]);
   }
@@ -78,7 +107,10 @@ function build(inside: Definition): TaskDefinition<any, any, any, any> {
     },
     implement(run: unknown) {
       if (typeof run !== "function") {
-        throw new OmniQError("OMNIQ_INVALID_OPTION", `The handler ${where} must be a function, not ${describeType(run)}`);
+        throw new OmniQError(
+          "OMNIQ_INVALID_OPTION",
+          `The handler ${where} must be a function, not ${describeType(run)}`,
+        );
       }
       return implement({ kind: "single", run: run as never });
     },
@@ -87,7 +119,10 @@ function build(inside: Definition): TaskDefinition<any, any, any, any> {
       checkInteger(`maxSize ${where}`, options.maxSize, 1, 10_000);
       if (options.maxWaitMs !== undefined) checkInteger(`maxWaitMs ${where}`, options.maxWaitMs, 0, 600_000);
       if (typeof run !== "function") {
-        throw new OmniQError("OMNIQ_INVALID_OPTION", `The handler ${where} must be a function, not ${describeType(run)}`);
+        throw new OmniQError(
+          "OMNIQ_INVALID_OPTION",
+          `The handler ${where} must be a function, not ${describeType(run)}`,
+        );
       }
       return implement({ kind: "batch", options, run });
     },
@@ -95,7 +130,8 @@ function build(inside: Definition): TaskDefinition<any, any, any, any> {
       ? {}
       : {
           handler: inside.handler.kind,
-          invoke: async (input: unknown, context: Partial<TaskContext<any>> = {}): Promise<unknown> => await invoke(inside, input, context),
+          invoke: async (input: unknown, context: Partial<TaskContext<any>> = {}): Promise<unknown> =>
+            await invoke(inside, input, context),
         }),
   };
   return withDefinition(task, inside) as unknown as TaskDefinition<any, any, any, any>;
@@ -106,7 +142,10 @@ async function invoke(inside: Definition, input: unknown, given: Partial<TaskCon
   const handler = inside.handler as HandlerDefinition;
   const parsed = await parseWith(inside.input, input, `The input of task ${JSON.stringify(inside.name)}`);
   const unavailable = async (): Promise<never> => {
-    throw new OmniQError("OMNIQ_UNSUPPORTED", "There is no queue in a handler that was invoked directly; pass `enqueue` in the context");
+    throw new OmniQError(
+      "OMNIQ_UNSUPPORTED",
+      "There is no queue in a handler that was invoked directly; pass `enqueue` in the context",
+    );
   };
   const context: TaskContext<any> = {
     id: "invoked",
@@ -131,7 +170,10 @@ async function invoke(inside: Definition, input: unknown, given: Partial<TaskCon
     const { id, attempt, headers, dependencies, signal } = context;
     const outputs = await handler.run([{ id, attempt, headers, dependencies, signal, input: parsed }], context);
     if (outputs.length !== 1) {
-      throw new OmniQError("OMNIQ_TASK_FAILED", `The batch handler of task ${JSON.stringify(inside.name)} gave ${outputs.length} outputs for 1 task`);
+      throw new OmniQError(
+        "OMNIQ_TASK_FAILED",
+        `The batch handler of task ${JSON.stringify(inside.name)} gave ${outputs.length} outputs for 1 task`,
+      );
     }
     output = outputs[0];
     if (output instanceof OmniQError) throw output;

@@ -21,7 +21,13 @@ export interface Definition {
   readonly options: TaskOptions & {
     readonly delayMs?: number | undefined;
     readonly expiresInMs?: number | undefined;
-    readonly deduplicate?: { readonly key: (input: never) => string; readonly windowMs?: number | undefined; readonly mode?: "keep" | "replace" | "extend" | undefined } | undefined;
+    readonly deduplicate?:
+      | {
+          readonly key: (input: never) => string;
+          readonly windowMs?: number | undefined;
+          readonly mode?: "keep" | "replace" | "extend" | undefined;
+        }
+      | undefined;
     readonly group?: { readonly key: (input: never) => string; readonly limit?: number | undefined } | undefined;
   };
   readonly handler: HandlerDefinition | undefined;

@@ -12,7 +12,8 @@ interface Waiting {
 const maxBytes = 4_194_304;
 
 /**
- * Sends calls in natural batches, without a timer: what comes while a round trip is under way goes with the next. Each promise tells of its
+ * Sends calls in natural batches, without a timer: what comes while a round trip is under way goes with the next.
+ * Each promise tells of its
  * own call only: when a batch is refused for its data, it is halved until the call that is to blame stands alone.
  */
 export class EnqueueCoalescer {
@@ -84,11 +85,16 @@ export class EnqueueCoalescer {
     try {
       const answers = await this.#queue.enqueue(batch.map(({ call }) => call));
       if (answers.length !== batch.length) {
-        throw new OmniQError("OMNIQ_BACKEND_FAILED", `The task queue gave ${answers.length} answers to ${batch.length} calls`, { retryable: true });
+        throw new OmniQError(
+          "OMNIQ_BACKEND_FAILED",
+          `The task queue gave ${answers.length} answers to ${batch.length} calls`,
+          { retryable: true },
+        );
       }
       batch.forEach(({ resolve }, index) => resolve(answers[index] as EnqueueAnswer));
     } catch (error) {
-      // Only data is a reason to look for the culprit; away, full or closed it is for all. Ids make sending again harmless.
+      // Only data is a reason to look for the culprit; away, full or closed it is for all. Ids make sending again
+      // harmless.
       const forAll = isOmniQError(error) && (error.retryable || error.code === "OMNIQ_CLOSED");
       if (batch.length === 1 || forAll) {
         for (const { reject } of batch) reject(error);

@@ -1,4 +1,5 @@
-// From calls to what a task queue takes: options merged and checked, input validated and made into text, flows laid flat.
+// From calls to what a task queue takes: options merged and checked, input validated and made into text, flows laid
+// flat.
 import type { Dependency, NewTask, TaskQueueCapabilities } from "./contracts/index.ts";
 import { definitionOf, type Definition } from "./definition.ts";
 import { encodeEnvelope, type ResolvedRetry } from "./envelope.ts";
@@ -49,7 +50,10 @@ export interface PreparedCalls {
 }
 
 /** Prepares calls that are enqueued together. A promise only where a schema answers with one. */
-export function prepareCalls(calls: readonly TaskCall<unknown>[], context: PrepareContext): PreparedCalls | Promise<PreparedCalls> {
+export function prepareCalls(
+  calls: readonly TaskCall<unknown>[],
+  context: PrepareContext,
+): PreparedCalls | Promise<PreparedCalls> {
   const nodes: Node[] = [];
   const known = new Map<TaskCall<unknown>, number>();
   const roots: number[] = [];
@@ -73,11 +77,17 @@ export function prepareCalls(calls: readonly TaskCall<unknown>[], context: Prepa
 
 const invalid = (message: string): OmniQError => new OmniQError("OMNIQ_INVALID_OPTION", message);
 
-function collect(call: TaskCall<unknown>, nodes: Node[], known: Map<TaskCall<unknown>, number>, open: Set<TaskCall<unknown>>): number {
+function collect(
+  call: TaskCall<unknown>,
+  nodes: Node[],
+  known: Map<TaskCall<unknown>, number>,
+  open: Set<TaskCall<unknown>>,
+): number {
   const index = known.get(call);
   if (index !== undefined) return index;
   const inside = definitionOf((call as TaskCall<unknown> | undefined)?.task);
-  if (inside === undefined) throw invalid("Only tasks made by defineTask can be enqueued; a call is made by task.with(input, options)");
+  if (inside === undefined)
+    throw invalid("Only tasks made by defineTask can be enqueued; a call is made by task.with(input, options)");
   const where = `of task ${JSON.stringify(inside.name)}`;
   if (open.has(call)) throw invalid(`The dependencies ${where} go in a circle`);
   const options = (call.options ?? {}) as CallOptions;
@@ -92,12 +102,14 @@ function collect(call: TaskCall<unknown>, nodes: Node[], known: Map<TaskCall<unk
   const given = options.dependsOn ?? {};
   const slots: Slot[] = [];
   for (const name of Object.keys(given)) {
-    if (!Object.hasOwn(inside.slots, name)) throw invalid(`dependsOn.${name} ${where}: there is no such slot in its definition`);
+    if (!Object.hasOwn(inside.slots, name))
+      throw invalid(`dependsOn.${name} ${where}: there is no such slot in its definition`);
   }
   for (const [name, slot] of Object.entries(inside.slots)) {
     const what = `dependsOn.${name} ${where}`;
     const source = Object.hasOwn(given, name) ? given[name] : undefined;
-    if (slot.many !== Array.isArray(source)) throw invalid(`${what} must be ${slot.many ? "an array of calls or handles" : "a call or a handle"}`);
+    if (slot.many !== Array.isArray(source))
+      throw invalid(`${what} must be ${slot.many ? "an array of calls or handles" : "a call or a handle"}`);
     const sources = (slot.many ? source : [source]) as readonly unknown[];
     const ids = sources.map((one) => depend(one, slot.allowFailure ? "run" : "fail", what, slot.taskName));
     slots.push({ name, many: slot.many, ids });
@@ -106,13 +118,25 @@ function collect(call: TaskCall<unknown>, nodes: Node[], known: Map<TaskCall<unk
   open.delete(call);
   const id = options.id ?? newId();
   nodes.push({
-    id, generated: options.id === undefined, inside, input: call.input, options, where, slots, dependencies: [...edges.values()],
+    id,
+    generated: options.id === undefined,
+    inside,
+    input: call.input,
+    options,
+    where,
+    slots,
+    dependencies: [...edges.values()],
   });
   known.set(call, nodes.length - 1);
   return nodes.length - 1;
 }
 
-function sourceId(source: unknown, what: string, taskName: string | undefined, nested: (call: TaskCall<unknown>) => string): string {
+function sourceId(
+  source: unknown,
+  what: string,
+  taskName: string | undefined,
+  nested: (call: TaskCall<unknown>) => string,
+): string {
   if (typeof source === "string" && taskName === undefined) {
     checkKey(what, source);
     return source;
@@ -221,10 +245,21 @@ function build(node: Node, parsed: unknown, context: PrepareContext): NewTask {
   };
 }
 
-function mergeRetry(layers: readonly TaskDefaults["retry"][]): { readonly policy: ResolvedRetry; readonly maxAttempts: number } {
-  const merged = { maxAttempts: 5, backoff: "exponential" as ResolvedRetry["backoff"], delayMs: 1_000, factor: 4, maxDelayMs: 3_600_000, jitter: 0.2 };
+function mergeRetry(layers: readonly TaskDefaults["retry"][]): {
+  readonly policy: ResolvedRetry;
+  readonly maxAttempts: number;
+} {
+  const merged = {
+    maxAttempts: 5,
+    backoff: "exponential" as ResolvedRetry["backoff"],
+    delayMs: 1_000,
+    factor: 4,
+    maxDelayMs: 3_600_000,
+    jitter: 0.2,
+  };
   for (const layer of layers) {
-    for (const [key, value] of Object.entries(layer ?? {})) if (value !== undefined) Object.assign(merged, { [key]: value });
+    for (const [key, value] of Object.entries(layer ?? {}))
+      if (value !== undefined) Object.assign(merged, { [key]: value });
   }
   const { maxAttempts, ...policy } = merged;
   return { policy, maxAttempts };
@@ -235,10 +270,16 @@ function times(node: Node, defaults: TaskDefaults): Pick<NewTask, "runAt" | "del
   const delayMs = options.delayMs ?? inside.options.delayMs ?? 0;
   const expiresInMs = options.expiresInMs ?? inside.options.expiresInMs ?? defaults.expiresInMs;
   return {
-    ...(options.runAt !== undefined ? { runAt: checkTime(`runAt ${where}`, options.runAt) } : delayMs > 0 ? { delayMs } : {}),
+    ...(options.runAt !== undefined
+      ? { runAt: checkTime(`runAt ${where}`, options.runAt) }
+      : delayMs > 0
+        ? { delayMs }
+        : {}),
     ...(options.expiresAt !== undefined
       ? { expiresAt: checkTime(`expiresAt ${where}`, options.expiresAt) }
-      : expiresInMs !== undefined ? { expiresInMs } : {}),
+      : expiresInMs !== undefined
+        ? { expiresInMs }
+        : {}),
   };
 }
 

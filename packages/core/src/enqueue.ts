@@ -1,5 +1,14 @@
-// Enqueueing: prepared calls go out, dependencies that have left the queue are looked up, events are written, receipts come back.
-import type { Dependency, EnqueueAnswer, EnqueueCall, EnqueueReceipt, NewEvent, NewTask, StoredResult } from "./contracts/index.ts";
+// Enqueueing: prepared calls go out, dependencies that have left the queue are looked up, events are written, receipts
+// come back.
+import type {
+  Dependency,
+  EnqueueAnswer,
+  EnqueueCall,
+  EnqueueReceipt,
+  NewEvent,
+  NewTask,
+  StoredResult,
+} from "./contracts/index.ts";
 import { EnqueueCoalescer } from "./enqueue-coalescer.ts";
 import { prepareCalls, type PreparedCalls, type PrepareContext } from "./enqueue-prepare.ts";
 import { OmniQError } from "./errors.ts";
@@ -42,14 +51,19 @@ export class Enqueuer {
     this.#checkSize(prepared.tasks.length);
     await this.#ready();
     let tasks = prepared.tasks;
-    // Each round finds at least one dependency that had left the queue, so there are at most as many rounds as dependencies.
+    // Each round finds at least one dependency that had left the queue, so there are at most as many rounds as
+    // dependencies.
     for (let rounds = tasks.reduce((sum, task) => sum + (task.dependencies?.length ?? 0), 1); ; rounds--) {
       const answer = await this.#send(tasks, options);
       if (answer.state === "accepted") {
         await this.#appendApart(tasks, answer.receipts, options);
         return this.#outcomes(prepared, tasks, answer.receipts);
       }
-      if (rounds <= 0) throw new OmniQError("OMNIQ_BACKEND_FAILED", "The task queue keeps asking for dependencies that it was told of");
+      if (rounds <= 0)
+        throw new OmniQError(
+          "OMNIQ_BACKEND_FAILED",
+          "The task queue keeps asking for dependencies that it was told of",
+        );
       tasks = await this.#resolve(tasks, answer.taskIds, options.signal);
     }
   }
@@ -58,15 +72,20 @@ export class Enqueuer {
   enqueueSync(call: TaskCall<unknown>, transaction: unknown): Enqueued {
     this.#needTransactions(true);
     const { taskQueue } = this.#runtime;
-    if (taskQueue.enqueueSync === undefined) throw new OmniQError("OMNIQ_UNSUPPORTED", "This backend has no synchronous enqueue; use enqueue");
+    if (taskQueue.enqueueSync === undefined)
+      throw new OmniQError("OMNIQ_UNSUPPORTED", "This backend has no synchronous enqueue; use enqueue");
     const prepared = prepareCalls([call], this.#context);
     if (isPromise(prepared)) {
       void prepared.catch(() => undefined);
-      throw new OmniQError("OMNIQ_UNSUPPORTED", `The input schema of task ${JSON.stringify(call.task.name)} is asynchronous; enqueueSync needs a synchronous one`);
+      throw new OmniQError(
+        "OMNIQ_UNSUPPORTED",
+        `The input schema of task ${JSON.stringify(call.task.name)} is asynchronous; enqueueSync needs a synchronous one`,
+      );
     }
     this.#checkSize(prepared.tasks.length);
     const [answer] = taskQueue.enqueueSync([this.#call(prepared.tasks)], { transaction });
-    if (answer?.state !== "accepted") throw notFound(answer?.taskIds ?? [], "enqueueSync cannot look for results of tasks that are over");
+    if (answer?.state !== "accepted")
+      throw notFound(answer?.taskIds ?? [], "enqueueSync cannot look for results of tasks that are over");
     return this.#outcomes(prepared, prepared.tasks, answer.receipts)[0] as Enqueued;
   }
 
@@ -81,7 +100,11 @@ export class Enqueuer {
   /** The one task of a call, as the task queue takes it. Calls with nested calls are refused. */
   async prepare(call: TaskCall<unknown>): Promise<NewTask> {
     const { tasks } = await prepareCalls([call], this.#context);
-    if (tasks.length !== 1) throw new OmniQError("OMNIQ_INVALID_OPTION", `The task ${JSON.stringify(call.task.name)} must not bring dependencies along here`);
+    if (tasks.length !== 1)
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        `The task ${JSON.stringify(call.task.name)} must not bring dependencies along here`,
+      );
     return tasks[0] as NewTask;
   }
 
@@ -99,16 +122,23 @@ export class Enqueuer {
 
   #needTransactions(synchronous: boolean): void {
     const { transactions } = this.#runtime.taskQueue.capabilities;
-    if (transactions === false) throw new OmniQError("OMNIQ_UNSUPPORTED", "This backend has no transactions that tasks can be enqueued in");
+    if (transactions === false)
+      throw new OmniQError("OMNIQ_UNSUPPORTED", "This backend has no transactions that tasks can be enqueued in");
     if (synchronous && transactions !== "sync") {
-      throw new OmniQError("OMNIQ_UNSUPPORTED", "This backend's transactions are asynchronous: use enqueue(task, input, { transaction })");
+      throw new OmniQError(
+        "OMNIQ_UNSUPPORTED",
+        "This backend's transactions are asynchronous: use enqueue(task, input, { transaction })",
+      );
     }
   }
 
   #checkSize(count: number): void {
     const { maxBatch } = this.#runtime.taskQueue.capabilities;
     if (count > maxBatch) {
-      throw new OmniQError("OMNIQ_INVALID_OPTION", `One atomic call has ${count} tasks; this backend takes at most ${maxBatch}. Cut it into several calls`);
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        `One atomic call has ${count} tasks; this backend takes at most ${maxBatch}. Cut it into several calls`,
+      );
     }
   }
 
@@ -124,12 +154,22 @@ export class Enqueuer {
   async #send(tasks: readonly NewTask[], options: EnqueueCallOptions): Promise<EnqueueAnswer> {
     const call = this.#call(tasks);
     if (options.transaction === undefined) return await this.#coalescer.send(call, options.signal);
-    const [answer] = await this.#runtime.taskQueue.enqueue([call], { transaction: options.transaction, signal: options.signal });
+    const [answer] = await this.#runtime.taskQueue.enqueue([call], {
+      transaction: options.transaction,
+      signal: options.signal,
+    });
     return answer as EnqueueAnswer;
   }
 
-  /** Events of a storage of its own backend come after the fact. In a user's transaction there is no fact yet, so there they are left out. */
-  async #appendApart(tasks: readonly NewTask[], receipts: readonly EnqueueReceipt[], options: EnqueueCallOptions): Promise<void> {
+  /**
+   * Events of a storage of its own backend come after the fact. In a user's transaction there is no fact yet, so there
+   * they are left out.
+   */
+  async #appendApart(
+    tasks: readonly NewTask[],
+    receipts: readonly EnqueueReceipt[],
+    options: EnqueueCallOptions,
+  ): Promise<void> {
     const { eventStorage, eventsTogether, logger } = this.#runtime;
     if (!eventStorage || eventsTogether || options.transaction !== undefined) return;
     const events = tasks.filter((_, index) => receipts[index]?.state === "enqueued").map((task) => this.#event(task));
@@ -143,7 +183,11 @@ export class Enqueuer {
     }
   }
 
-  #outcomes(prepared: PreparedCalls, tasks: readonly NewTask[], receipts: readonly EnqueueReceipt[]): readonly Enqueued[] {
+  #outcomes(
+    prepared: PreparedCalls,
+    tasks: readonly NewTask[],
+    receipts: readonly EnqueueReceipt[],
+  ): readonly Enqueued[] {
     return prepared.roots.map((root) => {
       const task = tasks[root] as NewTask;
       const receipt = receipts[root] as EnqueueReceipt;
@@ -153,19 +197,27 @@ export class Enqueuer {
   }
 
   /** Gives the queue the stored results of dependencies that it no longer knows. */
-  async #resolve(tasks: readonly NewTask[], ids: readonly string[], signal: AbortSignal | undefined): Promise<readonly NewTask[]> {
+  async #resolve(
+    tasks: readonly NewTask[],
+    ids: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<readonly NewTask[]> {
     const { resultStorage } = this.#runtime;
     if (!resultStorage) throw notFound(ids, "There is no result storage to look for it in");
     const found = new Map<string, StoredResult>();
     for (let at = 0; at < ids.length; at += resultStorage.capabilities.maxBatch) {
-      for (const result of await resultStorage.get(ids.slice(at, at + resultStorage.capabilities.maxBatch), { signal })) {
+      for (const result of await resultStorage.get(ids.slice(at, at + resultStorage.capabilities.maxBatch), {
+        signal,
+      })) {
         if (result) found.set(result.taskId, result);
       }
     }
     const missing = ids.filter((id) => !found.has(id));
     if (missing.length > 0) throw notFound(missing, "It was never enqueued, or its result is gone");
     return tasks.map((task) =>
-      task.dependencies === undefined ? task : { ...task, dependencies: task.dependencies.map((edge) => withOutcome(edge, found.get(edge.taskId))) },
+      task.dependencies === undefined
+        ? task
+        : { ...task, dependencies: task.dependencies.map((edge) => withOutcome(edge, found.get(edge.taskId))) },
     );
   }
 }
@@ -177,7 +229,14 @@ function withOutcome(edge: Dependency, result: StoredResult | undefined): Depend
 }
 
 function notFound(ids: readonly string[], reason: string): OmniQError {
-  const shown = ids.slice(0, 5).map((id) => JSON.stringify(id)).join(", ");
+  const shown = ids
+    .slice(0, 5)
+    .map((id) => JSON.stringify(id))
+    .join(", ");
   const more = ids.length > 5 ? ` and ${ids.length - 5} more` : "";
-  return new OmniQError("OMNIQ_TASK_NOT_FOUND", `Nothing was enqueued: a dependency is unknown: ${shown}${more}. ${reason}`, { taskId: ids[0] });
+  return new OmniQError(
+    "OMNIQ_TASK_NOT_FOUND",
+    `Nothing was enqueued: a dependency is unknown: ${shown}${more}. ${reason}`,
+    { taskId: ids[0] },
+  );
 }

@@ -54,14 +54,25 @@ export class EventLog implements Events {
     const storage = this.#storage();
     for await (const event of this.#follow(storage, { taskId }, "start", signal)) {
       yield event;
-      if (event.type !== "completed" && event.type !== "failed" && event.type !== "cancelled" && event.type !== "expired") continue;
+      if (
+        event.type !== "completed" &&
+        event.type !== "failed" &&
+        event.type !== "cancelled" &&
+        event.type !== "expired"
+      )
+        continue;
       // It may be the end of an earlier run: only one that is not live again has nothing more to tell.
       const [task] = await this.#runtime.taskQueue.get([taskId], { signal });
       if (task === undefined || task.run <= event.run) return;
     }
   }
 
-  async *#follow(storage: EventStorage, filter: EventFilter, after: string, signal: AbortSignal | undefined): AsyncIterable<TaskEvent> {
+  async *#follow(
+    storage: EventStorage,
+    filter: EventFilter,
+    after: string,
+    signal: AbortSignal | undefined,
+  ): AsyncIterable<TaskEvent> {
     const { closed, serializer } = this.#runtime;
     const either = signal === undefined ? closed : AbortSignal.any([signal, closed]);
     try {
@@ -75,6 +86,9 @@ export class EventLog implements Events {
   #storage(): EventStorage {
     const { eventStorage } = this.#runtime;
     if (eventStorage) return eventStorage;
-    throw new OmniQError("OMNIQ_UNSUPPORTED", "This client has no event storage, so events are not kept; give it one with `eventStorage`");
+    throw new OmniQError(
+      "OMNIQ_UNSUPPORTED",
+      "This client has no event storage, so events are not kept; give it one with `eventStorage`",
+    );
   }
 }

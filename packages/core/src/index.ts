@@ -14,7 +14,15 @@ export type * from "./options.ts";
 export type * from "./schedule.ts";
 export type { Scheduler } from "./scheduler.ts";
 export { jsonSerializer, type Serializer } from "./serializer.ts";
-export { isStandardSchema, typeOnly, type InferInput, type InferOutput, type StandardIssue, type StandardResult, type StandardSchemaV1 } from "./standard-schema.ts";
+export {
+  isStandardSchema,
+  typeOnly,
+  type InferInput,
+  type InferOutput,
+  type StandardIssue,
+  type StandardResult,
+  type StandardSchemaV1,
+} from "./standard-schema.ts";
 export type * from "./task-definition.ts";
 export type { DrainSummary, Middleware, Worker, WorkerHooks, WorkerKind, WorkerOptions } from "./worker.ts";
 export type { LoadOptions, OmniQConfig } from "./configuration/types.ts";

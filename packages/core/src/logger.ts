@@ -13,11 +13,13 @@ const levels: readonly LogLevel[] = ["debug", "info", "warn", "error", "silent"]
 
 /** A logger that writes lines to the standard error stream, from `level` on. The client's default is `warn`. */
 export function consoleLogger(level: LogLevel = "warn"): Logger {
-  const write = (at: LogLevel) => (message: string, fields?: Readonly<Record<string, unknown>>): void => {
-    if (levels.indexOf(at) < levels.indexOf(level)) return;
-    const rest = fields === undefined ? "" : ` ${describe(fields)}`;
-    process.stderr.write(`${new Date().toISOString()} ${at} ${message}${rest}\n`);
-  };
+  const write =
+    (at: LogLevel) =>
+    (message: string, fields?: Readonly<Record<string, unknown>>): void => {
+      if (levels.indexOf(at) < levels.indexOf(level)) return;
+      const rest = fields === undefined ? "" : ` ${describe(fields)}`;
+      process.stderr.write(`${new Date().toISOString()} ${at} ${message}${rest}\n`);
+    };
   return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
 }
 

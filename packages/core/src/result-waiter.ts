@@ -1,4 +1,5 @@
-// One loop per client that waits for results: all handles that wait share its round trips, and a task that is gone ends its wait.
+// One loop per client that waits for results: all handles that wait share its round trips, and a task that is gone
+// ends its wait.
 import type { ResultReference, StoredResult, StoredTask } from "./contracts/index.ts";
 import { OmniQError, isOmniQError } from "./errors.ts";
 import { checkInteger } from "./limits.ts";
@@ -36,18 +37,25 @@ export class ResultWaiter {
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
-    runtime.closed.addEventListener("abort", () => this.#rejectAll(new OmniQError("OMNIQ_CLOSED", "The client was closed while it waited for a result")));
+    runtime.closed.addEventListener("abort", () =>
+      this.#rejectAll(new OmniQError("OMNIQ_CLOSED", "The client was closed while it waited for a result")),
+    );
   }
 
   /**
-   * The result of the task's current run. `fresh`: it was enqueued by this client just now, so that its first run is waited for without
+   * The result of the task's current run. `fresh`: it was enqueued by this client just now, so that its first run is
+   * waited for without
    * asking the queue first. Rejects as `TaskHandle.result` says.
    */
   async wait(id: string, options: WaitOptions, fresh: boolean): Promise<StoredResult> {
     const { timeoutMs, signal } = options;
     if (timeoutMs !== undefined) checkInteger("timeoutMs", timeoutMs, 0, 2_147_483_647);
     if (this.#runtime.resultStorage === undefined) {
-      throw new OmniQError("OMNIQ_UNSUPPORTED", "This client has no result storage, so outcomes are not kept; give it one to wait for results", { taskId: id });
+      throw new OmniQError(
+        "OMNIQ_UNSUPPORTED",
+        "This client has no result storage, so outcomes are not kept; give it one to wait for results",
+        { taskId: id },
+      );
     }
     if (this.#runtime.closed.aborted) throw new OmniQError("OMNIQ_CLOSED", "The client is closed");
     signal?.throwIfAborted();
@@ -58,7 +66,8 @@ export class ResultWaiter {
           ? { id, run: 1, checkAt: performance.now() + firstPauseMs, pauseMs: firstPauseMs, resolve, reject }
           : { id, run: 0, checkAt: 0, pauseMs: firstPauseMs / 2, resolve, reject };
         const abort = (): void => reject(signal?.reason);
-        const timer = timeoutMs === undefined ? undefined : setTimeout(() => reject(timeoutError(id, timeoutMs)), timeoutMs);
+        const timer =
+          timeoutMs === undefined ? undefined : setTimeout(() => reject(timeoutError(id, timeoutMs)), timeoutMs);
         signal?.addEventListener("abort", abort, { once: true });
         end = () => {
           clearTimeout(timer);
@@ -101,7 +110,11 @@ export class ResultWaiter {
   }
 
   #start(): void {
-    const size = Math.min(maxReferences, this.#runtime.taskQueue.capabilities.maxBatch, this.#runtime.resultStorage?.capabilities.maxBatch ?? 1);
+    const size = Math.min(
+      maxReferences,
+      this.#runtime.taskQueue.capabilities.maxBatch,
+      this.#runtime.resultStorage?.capabilities.maxBatch ?? 1,
+    );
     while (this.#idle.size > 0) {
       const waits = [...this.#idle].slice(0, size);
       for (const wait of waits) this.#idle.delete(wait);
@@ -115,7 +128,10 @@ export class ResultWaiter {
     }
   }
 
-  /** One round: ask the queue where it is time to, then wait until something comes or the next check is due. Never rejects. */
+  /**
+   * One round: ask the queue where it is time to, then wait until something comes or the next check is due. Never
+   * rejects.
+   */
   async #run(waits: readonly Wait[], signal: AbortSignal): Promise<void> {
     const storage = this.#runtime.resultStorage;
     if (storage === undefined) return;
@@ -159,7 +175,9 @@ export class ResultWaiter {
       await taskQueue.sweep(100, { signal });
       tasks = await taskQueue.get(ids, { signal });
     }
-    if (tasks.some((task) => task && (task.state === "failed" || task.state === "cancelled" || task.state === "expired"))) {
+    if (
+      tasks.some((task) => task && (task.state === "failed" || task.state === "cancelled" || task.state === "expired"))
+    ) {
       await recordOutcomes(this.#runtime, 1_000);
     }
     const byId = new Map(tasks.map((task, index) => [ids[index] as string, task]));
@@ -183,7 +201,8 @@ export class ResultWaiter {
     if (gone.length === 0 && dead.length === 0) return;
     const looked = [...new Set([...gone, ...dead].map(({ id }) => id))];
     this.#deliver([...gone, ...dead], (await resultStorage?.get(looked, { signal })) ?? []);
-    for (const wait of gone) if (this.#waits.has(wait)) wait.reject(noResult(wait.id, "it was never enqueued, or its result is gone"));
+    for (const wait of gone)
+      if (this.#waits.has(wait)) wait.reject(noResult(wait.id, "it was never enqueued, or its result is gone"));
     for (const wait of dead) this.#deliverDead(wait, byId.get(wait.id) as StoredTask);
   }
 
@@ -192,28 +211,45 @@ export class ResultWaiter {
     if (!this.#waits.has(wait) || wait.pauseMs < firstPauseMs * 4) return;
     const { id: taskId, run, attempt, name, queue, error } = task;
     const finishedAt = task.finishedAt ?? task.runAt;
-    this.#deliver([wait], [{ taskId, run, attempt, name, queue, status: "failed", error, finishedAt, expiresAt: null }]);
+    this.#deliver(
+      [wait],
+      [{ taskId, run, attempt, name, queue, status: "failed", error, finishedAt, expiresAt: null }],
+    );
   }
 }
 
 function mayHaveExpired(task: StoredTask | undefined): boolean {
-  return task?.expiresAt !== undefined && task.startedAt === undefined && (task.state === "ready" || task.state === "scheduled" || task.state === "blocked");
+  return (
+    task?.expiresAt !== undefined &&
+    task.startedAt === undefined &&
+    (task.state === "ready" || task.state === "scheduled" || task.state === "blocked")
+  );
 }
 
 function timeoutError(id: string, timeoutMs: number): OmniQError {
-  return new OmniQError("OMNIQ_TIMEOUT", `The task ${JSON.stringify(id)} was not over within ${timeoutMs} ms; it goes on`, { taskId: id });
+  return new OmniQError(
+    "OMNIQ_TIMEOUT",
+    `The task ${JSON.stringify(id)} was not over within ${timeoutMs} ms; it goes on`,
+    { taskId: id },
+  );
 }
 
 function noResult(id: string, reason: string): OmniQError {
-  return new OmniQError("OMNIQ_TASK_NOT_FOUND", `There is no result of task ${JSON.stringify(id)}: ${reason}`, { taskId: id });
+  return new OmniQError("OMNIQ_TASK_NOT_FOUND", `There is no result of task ${JSON.stringify(id)}: ${reason}`, {
+    taskId: id,
+  });
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    }, { once: true });
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
   });
 }

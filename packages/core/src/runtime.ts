@@ -1,6 +1,14 @@
 // What the client lends to its workers and schedulers: components, serializer, logger and the client's own verbs.
 import type { RemoteBackend } from "./backend.ts";
-import type { EventStorage, NewEvent, NewTask, ResultStorage, ScheduleStorage, TaskEventType, TaskQueue } from "./contracts/index.ts";
+import type {
+  EventStorage,
+  NewEvent,
+  NewTask,
+  ResultStorage,
+  ScheduleStorage,
+  TaskEventType,
+  TaskQueue,
+} from "./contracts/index.ts";
 import type { Serializer } from "./serializer.ts";
 import type { Logger } from "./logger.ts";
 import type { Enqueue, EnqueueMany, TaskCall } from "./task-definition.ts";

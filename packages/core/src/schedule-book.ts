@@ -26,11 +26,18 @@ export class ScheduleBook implements Schedules {
     const rule = parseRule(id, options);
     const where = `of schedule ${JSON.stringify(id)}`;
     if (typeof options.task !== "object" || options.task === null) {
-      throw new OmniQError("OMNIQ_INVALID_OPTION", `task ${where} must be a call (task.with(...)), not ${describeType(options.task)}`);
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        `task ${where} must be a call (task.with(...)), not ${describeType(options.task)}`,
+      );
     }
     const given = (options.task.options ?? {}) as TaskEnqueueOptions & { dependsOn?: unknown };
     for (const key of ["id", "runAt", "expiresAt", "after", "dependsOn"] as const) {
-      if (given[key] !== undefined) throw new OmniQError("OMNIQ_INVALID_OPTION", `The task ${where} cannot have ${key}: it is enqueued again and again`);
+      if (given[key] !== undefined)
+        throw new OmniQError(
+          "OMNIQ_INVALID_OPTION",
+          `The task ${where} cannot have ${key}: it is enqueued again and again`,
+        );
     }
     const template = encodeTemplate(await this.#runtime.prepare(options.task));
     return await this.#change(storage, id, async (stored) => {
@@ -102,18 +109,28 @@ export class ScheduleBook implements Schedules {
       const written = await storage.put({ id, rule, template, nextAt, runs, paused }, stored?.revision ?? null);
       if (written) return view(written);
     }
-    throw new OmniQError("OMNIQ_BACKEND_FAILED", `The schedule ${JSON.stringify(id)} is being changed by others all the time; try again`, { retryable: true });
+    throw new OmniQError(
+      "OMNIQ_BACKEND_FAILED",
+      `The schedule ${JSON.stringify(id)} is being changed by others all the time; try again`,
+      { retryable: true },
+    );
   }
 
   #found(id: string, stored: StoredSchedule | undefined): StoredSchedule {
     if (stored) return stored;
-    throw new OmniQError("OMNIQ_SCHEDULE_NOT_FOUND", `There is no schedule ${JSON.stringify(id)}; make it with schedules.put`);
+    throw new OmniQError(
+      "OMNIQ_SCHEDULE_NOT_FOUND",
+      `There is no schedule ${JSON.stringify(id)}; make it with schedules.put`,
+    );
   }
 
   #storage(): ScheduleStorage {
     const { scheduleStorage } = this.#runtime;
     if (scheduleStorage) return scheduleStorage;
-    throw new OmniQError("OMNIQ_UNSUPPORTED", "This client has no schedule storage; give it one with `scheduleStorage`");
+    throw new OmniQError(
+      "OMNIQ_UNSUPPORTED",
+      "This client has no schedule storage; give it one with `scheduleStorage`",
+    );
   }
 }
 

@@ -22,15 +22,21 @@ export const maxCatchUp = 100;
 /** Ticks come every second or so; what is later than this fell into downtime. */
 export const lateMs = 60_000;
 
-const invalid = (message: string, cause?: unknown): OmniQError => new OmniQError("OMNIQ_INVALID_OPTION", message, { cause });
+const invalid = (message: string, cause?: unknown): OmniQError =>
+  new OmniQError("OMNIQ_INVALID_OPTION", message, { cause });
 
 /** Checks a rule and gives it the form in which it is stored. */
 export function parseRule(id: string, options: ScheduleOptions): StoredRule {
   checkKey("The id of a schedule", id);
   const where = `of schedule ${JSON.stringify(id)}`;
-  refuseUnknown(options, ["cron", "timeZone", "everyMs", "at", "task", "startAt", "endAt", "maxRuns", "missed"], `The options ${where}`);
+  refuseUnknown(
+    options,
+    ["cron", "timeZone", "everyMs", "at", "task", "startAt", "endAt", "maxRuns", "missed"],
+    `The options ${where}`,
+  );
   const { cron, timeZone, everyMs, at, startAt, endAt, maxRuns, missed = "latest" } = options;
-  if ([cron, everyMs, at].filter((rule) => rule !== undefined).length !== 1) throw invalid(`Give exactly one of cron, everyMs and at ${where}`);
+  if ([cron, everyMs, at].filter((rule) => rule !== undefined).length !== 1)
+    throw invalid(`Give exactly one of cron, everyMs and at ${where}`);
   if (timeZone !== undefined && cron === undefined) throw invalid(`timeZone ${where} goes with cron only`);
   if (!["skip", "latest", "all"].includes(missed)) throw invalid(`missed ${where} must be one of skip, latest, all`);
   if (everyMs !== undefined) checkInteger(`everyMs ${where}`, everyMs, 1_000, maxDurationMs);
@@ -45,14 +51,19 @@ export function parseRule(id: string, options: ScheduleOptions): StoredRule {
     maxRuns,
     missed,
   };
-  if (rule.startAt !== undefined && rule.endAt !== undefined && rule.endAt < rule.startAt) throw invalid(`endAt ${where} comes before its startAt`);
+  if (rule.startAt !== undefined && rule.endAt !== undefined && rule.endAt < rule.startAt)
+    throw invalid(`endAt ${where} comes before its startAt`);
   if (cron !== undefined) {
-    if (typeof cron !== "string" || !/^(\S+\s+){4,5}\S+$/.test(cron.trim())) throw invalid(`cron ${where} must have five or six fields`);
+    if (typeof cron !== "string" || !/^(\S+\s+){4,5}\S+$/.test(cron.trim()))
+      throw invalid(`cron ${where} must have five or six fields`);
     checkTimeZone(rule.timeZone, where);
     try {
       compile(rule).nextRun(new Date(0));
     } catch (error) {
-      throw invalid(`cron ${where} cannot be understood: ${error instanceof Error ? error.message : "unknown reason"}`, error);
+      throw invalid(
+        `cron ${where} cannot be understood: ${error instanceof Error ? error.message : "unknown reason"}`,
+        error,
+      );
     }
   }
   return rule;
@@ -83,7 +94,8 @@ function compile(rule: StoredRule): Cron {
 }
 
 /**
- * The first occurrence after `after`, or `null`. `anchor` is where an interval without `startAt` counts from. Daylight saving: a local time
+ * The first occurrence after `after`, or `null`. `anchor` is where an interval without `startAt` counts from.
+ * Daylight saving: a local time
  * that is skipped comes at the end of the gap; one that comes twice counts once when the expression names its hour.
  */
 export function nextOccurrence(rule: StoredRule, after: number, anchor: number): number | null {
@@ -98,19 +110,29 @@ export function nextOccurrence(rule: StoredRule, after: number, anchor: number):
   } else {
     next = compile(rule).nextRun(new Date(from))?.getTime() ?? null;
     // Cron looks at whole seconds; a millisecond before one must still find it.
-    if (next !== null && next <= from) next = compile(rule).nextRun(new Date(from + 1_000))?.getTime() ?? null;
+    if (next !== null && next <= from)
+      next =
+        compile(rule)
+          .nextRun(new Date(from + 1_000))
+          ?.getTime() ?? null;
   }
   return next === null || (endAt !== undefined && next > endAt) ? null : next;
 }
 
 /** The last occurrence from `first` (an occurrence itself) to `now`. */
 function latestOccurrence(rule: StoredRule, first: number, now: number, anchor: number): number {
-  // From the end backward in growing windows, so that years of downtime of a rule that fires each second cost next to nothing.
+  // From the end backward in growing windows, so that years of downtime of a rule that fires each second cost next to
+  // nothing.
   for (let window = 60_000; ; window *= 60) {
     const from = now - window;
     let latest = from <= first ? first : nextOccurrence(rule, from, anchor);
     if (latest === null || latest > now) continue;
-    for (let next = nextOccurrence(rule, latest, anchor); next !== null && next <= now; next = nextOccurrence(rule, latest, anchor)) latest = next;
+    for (
+      let next = nextOccurrence(rule, latest, anchor);
+      next !== null && next <= now;
+      next = nextOccurrence(rule, latest, anchor)
+    )
+      latest = next;
     return latest;
   }
 }
@@ -131,7 +153,11 @@ export function decideDue(rule: StoredRule, nextAt: number, runs: number, now: n
   let last = nextAt;
   if (rule.missed === "all") {
     const limit = Math.min(left, maxCatchUp);
-    for (let next: number | null = nextAt; next !== null && next <= now && occurrences.length < limit; next = nextOccurrence(rule, next, anchor)) {
+    for (
+      let next: number | null = nextAt;
+      next !== null && next <= now && occurrences.length < limit;
+      next = nextOccurrence(rule, next, anchor)
+    ) {
       occurrences.push(next);
       last = next;
     }

@@ -14,9 +14,15 @@ export function encodeRule(rule: StoredRule, anchor: number): string {
 
 /** The rule that {@link encodeRule} wrote. Throws `OMNIQ_ADAPTER_INCOMPATIBLE` for one of a newer version. */
 export function decodeRule(schedule: StoredSchedule): { readonly rule: StoredRule; readonly anchor: number } {
-  const { version, anchor, ...rule } = JSON.parse(schedule.rule) as StoredRule & { readonly version: number; readonly anchor: number };
+  const { version, anchor, ...rule } = JSON.parse(schedule.rule) as StoredRule & {
+    readonly version: number;
+    readonly anchor: number;
+  };
   if (version !== 1) {
-    throw new OmniQError("OMNIQ_ADAPTER_INCOMPATIBLE", `The schedule ${JSON.stringify(schedule.id)} was written by a newer version of OmniQ; update this one`);
+    throw new OmniQError(
+      "OMNIQ_ADAPTER_INCOMPATIBLE",
+      `The schedule ${JSON.stringify(schedule.id)} was written by a newer version of OmniQ; update this one`,
+    );
   }
   return { rule, anchor };
 }

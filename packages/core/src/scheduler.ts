@@ -24,8 +24,10 @@ const schedulesPerTick = 200;
 const sweepLimit = 1_000;
 
 /**
- * Enqueues what is due (`schedule-once`): first the tasks, under ids made of schedule and time, then the advance by compare-and-set, so that
- * any number of processes and crashes make one task per occurrence. One bad schedule does not stop the others. Says how many it enqueued.
+ * Enqueues what is due (`schedule-once`): first the tasks, under ids made of schedule and time, then the advance by
+ * compare-and-set, so that
+ * any number of processes and crashes make one task per occurrence. One bad schedule does not stop the others. Says
+ * how many it enqueued.
  */
 export async function tickSchedules(runtime: Runtime): Promise<number> {
   const { scheduleStorage, logger } = runtime;
@@ -37,7 +39,10 @@ export async function tickSchedules(runtime: Runtime): Promise<number> {
         return await runDue(runtime, schedule, now);
       } catch (error) {
         if (isOmniQError(error) && (error.retryable || error.code === "OMNIQ_CLOSED")) throw error;
-        logger.error("A schedule could not be run; it is tried again at the next tick", { scheduleId: schedule.id, error });
+        logger.error("A schedule could not be run; it is tried again at the next tick", {
+          scheduleId: schedule.id,
+          error,
+        });
         return 0;
       }
     }),
@@ -50,7 +55,11 @@ async function runDue(runtime: Runtime, schedule: StoredSchedule, now: number): 
   const { rule, anchor } = decodeRule(schedule);
   const template = decodeTemplate(schedule);
   const { occurrences, nextAt, runs } = decideDue(rule, schedule.nextAt, schedule.runs, now, anchor);
-  const tasks = occurrences.map((at) => ({ ...template, id: occurrenceId(schedule.id, at), rememberMs: rememberGivenMs }));
+  const tasks = occurrences.map((at) => ({
+    ...template,
+    id: occurrenceId(schedule.id, at),
+    rememberMs: rememberGivenMs,
+  }));
   // In order, and riding together in one round trip.
   await Promise.all(tasks.map(async (task) => await runtime.enqueuePrepared(task)));
   await runtime.scheduleStorage?.advance(schedule.id, schedule.revision, { nextAt, runs });
@@ -60,7 +69,11 @@ async function runDue(runtime: Runtime, schedule: StoredSchedule, now: number): 
 /** Sweeps every component once. Says how much it changed. */
 export async function sweepComponents(runtime: Runtime): Promise<number> {
   const { taskQueue, resultStorage, eventStorage } = runtime;
-  const counts = await Promise.all([taskQueue.sweep(sweepLimit), resultStorage?.sweep(sweepLimit) ?? 0, eventStorage?.sweep(sweepLimit) ?? 0]);
+  const counts = await Promise.all([
+    taskQueue.sweep(sweepLimit),
+    resultStorage?.sweep(sweepLimit) ?? 0,
+    eventStorage?.sweep(sweepLimit) ?? 0,
+  ]);
   return counts.reduce((sum, count) => sum + count, 0);
 }
 

@@ -1,4 +1,5 @@
-// How inputs, outputs and errors become text, and the default way: JSON that also carries what JavaScript has beyond it.
+// How inputs, outputs and errors become text, and the default way: JSON that also carries what JavaScript has beyond
+// it.
 import { OmniQError, isOmniQError, type OmniQErrorCode } from "./errors.ts";
 
 /** Turns values into text and back. `deserialize` must never run or import anything. */
@@ -8,7 +9,10 @@ export interface Serializer {
   deserialize(text: string): unknown;
 }
 
-/** The property that marks what plain JSON cannot say. An object of the user's that has it is itself wrapped, so nothing is mistaken. */
+/**
+ * The property that marks what plain JSON cannot say. An object of the user's that has it is itself wrapped, so
+ * nothing is mistaken.
+ */
 const tag = "$omniq";
 /** Deeper values are refused, so that no reader runs out of stack. */
 const maxDepth = 500;
@@ -19,12 +23,16 @@ interface Frame {
 }
 
 /**
- * The default serializer. Plain JSON stays plain JSON. Beyond it: `undefined`, `NaN`, `Infinity`, `-Infinity`, `-0`, `bigint`, `Date`,
- * `Map`, `Set`, bytes (`Uint8Array` and `Buffer`, read back as `Uint8Array`) and errors (name, message, stack, cause, code; an
+ * The default serializer. Plain JSON stays plain JSON. Beyond it: `undefined`, `NaN`, `Infinity`, `-Infinity`, `-0`,
+ * `bigint`, `Date`,
+ * `Map`, `Set`, bytes (`Uint8Array` and `Buffer`, read back as `Uint8Array`) and errors (name, message, stack, cause,
+ * code; an
  * {@link OmniQError} is one again), nested up to 500 levels.
  *
- * Functions, symbols, cycles and instances of classes are refused with `OMNIQ_SERIALIZATION_FAILED`, which names the path, never the value.
- * A value that stands in two places is written twice. Prototypes are not kept; keys such as `__proto__` are plain data. Inside an error, a
+ * Functions, symbols, cycles and instances of classes are refused with `OMNIQ_SERIALIZATION_FAILED`, which names the
+ * path, never the value.
+ * A value that stands in two places is written twice. Prototypes are not kept; keys such as `__proto__` are plain
+ * data. Inside an error, a
  * cause that cannot be written is left out, so that a failure can always be stored.
  */
 export const jsonSerializer: Serializer = {
@@ -35,7 +43,9 @@ export const jsonSerializer: Serializer = {
     } catch (error) {
       if (isOmniQError(error)) throw error;
       // A getter or a proxy of the user's threw; its message may quote data, so it goes along as the cause only.
-      throw new OmniQError("OMNIQ_SERIALIZATION_FAILED", "Reading the value failed while it was made into text", { cause: error });
+      throw new OmniQError("OMNIQ_SERIALIZATION_FAILED", "Reading the value failed while it was made into text", {
+        cause: error,
+      });
     }
   },
   deserialize(text) {
@@ -43,7 +53,10 @@ export const jsonSerializer: Serializer = {
     try {
       parsed = JSON.parse(text);
     } catch {
-      throw new OmniQError("OMNIQ_SERIALIZATION_FAILED", `Stored text of ${text.length} characters is not JSON; was it written with another serializer?`);
+      throw new OmniQError(
+        "OMNIQ_SERIALIZATION_FAILED",
+        `Stored text of ${text.length} characters is not JSON; was it written with another serializer?`,
+      );
     }
     return decode(parsed, 0);
   },
@@ -55,11 +68,13 @@ function refuse(what: string, frame: Frame | undefined): OmniQError {
   return new OmniQError("OMNIQ_SERIALIZATION_FAILED", `value${path} is ${what}, which cannot be made into text`);
 }
 
-const wrap = (kind: string, value?: unknown): object => (value === undefined ? { [tag]: kind } : { [tag]: kind, value });
+const wrap = (kind: string, value?: unknown): object =>
+  value === undefined ? { [tag]: kind } : { [tag]: kind, value };
 
 /** Sets a property as plain data, `__proto__` too. */
 function setOwn(target: object, key: string, value: unknown): void {
-  if (key === "__proto__") Object.defineProperty(target, key, { value, enumerable: true, writable: true, configurable: true });
+  if (key === "__proto__")
+    Object.defineProperty(target, key, { value, enumerable: true, writable: true, configurable: true });
   else (target as Record<string, unknown>)[key] = value;
 }
 
@@ -124,11 +139,15 @@ function encodeObject(object: object, frame: Frame | undefined, open: Set<object
   }
   if (object instanceof Set) {
     let index = 0;
-    return wrap("set", [...object].map((item) => encode(item, { key: `.values[${index++}]`, parent: frame }, open, depth)));
+    return wrap(
+      "set",
+      [...object].map((item) => encode(item, { key: `.values[${index++}]`, parent: frame }, open, depth)),
+    );
   }
   if (object instanceof Error || isOmniQError(object)) return wrap("error", encodeError(object as Error, open, depth));
   const prototype: unknown = Object.getPrototypeOf(object);
-  // Plain objects of other realms (vm contexts, test runners) have an Object.prototype of their own: one whose own prototype is null.
+  // Plain objects of other realms (vm contexts, test runners) have an Object.prototype of their own: one whose own
+  // prototype is null.
   if (prototype !== null && Object.getPrototypeOf(prototype) !== null) throw refuse("an instance of a class", frame);
   if (prototype !== null && prototype !== Object.prototype && !Object.hasOwn(prototype as object, "hasOwnProperty")) {
     throw refuse("an instance of a class", frame);
@@ -137,7 +156,11 @@ function encodeObject(object: object, frame: Frame | undefined, open: Set<object
   if (Object.getOwnPropertySymbols(object).length > 0) throw refuse("an object with a symbol as a key", frame);
   const plain: Record<string, unknown> = {};
   for (const key of Object.keys(object)) {
-    setOwn(plain, key, encode((object as Record<string, unknown>)[key], { key: propertyKey(key), parent: frame }, open, depth));
+    setOwn(
+      plain,
+      key,
+      encode((object as Record<string, unknown>)[key], { key: propertyKey(key), parent: frame }, open, depth),
+    );
   }
   return Object.hasOwn(plain, tag) ? wrap("object", plain) : plain;
 }
@@ -174,8 +197,10 @@ function encodeError(error: Error, open: Set<object>, depth: number): object {
 
 function decode(value: unknown, depth: number): unknown {
   if (typeof value !== "object" || value === null) return value;
-  // Text of our own nests at most two JSON levels a level, and wraps add two more; anything beyond was not written here.
-  if (depth > maxDepth * 4) throw new OmniQError("OMNIQ_SERIALIZATION_FAILED", "Stored text is nested too deep to be read");
+  // Text of our own nests at most two JSON levels a level, and wraps add two more; anything beyond was not written
+  // here.
+  if (depth > maxDepth * 4)
+    throw new OmniQError("OMNIQ_SERIALIZATION_FAILED", "Stored text is nested too deep to be read");
   if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index++) value[index] = decode(value[index], depth + 1);
     return value;
@@ -192,7 +217,12 @@ function decodeProperties(object: Record<string, unknown>, depth: number): Recor
   return object;
 }
 
-const numbers: Readonly<Record<string, number>> = { NaN: Number.NaN, Infinity: Number.POSITIVE_INFINITY, "-Infinity": Number.NEGATIVE_INFINITY, "-0": -0 };
+const numbers: Readonly<Record<string, number>> = {
+  NaN: Number.NaN,
+  Infinity: Number.POSITIVE_INFINITY,
+  "-Infinity": Number.NEGATIVE_INFINITY,
+  "-0": -0,
+};
 
 function unwrap(wrapped: Record<string, unknown>, depth: number): unknown {
   const kind = wrapped[tag];
@@ -214,7 +244,7 @@ function unwrap(wrapped: Record<string, unknown>, depth: number): unknown {
       break;
     case "map":
       if (Array.isArray(value) && value.every((entry) => Array.isArray(entry) && entry.length === 2)) {
-        return new Map((decode(value, depth) as [unknown, unknown][]));
+        return new Map(decode(value, depth) as [unknown, unknown][]);
       }
       break;
     case "set":
@@ -235,8 +265,18 @@ function unwrap(wrapped: Record<string, unknown>, depth: number): unknown {
   );
 }
 
-/** Only these are made by name; any other name is given to a plain `Error`, since nothing that is read may choose what runs. */
-const errorTypes: Readonly<Record<string, new (message: string) => Error>> = { EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
+/**
+ * Only these are made by name; any other name is given to a plain `Error`, since nothing that is read may choose what
+ * runs.
+ */
+const errorTypes: Readonly<Record<string, new (message: string) => Error>> = {
+  EvalError,
+  RangeError,
+  ReferenceError,
+  SyntaxError,
+  TypeError,
+  URIError,
+};
 
 function decodeError(written: Record<string, unknown>, depth: number): Error {
   const name = String(written["name"]);
@@ -254,10 +294,14 @@ function decodeError(written: Record<string, unknown>, depth: number): Error {
   } else {
     const errors = written["errors"];
     if (Array.isArray(errors)) error = new AggregateError(decode(errors, depth) as unknown[], message);
-    else error = Object.hasOwn(errorTypes, name) ? new (errorTypes[name] as new (message: string) => Error)(message) : new Error(message);
+    else
+      error = Object.hasOwn(errorTypes, name)
+        ? new (errorTypes[name] as new (message: string) => Error)(message)
+        : new Error(message);
     if (cause !== undefined) define(error, "cause", cause);
     if (error.name !== name) define(error, "name", name);
-    if (typeof written["code"] === "string" || typeof written["code"] === "number") Object.assign(error, { code: written["code"] });
+    if (typeof written["code"] === "string" || typeof written["code"] === "number")
+      Object.assign(error, { code: written["code"] });
   }
   define(error, "stack", typeof written["stack"] === "string" ? written["stack"] : `${name}: ${message}`);
   return error;

@@ -11,15 +11,25 @@ import { outcomeOf, rejectionOf } from "./task-outcome.ts";
 export interface HandleContext {
   readonly runtime: Runtime;
   readonly waiter: ResultWaiter;
-  readonly tasks: TaskAdministration & { status(id: string): Promise<TaskStatus | undefined>; readonly retries: number };
+  readonly tasks: TaskAdministration & {
+    status(id: string): Promise<TaskStatus | undefined>;
+    readonly retries: number;
+  };
   events(id: string, signal: AbortSignal | undefined): AsyncIterable<TaskEvent>;
 }
 
-/** Within this time of an enqueue nobody has retried a dead letter by hand, so that the first run is the current one. */
+/**
+ * Within this time of an enqueue nobody has retried a dead letter by hand, so that the first run is the current one.
+ */
 const freshMs = 1_000;
 
 /** A handle on a task; `enqueued` says that this client has just made it. */
-export function makeHandle(context: HandleContext, id: string, deduplicated: boolean, enqueued: boolean): TaskHandle<unknown> {
+export function makeHandle(
+  context: HandleContext,
+  id: string,
+  deduplicated: boolean,
+  enqueued: boolean,
+): TaskHandle<unknown> {
   let freshUntil = enqueued && !deduplicated ? performance.now() + freshMs : 0;
   const retries = context.tasks.retries;
   const wait = async (options: WaitOptions = {}): Promise<TaskOutcome<unknown>> => {

@@ -4,13 +4,22 @@ import { OmniQError, isOmniQError, type OmniQErrorCode } from "./errors.ts";
 import type { TaskOutcome, TaskStatus } from "./handle.ts";
 import type { Serializer } from "./serializer.ts";
 
-/** Codes that an ended task shows as they are; an error of any other code was thrown by the handler and becomes a cause. */
+/**
+ * Codes that an ended task shows as they are; an error of any other code was thrown by the handler and becomes a
+ * cause.
+ */
 const own: ReadonlySet<OmniQErrorCode> = new Set<OmniQErrorCode>([
-  "OMNIQ_TASK_FAILED", "OMNIQ_DEPENDENCY_FAILED", "OMNIQ_LEASE_LOST", "OMNIQ_UNKNOWN_TASK", "OMNIQ_INVALID_INPUT", "OMNIQ_SERIALIZATION_FAILED",
+  "OMNIQ_TASK_FAILED",
+  "OMNIQ_DEPENDENCY_FAILED",
+  "OMNIQ_LEASE_LOST",
+  "OMNIQ_UNKNOWN_TASK",
+  "OMNIQ_INVALID_INPUT",
+  "OMNIQ_SERIALIZATION_FAILED",
 ]);
 
 /**
- * The error of a task that failed, from its stored text: an {@link OmniQError} with the task's id. What a handler threw is the cause of an
+ * The error of a task that failed, from its stored text: an {@link OmniQError} with the task's id. What a handler
+ * threw is the cause of an
  * `OMNIQ_TASK_FAILED`; what a queue wrote by itself (`QueueError`) keeps its code.
  */
 export function failureOf(text: string | undefined, taskId: string, serializer: Serializer): OmniQError {
@@ -20,12 +29,22 @@ export function failureOf(text: string | undefined, taskId: string, serializer: 
     if (value.taskId !== undefined) return value;
     return new OmniQError(value.code, value.message, { cause: value.cause, retryable: value.retryable, taskId });
   }
-  const { code, message } = (typeof value === "object" && value !== null ? value : {}) as { code?: unknown; message?: unknown };
-  if (!(value instanceof Error) && !isOmniQError(value) && (code === "OMNIQ_LEASE_LOST" || code === "OMNIQ_DEPENDENCY_FAILED")) {
+  const { code, message } = (typeof value === "object" && value !== null ? value : {}) as {
+    code?: unknown;
+    message?: unknown;
+  };
+  if (
+    !(value instanceof Error) &&
+    !isOmniQError(value) &&
+    (code === "OMNIQ_LEASE_LOST" || code === "OMNIQ_DEPENDENCY_FAILED")
+  ) {
     return new OmniQError(code, String(message), { taskId });
   }
   const said = typeof message === "string" && message !== "" ? `: ${message}` : "";
-  return new OmniQError("OMNIQ_TASK_FAILED", `The task ${JSON.stringify(taskId)} failed${said}`, { cause: value, taskId });
+  return new OmniQError("OMNIQ_TASK_FAILED", `The task ${JSON.stringify(taskId)} failed${said}`, {
+    cause: value,
+    taskId,
+  });
 }
 
 function readError(text: string, serializer: Serializer): unknown {
@@ -45,14 +64,22 @@ function readError(text: string, serializer: Serializer): unknown {
 export function outcomeOf(result: StoredResult, serializer: Serializer): TaskOutcome<unknown> {
   const { status, attempt, finishedAt, taskId } = result;
   if (status === "completed") {
-    return { status, output: result.value === undefined ? undefined : serializer.deserialize(result.value), attempt, finishedAt };
+    return {
+      status,
+      output: result.value === undefined ? undefined : serializer.deserialize(result.value),
+      attempt,
+      finishedAt,
+    };
   }
   if (status === "failed") return { status, error: failureOf(result.error, taskId, serializer), attempt, finishedAt };
   return { status, attempt, finishedAt };
 }
 
 /** The error that `result()` rejects with for an outcome other than completed. */
-export function rejectionOf(outcome: Exclude<TaskOutcome<unknown>, { status: "completed" }>, taskId: string): OmniQError {
+export function rejectionOf(
+  outcome: Exclude<TaskOutcome<unknown>, { status: "completed" }>,
+  taskId: string,
+): OmniQError {
   if (outcome.status === "failed") return outcome.error;
   const name = JSON.stringify(taskId);
   return outcome.status === "cancelled"
@@ -65,7 +92,13 @@ export function statusOfTask(task: StoredTask, serializer: Serializer): TaskStat
   const { id, name, queue, state, run, attempt, runAt } = task;
   const progress = task.progress === undefined ? undefined : readProgress(task.progress, serializer);
   return {
-    id, name, queue, state, run, attempt, runAt,
+    id,
+    name,
+    queue,
+    state,
+    run,
+    attempt,
+    runAt,
     ...(progress === undefined ? {} : { progress }),
     ...(task.error === undefined ? {} : { error: failureOf(task.error, id, serializer) }),
   };
@@ -74,7 +107,15 @@ export function statusOfTask(task: StoredTask, serializer: Serializer): TaskStat
 /** A look at a task that has left its queue. */
 export function statusOfResult(result: StoredResult, serializer: Serializer): TaskStatus {
   const { taskId: id, name, queue, status, run, attempt } = result;
-  return { id, name, queue, state: status, run, attempt, ...(result.error === undefined ? {} : { error: failureOf(result.error, id, serializer) }) };
+  return {
+    id,
+    name,
+    queue,
+    state: status,
+    run,
+    attempt,
+    ...(result.error === undefined ? {} : { error: failureOf(result.error, id, serializer) }),
+  };
 }
 
 function readProgress(text: string, serializer: Serializer): NonNullable<TaskStatus["progress"]> | undefined {

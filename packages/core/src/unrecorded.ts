@@ -1,11 +1,13 @@
-// Stores the results of outcomes that a queue decided by itself (`outcome-recorded`), so that whoever waits for one always gets it.
+// Stores the results of outcomes that a queue decided by itself (`outcome-recorded`), so that whoever waits for one
+// always gets it.
 import type { NewEvent, NewResult, UnrecordedOutcome } from "./contracts/index.ts";
 import type { Runtime } from "./runtime.ts";
 import { outcomeEventId } from "./task-id.ts";
 import { failureOf } from "./task-outcome.ts";
 
 /**
- * Takes up to `limit` outcomes, stores their results (the first for a run stands) and events, and tells the queue. Safe to run anywhere at
+ * Takes up to `limit` outcomes, stores their results (the first for a run stands) and events, and tells the queue.
+ * Safe to run anywhere at
  * any time: every step is idempotent, and after a crash in between the next one starts over. Says how many it recorded.
  */
 export async function recordOutcomes(
@@ -40,9 +42,17 @@ function eventOf(outcome: UnrecordedOutcome, runtime: Pick<Runtime, "event" | "s
     data = { error: { name: failure.name, message: failure.message } };
   }
   // The same id and time whoever records it: an append that comes again changes nothing.
-  return { ...runtime.event(status, { id: taskId, name, queue, run, attempt }, data), id: outcomeEventId(taskId, run, status), at: finishedAt };
+  return {
+    ...runtime.event(status, { id: taskId, name, queue, run, attempt }, data),
+    id: outcomeEventId(taskId, run, status),
+    at: finishedAt,
+  };
 }
 
-async function inBatches<T>(items: readonly T[], size: number, each: (batch: readonly T[]) => Promise<unknown>): Promise<void> {
+async function inBatches<T>(
+  items: readonly T[],
+  size: number,
+  each: (batch: readonly T[]) => Promise<unknown>,
+): Promise<void> {
   for (let at = 0; at < items.length; at += size) await each(items.slice(at, at + size));
 }

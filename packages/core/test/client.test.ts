@@ -8,7 +8,8 @@ import { typeOnly } from "../src/standard-schema.ts";
 import { StubBackend } from "./stub-backend.ts";
 
 const add = defineTask({ name: "add", input: typeOnly<{ a: number }>(), output: typeOnly<number>() });
-const code = (name: string, message = ""): unknown => expect.objectContaining({ code: name, message: expect.stringContaining(message) as string });
+const code = (name: string, message = ""): unknown =>
+  expect.objectContaining({ code: name, message: expect.stringContaining(message) as string });
 function setUp(more: Partial<OmniQOptions> = {}): { stub: StubBackend; omniq: OmniQ } {
   const stub = new StubBackend();
   return { stub, omniq: new OmniQ({ taskQueue: stub as unknown as Backend, ...more }) };
@@ -17,20 +18,28 @@ function setUp(more: Partial<OmniQOptions> = {}): { stub: StubBackend; omniq: Om
 describe("construction", () => {
   const make = (options: object): OmniQ => new OmniQ(options as OmniQOptions);
   test.each<[string, object, string]>([
-    ["nothing", {}, "taskQueue"], ["an unknown option", { taskQueue: new StubBackend(), queue: 1 }, '"queue"'],
-    ["a description", { taskQueue: "redis://localhost" }, "OmniQ.load"], ["something else", { taskQueue: {} }, "neither"],
+    ["nothing", {}, "taskQueue"],
+    ["an unknown option", { taskQueue: new StubBackend(), queue: 1 }, '"queue"'],
+    ["a description", { taskQueue: "redis://localhost" }, "OmniQ.load"],
+    ["something else", { taskQueue: {} }, "neither"],
     ["the wrong component", { taskQueue: new StubBackend().resultStorage() }, "result-storage"],
     ["what the backend lacks", { taskQueue: new StubBackend(), eventStorage: new StubBackend() }, '"stub" offers none'],
     ["wrong defaults", { taskQueue: new StubBackend(), defaults: { priority: 1.5 } }, "priority in defaults"],
     ["wrong settings", { taskQueue: new StubBackend(), queues: { a: { maxActive: 0 } } }, "maxActive"],
-  ])("refuses %s", (_name, options, message) => expect(() => make(options)).toThrow(code("OMNIQ_INVALID_OPTION", message) as Error));
+  ])("refuses %s", (_name, options, message) =>
+    expect(() => make(options)).toThrow(code("OMNIQ_INVALID_OPTION", message) as Error),
+  );
   test("a backend of another contract", () =>
-    expect(() => make({ taskQueue: Object.assign(new StubBackend(), { contract: 2 }) })).toThrow(code("OMNIQ_ADAPTER_INCOMPATIBLE") as Error));
+    expect(() => make({ taskQueue: Object.assign(new StubBackend(), { contract: 2 }) })).toThrow(
+      code("OMNIQ_ADAPTER_INCOMPATIBLE") as Error,
+    ));
   test("queue settings are stored before the first task; what the backend lacks is refused", async () => {
     const { stub, omniq } = setUp({ queues: { mail: { maxActive: 3 } } });
     await omniq.enqueue(add, { a: 1 });
     expect(stub.settings.get("mail")).toEqual({ maxActive: 3 });
-    await expect(omniq.queue("mail").configure({ rateLimit: { limit: 1, windowMs: 1 } })).rejects.toEqual(code("OMNIQ_UNSUPPORTED", "rate limits"));
+    await expect(omniq.queue("mail").configure({ rateLimit: { limit: 1, windowMs: 1 } })).rejects.toEqual(
+      code("OMNIQ_UNSUPPORTED", "rate limits"),
+    );
   });
 });
 
@@ -39,7 +48,8 @@ describe("handles", () => {
     const { stub, omniq } = setUp();
     const handles = await omniq.enqueueMany(Array.from({ length: 50 }, (_, a) => add.with({ a })));
     const outputs = Promise.all(handles.map(async (handle) => await handle.result()));
-    for (const [index, handle] of handles.entries()) setTimeout(() => stub.finish(handle.id, { value: String(index) }), index % 7);
+    for (const [index, handle] of handles.entries())
+      setTimeout(() => stub.finish(handle.id, { value: String(index) }), index % 7);
     expect(await outputs).toEqual(handles.map((_, index) => index));
     expect(stub.calls).toHaveLength(1);
   });
@@ -58,7 +68,11 @@ describe("handles", () => {
     const { stub, omniq } = setUp();
     const handle = await omniq.enqueue(add, { a: 1 });
     stub.finish(handle.id, { status: "failed", error: jsonSerializer.serialize(new RangeError("too big")) }, true);
-    await expect(handle.result()).rejects.toMatchObject({ code: "OMNIQ_TASK_FAILED", taskId: handle.id, cause: { name: "RangeError", message: "too big" } });
+    await expect(handle.result()).rejects.toMatchObject({
+      code: "OMNIQ_TASK_FAILED",
+      taskId: handle.id,
+      cause: { name: "RangeError", message: "too big" },
+    });
     expect(await handle.outcome()).toMatchObject({ status: "failed", attempt: 1 });
     expect(await handle.cancel()).toBe("finished");
   });
@@ -89,7 +103,9 @@ describe("handles", () => {
     const result = gone.result();
     stub.tasks.delete(gone.id);
     await expect(result).rejects.toEqual(code("OMNIQ_TASK_NOT_FOUND"));
-    await expect(setUp({ resultStorage: false }).omniq.handle("x").result()).rejects.toEqual(code("OMNIQ_UNSUPPORTED", "no result storage"));
+    await expect(setUp({ resultStorage: false }).omniq.handle("x").result()).rejects.toEqual(
+      code("OMNIQ_UNSUPPORTED", "no result storage"),
+    );
   });
   test("cancelled and expired tasks tell without a worker", async () => {
     const { stub, omniq } = setUp();
@@ -127,12 +143,17 @@ describe("dependencies", () => {
     const a = await omniq.enqueue(add, { a: 1 });
     stub.finish(a.id, { value: "7" });
     const handle = await omniq.enqueue(after, undefined, { dependsOn: { a, b: add.with({ a: 2 }) } });
-    expect(stub.enqueued.get(handle.id)?.dependencies?.[0]).toMatchObject({ taskId: a.id, outcome: { status: "completed", value: "7", run: 1 } });
+    expect(stub.enqueued.get(handle.id)?.dependencies?.[0]).toMatchObject({
+      taskId: a.id,
+      outcome: { status: "completed", value: "7", run: 1 },
+    });
     expect(stub.calls.at(-1)?.[0]?.tasks).toHaveLength(2);
   });
   test("one that nobody knows is an error", async () => {
     const { stub, omniq } = setUp();
-    await expect(omniq.enqueue(add, { a: 1 }, { after: ["nobody"] })).rejects.toEqual(code("OMNIQ_TASK_NOT_FOUND", '"nobody"'));
+    await expect(omniq.enqueue(add, { a: 1 }, { after: ["nobody"] })).rejects.toEqual(
+      code("OMNIQ_TASK_NOT_FOUND", '"nobody"'),
+    );
     expect(stub.enqueued.size).toBe(0);
   });
 });
@@ -145,10 +166,22 @@ describe("schedules", () => {
     expect(await omniq.scheduler().tick()).toBe(0);
     stub.now += 60_000;
     await Promise.all([omniq.scheduler().tick(), other.scheduler().tick(), omniq.scheduler().tick()]);
-    expect([...stub.enqueued.values()]).toEqual([expect.objectContaining({ id: `schedule:every@${new Date(stub.now).toISOString()}`, priority: 3, rememberMs: 86_400_000 })]);
+    expect([...stub.enqueued.values()]).toEqual([
+      expect.objectContaining({
+        id: `schedule:every@${new Date(stub.now).toISOString()}`,
+        priority: 3,
+        rememberMs: 86_400_000,
+      }),
+    ]);
     stub.now += 600_000;
     expect(await omniq.scheduler().tick()).toBe(1);
-    expect(await omniq.schedules.get("every")).toEqual({ id: "every", taskName: "add", nextAt: null, runs: 2, paused: false });
+    expect(await omniq.schedules.get("every")).toEqual({
+      id: "every",
+      taskName: "add",
+      nextAt: null,
+      runs: 2,
+      paused: false,
+    });
   });
   test("an unchanged rule keeps its place, a changed one starts over", async () => {
     const { stub, omniq } = setUp();
@@ -158,7 +191,9 @@ describe("schedules", () => {
     const same = await omniq.schedules.put("s", { everyMs: 60_000, task: add.with({ a: 2 }) });
     expect(same).toEqual({ ...first, paused: true });
     expect(stub.schedules.get("s")?.template).toContain('{\\"a\\":2}');
-    expect((await omniq.schedules.put("s", { everyMs: 30_000, task: add.with({ a: 2 }) })).nextAt).toBe(stub.now + 30_000);
+    expect((await omniq.schedules.put("s", { everyMs: 30_000, task: add.with({ a: 2 }) })).nextAt).toBe(
+      stub.now + 30_000,
+    );
     stub.now += 1_000_000;
     await omniq.schedules.resume("s");
     expect((await omniq.schedules.get("s"))?.nextAt).toBeGreaterThan(stub.now);
@@ -166,7 +201,11 @@ describe("schedules", () => {
   test("concurrent writers do not lose each other's changes", async () => {
     const { omniq } = setUp();
     await omniq.schedules.put("s", { everyMs: 60_000, task: add.with({ a: 1 }) });
-    await Promise.all([omniq.schedules.pause("s"), omniq.schedules.put("s", { everyMs: 60_000, task: add.with({ a: 2 }) }), omniq.schedules.pause("s")]);
+    await Promise.all([
+      omniq.schedules.pause("s"),
+      omniq.schedules.put("s", { everyMs: 60_000, task: add.with({ a: 2 }) }),
+      omniq.schedules.pause("s"),
+    ]);
     expect((await omniq.schedules.get("s"))?.paused).toBe(true);
   });
   test("run now, list, delete, and what is not there", async () => {
@@ -177,8 +216,11 @@ describe("schedules", () => {
     for await (const { id } of omniq.schedules.list()) ids.push(id);
     expect(ids).toEqual(["s"]);
     expect([await omniq.schedules.delete("s"), await omniq.schedules.delete("s")]).toEqual([true, false]);
-    for (const act of ["pause", "resume", "runNow"] as const) await expect(omniq.schedules[act]("s")).rejects.toEqual(code("OMNIQ_SCHEDULE_NOT_FOUND"));
-    await expect(omniq.schedules.put("s", { at: 1, task: add.with({ a: 1 }, { id: "x" }) })).rejects.toEqual(code("OMNIQ_INVALID_OPTION", "id"));
+    for (const act of ["pause", "resume", "runNow"] as const)
+      await expect(omniq.schedules[act]("s")).rejects.toEqual(code("OMNIQ_SCHEDULE_NOT_FOUND"));
+    await expect(omniq.schedules.put("s", { at: 1, task: add.with({ a: 1 }, { id: "x" }) })).rejects.toEqual(
+      code("OMNIQ_INVALID_OPTION", "id"),
+    );
     await expect(setUp({ scheduleStorage: false }).omniq.schedules.get("s")).rejects.toEqual(code("OMNIQ_UNSUPPORTED"));
   });
 });

@@ -37,7 +37,7 @@ export interface FakeEventsOptions {
   readonly address: string;
 }
 // The compiler knows them under names of their own, as the real adapters may be in the same program; at run time they have the real types.
-declare module "../src/backend.ts" {
+declare module "@omniq/core" {
   interface BackendOptions {
     fakeredis: FakeRedisOptions;
     fakepostgres: FakePostgresOptions;

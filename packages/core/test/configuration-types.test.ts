@@ -5,6 +5,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import type { LoadOptions, OmniQConfig } from "../src/configuration/index.ts";
+import type {} from "@omniq/memory";
+import type {} from "@omniq/sqlite";
 import "./configuration-fakes.ts";
 
 const accept = (...configs: readonly OmniQConfig[]): readonly OmniQConfig[] => configs;
@@ -50,6 +52,22 @@ test("right forms", () => {
     },
   );
   expect(right).toHaveLength(6);
+});
+
+test("the options of installed adapters", () => {
+  const configs = accept(
+    { taskQueue: { type: "memory" }, resultStorage: { type: "sqlite", databasePath: "x" } },
+    {
+      task_queue_type: "memory",
+      result_storage_type: "sqlite",
+      sqlite_database_path: "x",
+      sqlite_synchronous: "normal",
+    },
+    { task_queue: { type: "sqlite", database_path: "x" }, event_storage: { type: "memory", name: "x" } },
+    // @ts-expect-error misspelt
+    { taskQueue: { type: "sqlite", databasPath: "x" } },
+  );
+  expect(configs).toHaveLength(4);
 });
 
 test("wrong forms", () => {

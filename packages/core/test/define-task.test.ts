@@ -8,12 +8,17 @@ import { definitionOf } from "../src/definition.ts";
 import { failTask } from "../src/errors.ts";
 import { typeOnly } from "../src/standard-schema.ts";
 
-const refused = (message: string): unknown => expect.objectContaining({ code: "OMNIQ_INVALID_OPTION", message: expect.stringContaining(message) as string });
+const refused = (message: string): unknown =>
+  expect.objectContaining({ code: "OMNIQ_INVALID_OPTION", message: expect.stringContaining(message) as string });
 
 describe("schemas", () => {
   test("zod, valibot, arktype and typeOnly parse on the way to the handler", async () => {
     const zod = defineTask({ name: "z", input: z.object({ n: z.coerce.number().default(7) }), run: ({ n }) => n + 1 });
-    const valibot = defineTask({ name: "v", input: v.object({ id: v.pipe(v.string(), v.transform(Number)) }), run: ({ id }) => id });
+    const valibot = defineTask({
+      name: "v",
+      input: v.object({ id: v.pipe(v.string(), v.transform(Number)) }),
+      run: ({ id }) => id,
+    });
     const ark = defineTask({ name: "a", input: type({ id: "string.integer.parse" }), run: ({ id }) => id });
     const only = defineTask({ name: "o", input: typeOnly<{ a: 1 }>(), run: ({ a }) => a });
     expect(await zod.invoke({})).toBe(8);
@@ -33,7 +38,12 @@ describe("schemas", () => {
     });
   });
   test("the output is checked and not changed", async () => {
-    const task = defineTask({ name: "t", input: typeOnly<string>(), output: z.object({ a: z.string() }), run: (a) => ({ a, extra: 1 }) });
+    const task = defineTask({
+      name: "t",
+      input: typeOnly<string>(),
+      output: z.object({ a: z.string() }),
+      run: (a) => ({ a, extra: 1 }),
+    });
     expect(await task.invoke("x")).toEqual({ a: "x", extra: 1 });
     await expect(task.invoke(5 as never)).rejects.toMatchObject({ code: "OMNIQ_INVALID_INPUT" });
   });
@@ -50,14 +60,20 @@ describe("handlers", () => {
   });
   test("a batch handler runs one task directly", async () => {
     const contract = defineTask({ name: "c", input: typeOnly<number>(), output: typeOnly<number>() });
-    const batch = contract.implementBatch({ maxSize: 5 }, (tasks) => tasks.map(({ input }) => (input < 0 ? failTask("negative") : input * 3)));
+    const batch = contract.implementBatch({ maxSize: 5 }, (tasks) =>
+      tasks.map(({ input }) => (input < 0 ? failTask("negative") : input * 3)),
+    );
     expect(batch.handler).toBe("batch");
     expect(await batch.invoke(4)).toBe(12);
     await expect(batch.invoke(-1)).rejects.toMatchObject({ code: "OMNIQ_TASK_FAILED", message: "negative" });
   });
   test("invoke takes a context", async () => {
     const parent = defineTask({ name: "p", run: () => 2 });
-    const task = defineTask({ name: "c", dependsOn: { parent }, run: (_, { attempt, dependencies }) => attempt * dependencies.parent });
+    const task = defineTask({
+      name: "c",
+      dependsOn: { parent },
+      run: (_, { attempt, dependencies }) => attempt * dependencies.parent,
+    });
     expect(await task.invoke(undefined, { attempt: 3, dependencies: { parent: 5 } })).toBe(15);
   });
 });
@@ -84,5 +100,6 @@ describe("refused options", () => {
     ["a slot that is no task", { name: "t", dependsOn: { a: {} } }, "dependsOn.a"],
     ["run that is no function", { name: "t", run: 1 }, "run of task"],
   ])("%s", (_name, definition, message) => expect(() => define(definition)).toThrow(refused(message) as Error));
-  test("allowFailure of something else", () => expect(() => allowFailure({} as never)).toThrow(refused("allowFailure") as Error));
+  test("allowFailure of something else", () =>
+    expect(() => allowFailure({} as never)).toThrow(refused("allowFailure") as Error));
 });

@@ -7,7 +7,11 @@ const rule = (options: Partial<StoredRule>): StoredRule => ({ missed: "latest", 
 const berlin = (cron: string): StoredRule => rule({ cron, timeZone: "Europe/Berlin" });
 function series(of: StoredRule, after: string, count: number): string[] {
   const times: string[] = [];
-  for (let at: number | null = nextOccurrence(of, ms(after), 0); at !== null && times.length < count; at = nextOccurrence(of, at, 0)) {
+  for (
+    let at: number | null = nextOccurrence(of, ms(after), 0);
+    at !== null && times.length < count;
+    at = nextOccurrence(of, at, 0)
+  ) {
     times.push(new Date(at).toISOString().replace(":00.000Z", "Z"));
   }
   return times;
@@ -25,8 +29,16 @@ describe("daylight saving in Berlin", () => {
     expect(series(berlin("0 3 * * *"), "2026-10-24T12:00Z", 2)).toEqual(["2026-10-25T02:00Z", "2026-10-26T02:00Z"]);
   });
   test("rules by the hour or minute keep their real distance through both changes", () => {
-    expect(series(berlin("0 * * * *"), "2026-10-24T23:30Z", 3)).toEqual(["2026-10-25T00:00Z", "2026-10-25T01:00Z", "2026-10-25T02:00Z"]);
-    expect(series(berlin("*/30 * * * *"), "2026-03-29T00:15Z", 3)).toEqual(["2026-03-29T00:30Z", "2026-03-29T01:00Z", "2026-03-29T01:30Z"]);
+    expect(series(berlin("0 * * * *"), "2026-10-24T23:30Z", 3)).toEqual([
+      "2026-10-25T00:00Z",
+      "2026-10-25T01:00Z",
+      "2026-10-25T02:00Z",
+    ]);
+    expect(series(berlin("*/30 * * * *"), "2026-03-29T00:15Z", 3)).toEqual([
+      "2026-03-29T00:30Z",
+      "2026-03-29T01:00Z",
+      "2026-03-29T01:30Z",
+    ]);
   });
   test("strictly after, to the millisecond", () => {
     const at = ms("2026-10-25T02:00Z");
@@ -54,13 +66,26 @@ describe("intervals and single times", () => {
 });
 
 describe("missed occurrences", () => {
-  const every = (missed: StoredRule["missed"], more: Partial<StoredRule> = {}): StoredRule => rule({ everyMs: 60_000, missed, ...more });
+  const every = (missed: StoredRule["missed"], more: Partial<StoredRule> = {}): StoredRule =>
+    rule({ everyMs: 60_000, missed, ...more });
   test("latest enqueues the last of them", () => {
-    expect(decideDue(every("latest"), 60_000, 0, 600_500, 0)).toEqual({ occurrences: [600_000], nextAt: 660_000, runs: 1 });
+    expect(decideDue(every("latest"), 60_000, 0, 600_500, 0)).toEqual({
+      occurrences: [600_000],
+      nextAt: 660_000,
+      runs: 1,
+    });
   });
   test("skip enqueues what is on time, and nothing that is late", () => {
-    expect(decideDue(every("skip"), 600_000, 3, 600_500, 0)).toEqual({ occurrences: [600_000], nextAt: 660_000, runs: 4 });
-    expect(decideDue(rule({ everyMs: 3_600_000, missed: "skip" }), 3_600_000, 3, 7_000_000, 0)).toEqual({ occurrences: [], nextAt: 7_200_000, runs: 3 });
+    expect(decideDue(every("skip"), 600_000, 3, 600_500, 0)).toEqual({
+      occurrences: [600_000],
+      nextAt: 660_000,
+      runs: 4,
+    });
+    expect(decideDue(rule({ everyMs: 3_600_000, missed: "skip" }), 3_600_000, 3, 7_000_000, 0)).toEqual({
+      occurrences: [],
+      nextAt: 7_200_000,
+      runs: 3,
+    });
   });
   test("all enqueues each, a bounded number at a time", () => {
     const first = decideDue(every("all"), 60_000, 0, 60_000 * 250, 0);
@@ -68,16 +93,32 @@ describe("missed occurrences", () => {
     expect(first).toMatchObject({ nextAt: 60_000 * 101, runs: 100 });
     const second = decideDue(every("all"), first.nextAt as number, first.runs, 60_000 * 250, 0);
     expect(second.occurrences[0]).toBe(60_000 * 101);
-    expect(decideDue(every("all"), second.nextAt as number, second.runs, 60_000 * 250, 0)).toMatchObject({ nextAt: 60_000 * 251, runs: 250 });
+    expect(decideDue(every("all"), second.nextAt as number, second.runs, 60_000 * 250, 0)).toMatchObject({
+      nextAt: 60_000 * 251,
+      runs: 250,
+    });
   });
   test("maxRuns ends it", () => {
-    expect(decideDue(every("all", { maxRuns: 3 }), 60_000, 1, 600_000, 0)).toEqual({ occurrences: [60_000, 120_000], nextAt: null, runs: 3 });
-    expect(decideDue(every("latest", { maxRuns: 3 }), 60_000, 3, 600_000, 0)).toEqual({ occurrences: [], nextAt: null, runs: 3 });
+    expect(decideDue(every("all", { maxRuns: 3 }), 60_000, 1, 600_000, 0)).toEqual({
+      occurrences: [60_000, 120_000],
+      nextAt: null,
+      runs: 3,
+    });
+    expect(decideDue(every("latest", { maxRuns: 3 }), 60_000, 3, 600_000, 0)).toEqual({
+      occurrences: [],
+      nextAt: null,
+      runs: 3,
+    });
   });
   test("years of downtime of a rule that fires each second", () => {
     const now = ms("2030-01-01T00:00:00.500Z");
-    expect(decideDue(berlin("* * * * * *"), ms("2026-01-01T00:00Z"), 0, now, 0)).toMatchObject({ occurrences: [now - 500], nextAt: now + 500 });
-    expect(decideDue(berlin("0 3 1 1 *"), ms("2026-01-01T02:00Z"), 0, now, 0).occurrences).toEqual([ms("2029-01-01T02:00Z")]);
+    expect(decideDue(berlin("* * * * * *"), ms("2026-01-01T00:00Z"), 0, now, 0)).toMatchObject({
+      occurrences: [now - 500],
+      nextAt: now + 500,
+    });
+    expect(decideDue(berlin("0 3 1 1 *"), ms("2026-01-01T02:00Z"), 0, now, 0).occurrences).toEqual([
+      ms("2029-01-01T02:00Z"),
+    ]);
   });
 });
 
@@ -97,6 +138,8 @@ describe("what is refused", () => {
     [{ everyMs: 1_000, startAt: 10, endAt: 5 }, "endAt"],
     [{ everyMs: 1_000, every: 5 }, '"every"'],
   ])("%j", (options, message) => {
-    expect(() => put(options)).toThrow(expect.objectContaining({ code: "OMNIQ_INVALID_OPTION", message: expect.stringContaining(message) as string }));
+    expect(() => put(options)).toThrow(
+      expect.objectContaining({ code: "OMNIQ_INVALID_OPTION", message: expect.stringContaining(message) as string }),
+    );
   });
 });

@@ -29,7 +29,13 @@ describe("values", () => {
     ["bigint", -(2n ** 80n)],
     ["Date", new Date(1_234_567_890_123)],
     ["far dates", [new Date(-8.64e15), new Date(8.64e15)]],
-    ["Map with odd keys", new Map<unknown, unknown>([[{ a: 1n }, new Set([undefined])], ["__proto__", new Date(0)]])],
+    [
+      "Map with odd keys",
+      new Map<unknown, unknown>([
+        [{ a: 1n }, new Set([undefined])],
+        ["__proto__", new Date(0)],
+      ]),
+    ],
     ["Set", new Set([1, "1", new Map([[1, 2]])])],
     ["bytes", new Uint8Array([0, 255, 7])],
     ["lone surrogates and NUL", { "\ud800": "\udfff\0" }],
@@ -70,9 +76,14 @@ describe("hostile data", () => {
     ["unknown", [{ $omniq: { $omniq: 1 }, other: new Date(1) }]],
     ["undefined", { $omniq: undefined }],
   ])("a key that looks like the mark: %s", (_name, value) => expect(trip(value)).toEqual(value));
-  test.each(["{", '{"$omniq":"eval","value":"1"}', '{"$omniq":"bigint","value":"0x1; throw 1"}', '{"$omniq":"map","value":[1]}', '{"$omniq":"number","value":"toString"}'])(
-    "text that was not written here: %s",
-    (text) => expect(() => deserialize(text)).toThrow(expect.objectContaining({ code: "OMNIQ_SERIALIZATION_FAILED" })),
+  test.each([
+    "{",
+    '{"$omniq":"eval","value":"1"}',
+    '{"$omniq":"bigint","value":"0x1; throw 1"}',
+    '{"$omniq":"map","value":[1]}',
+    '{"$omniq":"number","value":"toString"}',
+  ])("text that was not written here: %s", (text) =>
+    expect(() => deserialize(text)).toThrow(expect.objectContaining({ code: "OMNIQ_SERIALIZATION_FAILED" })),
   );
   test("an error cannot choose what is made", () => {
     const back = deserialize('{"$omniq":"error","value":{"name":"Function","message":"x"}}') as Error;
@@ -81,7 +92,9 @@ describe("hostile data", () => {
     expect(back.name).toBe("Function");
   });
   test("text nested too deep is refused", () => {
-    expect(() => deserialize(`${"[".repeat(5_000)}${"]".repeat(5_000)}`)).toThrow(expect.objectContaining({ code: "OMNIQ_SERIALIZATION_FAILED" }));
+    expect(() => deserialize(`${"[".repeat(5_000)}${"]".repeat(5_000)}`)).toThrow(
+      expect.objectContaining({ code: "OMNIQ_SERIALIZATION_FAILED" }),
+    );
   });
 });
 
@@ -90,10 +103,18 @@ describe("errors", () => {
     const error = Object.assign(new TypeError("bad", { cause: { at: new Date(3) } }), { code: "E_BAD" });
     const back = trip(error) as TypeError & { code: string };
     expect(back).toBeInstanceOf(TypeError);
-    expect(back).toMatchObject({ name: "TypeError", message: "bad", code: "E_BAD", stack: error.stack, cause: { at: new Date(3) } });
+    expect(back).toMatchObject({
+      name: "TypeError",
+      message: "bad",
+      code: "E_BAD",
+      stack: error.stack,
+      cause: { at: new Date(3) },
+    });
   });
   test("an OmniQError is one again", () => {
-    const back = trip(new OmniQError("OMNIQ_TASK_RETRY", "later", { delayMs: 5, taskId: "t", cause: new RangeError("r") }));
+    const back = trip(
+      new OmniQError("OMNIQ_TASK_RETRY", "later", { delayMs: 5, taskId: "t", cause: new RangeError("r") }),
+    );
     expect(isOmniQError(back, "OMNIQ_TASK_RETRY")).toBe(true);
     expect(back).toMatchObject({ delayMs: 5, taskId: "t", retryable: false, message: "later" });
     expect((back as Error).cause).toBeInstanceOf(RangeError);
@@ -137,6 +158,12 @@ describe("refused, with the path and not the value", () => {
     expect(refusal(value)).toContain("500 levels");
   });
   test("a getter that throws", () => {
-    expect(refusal({ get a(): never { throw new Error("hunter2"); } })).not.toContain("hunter2");
+    expect(
+      refusal({
+        get a(): never {
+          throw new Error("hunter2");
+        },
+      }),
+    ).not.toContain("hunter2");
   });
 });

@@ -1,6 +1,15 @@
 // A backend for tests of the client alone: the few verbs that it needs, in maps, with a clock that the test sets. No workers.
 import type {
-  EnqueueCall, NewSchedule, NewTask, ResultReference, ResultStorage, ScheduleStorage, StoredResult, StoredSchedule, StoredTask, TaskQueue,
+  EnqueueCall,
+  NewSchedule,
+  NewTask,
+  ResultReference,
+  ResultStorage,
+  ScheduleStorage,
+  StoredResult,
+  StoredSchedule,
+  StoredTask,
+  TaskQueue,
   UnrecordedOutcome,
 } from "../src/contracts/index.ts";
 
@@ -45,7 +54,17 @@ export class StubBackend {
     const { name, queue, run } = task;
     if (keep) this.tasks.set(id, { ...task, state: "failed", finishedAt: this.now });
     else this.tasks.delete(id);
-    this.putResult({ taskId: id, run, attempt: 1, name, queue, status: "completed", finishedAt: this.now, expiresAt: null, ...more });
+    this.putResult({
+      taskId: id,
+      run,
+      attempt: 1,
+      name,
+      queue,
+      status: "completed",
+      finishedAt: this.now,
+      expiresAt: null,
+      ...more,
+    });
   }
   putResult(result: StoredResult): void {
     if ((this.results.get(result.taskId)?.run ?? 0) < result.run) this.results.set(result.taskId, result);
@@ -57,15 +76,29 @@ export class StubBackend {
       component: "task-queue",
       backend: this,
       capabilities: {
-        durable: false, push: true, reach: "process", transactions: false, priorities: true, dependencies: true, deduplication: true, groups: true,
-        queueLimits: true, rateLimits: false, remoteHeartbeats: false, maxPayloadBytes: 524_288, maxBatch: 100, minimumLeaseMs: 1,
+        durable: false,
+        push: true,
+        reach: "process",
+        transactions: false,
+        priorities: true,
+        dependencies: true,
+        deduplication: true,
+        groups: true,
+        queueLimits: true,
+        rateLimits: false,
+        remoteHeartbeats: false,
+        maxPayloadBytes: 524_288,
+        maxBatch: 100,
+        minimumLeaseMs: 1,
       },
       enqueue: async (calls: readonly EnqueueCall[]) => {
         this.calls.push([...calls]);
         return calls.map(({ tasks }) => {
           const ids = new Set(tasks.map(({ id }) => id));
           const edges = tasks.flatMap(({ dependencies = [] }) => dependencies);
-          const taskIds = edges.filter((edge) => !edge.outcome && !ids.has(edge.taskId) && !this.tasks.has(edge.taskId)).map(({ taskId }) => taskId);
+          const taskIds = edges
+            .filter((edge) => !edge.outcome && !ids.has(edge.taskId) && !this.tasks.has(edge.taskId))
+            .map(({ taskId }) => taskId);
           if (taskIds.length > 0) return { state: "unknown-dependencies", taskIds };
           return { state: "accepted", receipts: tasks.map((task) => this.#add(task)) };
         });
@@ -88,12 +121,15 @@ export class StubBackend {
       unrecorded: async (limit: number) => this.unrecorded.slice(0, limit),
       record: async (outcomes: readonly { taskId: string }[]) => {
         for (const { taskId } of outcomes) if (this.tasks.get(taskId)?.state !== "failed") this.tasks.delete(taskId);
-        this.unrecorded = this.unrecorded.filter(({ taskId }) => !outcomes.some((outcome) => outcome.taskId === taskId));
+        this.unrecorded = this.unrecorded.filter(
+          ({ taskId }) => !outcomes.some((outcome) => outcome.taskId === taskId),
+        );
       },
       configureQueue: async (name: string, settings: unknown) => void this.settings.set(name, settings),
       sweep: async () => {
         for (const task of this.tasks.values()) {
-          if (task.state === "ready" && task.expiresAt !== undefined && task.expiresAt <= this.now) this.#end(task, "expired");
+          if (task.state === "ready" && task.expiresAt !== undefined && task.expiresAt <= this.now)
+            this.#end(task, "expired");
         }
         return 0;
       },
@@ -106,8 +142,22 @@ export class StubBackend {
     this.enqueued.set(task.id, task);
     const { id, name, queue, payload, envelope, priority, maxAttempts, resultTtlMs, expiresInMs } = task;
     this.tasks.set(id, {
-      id, name, queue, payload, envelope, priority, maxAttempts, resultTtlMs, state: "ready", run: 1, attempt: 0, expiries: 0, enqueuedAt: this.now,
-      runAt: this.now, cancelling: false, ...(expiresInMs === undefined ? {} : { expiresAt: this.now + expiresInMs }),
+      id,
+      name,
+      queue,
+      payload,
+      envelope,
+      priority,
+      maxAttempts,
+      resultTtlMs,
+      state: "ready",
+      run: 1,
+      attempt: 0,
+      expiries: 0,
+      enqueuedAt: this.now,
+      runAt: this.now,
+      cancelling: false,
+      ...(expiresInMs === undefined ? {} : { expiresAt: this.now + expiresInMs }),
     });
     return { id, state: "enqueued" };
   }
@@ -166,13 +216,17 @@ export class StubBackend {
       component: "schedule-storage",
       backend: this,
       put: async (schedule: NewSchedule, revision: string | null | undefined) =>
-        revision !== undefined && revision !== (this.schedules.get(schedule.id)?.revision ?? null) ? undefined : write(schedule),
+        revision !== undefined && revision !== (this.schedules.get(schedule.id)?.revision ?? null)
+          ? undefined
+          : write(schedule),
       get: async (ids: readonly string[]) => ids.map((id) => this.schedules.get(id)),
       list: async () => ({ items: [...this.schedules.values()] }),
       delete: async (ids: readonly string[]) => ids.map((id) => this.schedules.delete(id)),
       due: async (limit: number) => ({
         now: this.now,
-        schedules: [...this.schedules.values()].filter(({ paused, nextAt }) => !paused && nextAt !== null && nextAt <= this.now).slice(0, limit),
+        schedules: [...this.schedules.values()]
+          .filter(({ paused, nextAt }) => !paused && nextAt !== null && nextAt <= this.now)
+          .slice(0, limit),
       }),
       advance: async (id: string, revision: string, next: { nextAt: number | null; runs: number }) => {
         const stored = this.schedules.get(id);

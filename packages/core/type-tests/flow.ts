@@ -3,9 +3,21 @@ import { OmniQ, allowFailure, defineTask } from "@omniq/core";
 import { memory } from "@omniq/memory";
 import { z } from "zod";
 
-const fetchSales = defineTask({ name: "fetch-sales", input: z.object({ month: z.string() }), run: () => ({ total: 1 }) });
-const fetchCosts = defineTask({ name: "fetch-costs", input: z.object({ month: z.string() }), run: () => ({ costs: [1, 2] }) });
-const fetchRegion = defineTask({ name: "fetch-region", input: z.object({ region: z.string() }), run: ({ region }) => ({ region, n: 1 }) });
+const fetchSales = defineTask({
+  name: "fetch-sales",
+  input: z.object({ month: z.string() }),
+  run: () => ({ total: 1 }),
+});
+const fetchCosts = defineTask({
+  name: "fetch-costs",
+  input: z.object({ month: z.string() }),
+  run: () => ({ costs: [1, 2] }),
+});
+const fetchRegion = defineTask({
+  name: "fetch-region",
+  input: z.object({ region: z.string() }),
+  run: ({ region }) => ({ region, n: 1 }),
+});
 
 const report = defineTask({
   name: "report",
@@ -14,16 +26,35 @@ const report = defineTask({
   run: ({ month }, { dependencies: { sales, costs, regions } }) => {
     sales.total satisfies number;
     regions satisfies readonly { region: string; n: number }[];
-    return { month, profit: sales.total - (costs.status === "completed" ? costs.output.costs.length : 0), regions: regions.length };
+    return {
+      month,
+      profit: sales.total - (costs.status === "completed" ? costs.output.costs.length : 0),
+      regions: regions.length,
+    };
   },
 });
-const publish = defineTask({ name: "publish", dependsOn: { report }, run: (_, { dependencies }) => dependencies.report.profit });
+const publish = defineTask({
+  name: "publish",
+  dependsOn: { report },
+  run: (_, { dependencies }) => dependencies.report.profit,
+});
 
 await using omniq = new OmniQ({ taskQueue: memory() });
 const month = "2026-10";
 const already = await omniq.enqueue(fetchSales, { month });
 const handle = await omniq.enqueue(publish, undefined, {
-  dependsOn: { report: report.with({ month }, { dependsOn: { sales: already, costs: fetchCosts.with({ month }), regions: ["eu", "us"].map((region) => fetchRegion.with({ region })) } }) },
+  dependsOn: {
+    report: report.with(
+      { month },
+      {
+        dependsOn: {
+          sales: already,
+          costs: fetchCosts.with({ month }),
+          regions: ["eu", "us"].map((region) => fetchRegion.with({ region })),
+        },
+      },
+    ),
+  },
 });
 (await handle.result()) satisfies number;
 // Order only

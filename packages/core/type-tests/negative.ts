@@ -1,5 +1,14 @@
 // Type test: a program that a user would write must compile (negative).
-import { OmniQ, defineTask, typeOnly, allowFailure, type OutputOf, type TaskHandle, type TaskOutcome, type TaskDefinition } from "@omniq/core";
+import {
+  OmniQ,
+  defineTask,
+  typeOnly,
+  allowFailure,
+  type OutputOf,
+  type TaskHandle,
+  type TaskOutcome,
+  type TaskDefinition,
+} from "@omniq/core";
 import { memory } from "@omniq/memory";
 import { sqlite } from "@omniq/sqlite";
 import { z } from "zod";
@@ -11,22 +20,39 @@ const omniq = new OmniQ({ taskQueue: memory() });
 // types are exact, not any
 const h = await omniq.enqueue(sendEmail, { to: "a", subject: "b" });
 equal<typeof h, TaskHandle<{ messageId: string }>>(true);
-const [m, i] = await omniq.enqueueMany([sendEmail.with({ to: "a", subject: "b" }), resizeImage.with({ url: "u", width: 1 })]);
+const [m, i] = await omniq.enqueueMany([
+  sendEmail.with({ to: "a", subject: "b" }),
+  resizeImage.with({ url: "u", width: 1 }),
+]);
 equal<typeof m, TaskHandle<{ messageId: string }>>(true);
 equal<typeof i, TaskHandle<{ key: string }>>(true);
-const inline = defineTask({ name: "x", input: z.object({ n: z.coerce.number() }), run: async ({ n }, c) => { equal<typeof n, number>(true); equal<typeof c.attempt, number>(true); return [n, "a"] as const; } });
+const inline = defineTask({
+  name: "x",
+  input: z.object({ n: z.coerce.number() }),
+  run: async ({ n }, c) => {
+    equal<typeof n, number>(true);
+    equal<typeof c.attempt, number>(true);
+    return [n, "a"] as const;
+  },
+});
 equal<OutputOf<typeof inline>, readonly [number, "a"]>(true);
-const fails = defineTask({ name: "y", dependsOn: { a: inline, b: allowFailure(sendEmail), c: [resizeImage], d: [allowFailure(resizeImage)] }, run: (_input, { dependencies }) => {
-  equal<typeof dependencies.a, readonly [number, "a"]>(true);
-  equal<typeof dependencies.b, TaskOutcome<{ messageId: string }>>(true);
-  equal<typeof dependencies.c, readonly { key: string }[]>(true);
-  equal<typeof dependencies.d, readonly TaskOutcome<{ key: string }>[]>(true);
-  // @ts-expect-error no such dependency
-  dependencies.e;
-  return 1;
-} });
-const handled = omniq.handle(inline, "id"); equal<typeof handled, TaskHandle<readonly [number, "a"]>>(true);
-const untyped = omniq.handle("id"); equal<typeof untyped, TaskHandle<unknown>>(true);
+const fails = defineTask({
+  name: "y",
+  dependsOn: { a: inline, b: allowFailure(sendEmail), c: [resizeImage], d: [allowFailure(resizeImage)] },
+  run: (_input, { dependencies }) => {
+    equal<typeof dependencies.a, readonly [number, "a"]>(true);
+    equal<typeof dependencies.b, TaskOutcome<{ messageId: string }>>(true);
+    equal<typeof dependencies.c, readonly { key: string }[]>(true);
+    equal<typeof dependencies.d, readonly TaskOutcome<{ key: string }>[]>(true);
+    // @ts-expect-error no such dependency
+    dependencies.e;
+    return 1;
+  },
+});
+const handled = omniq.handle(inline, "id");
+equal<typeof handled, TaskHandle<readonly [number, "a"]>>(true);
+const untyped = omniq.handle("id");
+equal<typeof untyped, TaskHandle<unknown>>(true);
 
 // @ts-expect-error input missing
 await omniq.enqueue(sendEmail);
@@ -40,8 +66,10 @@ await omniq.enqueue(resizeImage, { url: "u", width: 1 }, { delay: 1 });
 await omniq.enqueue(purge, { a: 1 });
 // @ts-expect-error dependencies missing
 await omniq.enqueue(fails);
-// @ts-expect-error dependency of the wrong task
-await omniq.enqueue(fails, undefined, { dependsOn: { a: resizeImage.with({ url: "u", width: 1 }), b: h, c: [], d: [] } });
+await omniq.enqueue(fails, undefined, {
+  // @ts-expect-error dependency of the wrong task
+  dependsOn: { a: resizeImage.with({ url: "u", width: 1 }), b: h, c: [], d: [] },
+});
 await omniq.enqueue(fails, undefined, { dependsOn: { a: handled, b: h, c: [], d: [i] } });
 // @ts-expect-error a definition without a handler can't be worked
 omniq.worker({ tasks: [sendEmail] });
@@ -67,5 +95,9 @@ defineTask({ name: "t", retry: { attempts: 3 }, run: () => 1 });
 defineTask({ name: "t", output: z.object({ a: z.string() }), run: () => ({ a: 1 }) });
 // @ts-expect-error a number is no transaction of any adapter
 await omniq.enqueue(purge, undefined, { transaction: 1 });
-const t: TaskDefinition<{ url: string }, { key: string }> = defineTask({ name: "q", input: typeOnly<{ url: string }>(), output: typeOnly<{ key: string }>() });
+const t: TaskDefinition<{ url: string }, { key: string }> = defineTask({
+  name: "q",
+  input: typeOnly<{ url: string }>(),
+  output: typeOnly<{ key: string }>(),
+});
 void t;

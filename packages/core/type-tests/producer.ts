@@ -19,14 +19,27 @@ declare const isPro: boolean;
 await omniq.enqueue(resizeImage, { url: "https://x", width: 10 }, { priority: isPro ? 10 : undefined });
 
 // All options
-await omniq.enqueue(resizeImage, { url: "https://x", width: 10 }, {
-  id: "image-1", queue: "images", priority: 10, delayMs: 60_000, expiresInMs: 3_600_000,
-  retry: { maxAttempts: 3, backoff: "fixed", delayMs: 5_000 },
-  deduplicate: { key: "image-1", mode: "replace" }, group: { key: "customer-1", limit: 2 }, headers: { tenant: "t1" },
-});
+await omniq.enqueue(
+  resizeImage,
+  { url: "https://x", width: 10 },
+  {
+    id: "image-1",
+    queue: "images",
+    priority: 10,
+    delayMs: 60_000,
+    expiresInMs: 3_600_000,
+    retry: { maxAttempts: 3, backoff: "fixed", delayMs: 5_000 },
+    deduplicate: { key: "image-1", mode: "replace" },
+    group: { key: "customer-1", limit: 2 },
+    headers: { tenant: "t1" },
+  },
+);
 
 // Many: a tuple of handles, or an array of them
-const [mail, image] = await omniq.enqueueMany([sendEmail.with({ to: "a@b.c", subject: "x" }), resizeImage.with({ url: "u", width: 1 }, { priority: 5 })]);
+const [mail, image] = await omniq.enqueueMany([
+  sendEmail.with({ to: "a@b.c", subject: "x" }),
+  resizeImage.with({ url: "u", width: 1 }, { priority: 5 }),
+]);
 (await mail.result()).messageId satisfies string;
 (await image.result()).key satisfies string;
 const handles = await omniq.enqueueMany(["a", "b"].map((url) => resizeImage.with({ url, width: 100 })));

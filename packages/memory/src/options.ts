@@ -1,4 +1,5 @@
 // What the memory backend can be told.
+import { OmniQError } from "@omniq/core";
 
 /** Options of {@link memory}. */
 export interface MemoryOptions {
@@ -16,8 +17,14 @@ declare module "@omniq/core" {
   }
 }
 
-/** The name in `memory://name`; `memory://` is a backend of its own. */
+/** The name in `memory://name` (percent-encoded where it must be); `memory://` is a backend of its own. */
 export function optionsFromUrl(url: string): MemoryOptions {
-  const name = decodeURIComponent(new URL(url).href.replace(/^memory:(\/\/)?/, "").replace(/\/$/, ""));
+  const written = url.replace(/^[a-z]+:(\/\/)?/i, "").replace(/\/$/, "");
+  let name: string;
+  try {
+    name = decodeURIComponent(written);
+  } catch (cause) {
+    throw new OmniQError("OMNIQ_CONFIG_INVALID", "The name in a memory:// URL is not percent-encoded UTF-8; encode it with encodeURIComponent", { cause });
+  }
   return name === "" ? {} : { name };
 }

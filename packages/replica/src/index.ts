@@ -10,3 +10,8 @@ export { ReplicaTaskQueue } from "./task-queue.ts";
 export { decodeState, encodeState, snapshotVersion } from "./snapshot.ts";
 export { createState, defaultEventTtlMs, type ReplicaState } from "./state.ts";
 export { nextChance } from "./wake.ts";
+export { decodeCommit, encodeCommit, type Commit, type CommitRequest, type Lane } from "./commit.ts";
+export { laneLimit, Machine, type OperationAnswer, type RequestOutcome } from "./machine.ts";
+export { MemoryLog, MemoryLogStore, type AppendFault } from "./memory-log.ts";
+export type * from "./ordered-log.ts";
+export { Replica, type ReplicaOptions } from "./replica.ts";

@@ -57,7 +57,7 @@ export interface TaskRow {
 }
 
 /** All but the texts, which may be large. */
-export const slimColumns =
+export const slimColumns: string =
   "seq, id, queue, name, state, priority, ready_at, run_at, enqueued_at, expires_at, expires_in, started_at, finished_at, run, attempt, " +
   "expiries, max_attempts, result_ttl, remember_ms, cancelling, unrecorded, slot, dependents, edges, pending, token, deadline, worker, " +
   "dedup_key, dedup_window, group_key, group_limit, error";

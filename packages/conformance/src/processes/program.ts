@@ -1,6 +1,5 @@
 // What a program of a child process works with.
 import type { AnyBackend } from "../suite.ts";
-import type { HistoryRecord } from "./history.ts";
 
 export interface ProgramWorld {
   readonly backend: AnyBackend;
@@ -22,6 +21,3 @@ export async function die(): Promise<never> {
   process.kill(process.pid, "SIGKILL");
   return new Promise<never>(() => undefined);
 }
-
-/** Records without the times of who made them. */
-export type Recorded = readonly HistoryRecord[];

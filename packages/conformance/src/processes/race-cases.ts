@@ -68,8 +68,8 @@ function completions(records: readonly HistoryRecord[]): Map<string, number> {
   return counts;
 }
 
-function raceCase(rule: Rule, title: string, run: (queue: TaskQueue, world: World) => Promise<void>, needs?: (queue: TaskQueue) => string | undefined): Case<TaskQueue> {
-  return { rule, title, timeoutMs: 120_000, unless: (world, queue) => unlessProcesses(world) ?? needs?.(queue), run };
+function raceCase(rule: Rule, title: string, run: (queue: TaskQueue, world: World) => Promise<void>, needs?: (queue: TaskQueue, world: World) => string | undefined): Case<TaskQueue> {
+  return { rule, title, timeoutMs: 120_000, unless: (world, queue) => unlessProcesses(world) ?? needs?.(queue, world), run };
 }
 
 const tasks = (count: number, given: (i: number) => Partial<NewTask> = () => ({})): NewTask[] =>
@@ -151,28 +151,28 @@ export const raceCases: readonly Case<TaskQueue>[] = [
   }),
   raceCase("result-first-wins", "of puts from three processes one stands, and all are told the same", async (_queue, world) => {
     const results = world.backend.resultStorage?.();
-    if (results === undefined) return;
+    assert.ok(results !== undefined);
     const puts = (name: string) => Array.from({ length: 20 }, (_, i) => newResult(`r-${i}`, { value: name }));
     const answers = (await Promise.all(["a", "b", "c"].map((name) => processesOf(world).run("storages", { puts: puts(name) })))) as {
       stands: { taskId: string; value: string }[];
     }[];
     const stored = await results.get(puts("a").map((result) => result.taskId));
     for (const { stands } of answers) assert.deepEqual(stands.map((result) => result.value), stored.map((result) => result?.value));
-  }),
+  }, (_queue, world) => (world.backend.resultStorage === undefined ? "no resultStorage" : undefined)),
   raceCase("event-order", "events of three processes at once are all there, each task's in order", async (_queue, world) => {
     const events = world.backend.eventStorage?.();
-    if (events === undefined) return;
+    assert.ok(events !== undefined);
     const appends = (name: string) => Array.from({ length: 15 }, (_, i) => [newEvent(`${name}-${i}-0`, { taskId: name }), newEvent(`${name}-${i}-1`, { taskId: name })]);
     await Promise.all(["a", "b", "c"].map((name) => processesOf(world).run("storages", { appends: appends(name) })));
     for (const name of ["a", "b", "c"]) {
       assert.deepEqual((await queryAll(events, { taskId: name }, 10)).map((event) => event.id), appends(name).flat().map((event) => event.id));
     }
-  }),
+  }, (_queue, world) => (world.backend.eventStorage === undefined ? "no eventStorage" : undefined)),
   raceCase("schedule-once", "three processes that advance one schedule advance over each occurrence once", async (_queue, world) => {
     const schedules = world.backend.scheduleStorage?.();
-    if (schedules === undefined) return;
+    assert.ok(schedules !== undefined);
     await schedules.put(newSchedule("s", { nextAt: 1 }), null);
     const answers = (await Promise.all(["a", "b", "c"].map(() => processesOf(world).run("storages", { advance: { id: "s", runs: 60 } })))) as { advanced: number[] }[];
     assert.deepEqual(answers.flatMap((answer) => answer.advanced).sort((a, b) => a - b), [...Array(60).keys()]);
-  }),
+  }, (_queue, world) => (world.backend.scheduleStorage === undefined ? "no scheduleStorage" : undefined)),
 ];

@@ -29,7 +29,7 @@ const unsuccessful: Readonly<Record<string, (bench: Bench, id: string) => Promis
     await bench.record(id);
   },
   expired: async (bench, id) => {
-    await bench.pass(2_000);
+    await bench.pass(60 + marginMs);
     await bench.none(from);
     assert.equal((await bench.counts()).blocked, 1, "it is blocked until the parent's outcome is recorded");
     await bench.record(id);
@@ -53,7 +53,7 @@ const ends: readonly Case<TaskQueue>[] = Object.entries(unsuccessful).flatMap(([
   prove(`a parent that was ${how} fails its dependent`, async (bench) => {
     const parent = await bench.add(parentOf(how));
     const child = await bench.add(on(parent));
-    await (how === "expired" && !bench.world.clock.controlled ? expireParent(bench, parent) : end(bench, parent));
+    await end(bench, parent);
     const task = await bench.get(child);
     assert.deepEqual([task.state, task.attempt, task.run], ["failed", 0, 1]);
     const recorded = await bench.outcome(child);
@@ -65,7 +65,7 @@ const ends: readonly Case<TaskQueue>[] = Object.entries(unsuccessful).flatMap(([
   prove(`a parent that was ${how} frees a dependent that allows it`, async (bench) => {
     const parent = await bench.add(parentOf(how));
     const child = await bench.add(allowing(parent));
-    await (how === "expired" && !bench.world.clock.controlled ? expireParent(bench, parent) : end(bench, parent));
+    await end(bench, parent);
     const lease = await bench.takeOne();
     assert.equal(lease.taskId, child);
     const [one] = lease.dependencies;
@@ -73,13 +73,6 @@ const ends: readonly Case<TaskQueue>[] = Object.entries(unsuccessful).flatMap(([
     assert.deepEqual([one?.taskId, one?.status, one?.error], [parent, status, status === "failed" ? "why" : one?.error]);
   }),
 ]);
-
-/** The same as above in little real time. */
-async function expireParent(bench: Bench, id: string): Promise<void> {
-  await bench.pass(60 + marginMs);
-  await bench.none(from);
-  await bench.record(id);
-}
 
 const starts: readonly Case<TaskQueue>[] = [
   prove("a dependent is blocked until its parent completes, and gets the value", async (bench) => {

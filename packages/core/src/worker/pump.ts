@@ -121,7 +121,7 @@ export class Pump {
       }
       break;
     }
-    if (this.#idle !== undefined && this.#emptied && this.quiet && host.held() === 0) {
+    if (this.#idle !== undefined && (this.#emptied || host.mode() === "stop") && this.quiet && host.held() === 0) {
       const { resolve } = this.#idle;
       this.#idle = undefined;
       resolve();

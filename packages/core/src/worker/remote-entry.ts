@@ -71,13 +71,13 @@ class Conversation {
     if (options?.transaction !== undefined) throw new OmniQError("OMNIQ_UNSUPPORTED", "A transaction cannot cross out of a thread; enqueue without one, or use an async worker");
     const plain = await Promise.all(calls.map(plainCall));
     return ((await this.#call({ verb: "enqueue", calls: plain, many: true })) as { id: string; deduplicated: boolean }[]).map((one) => this.#handle(one));
-  }) as EnqueueMany;
+  }) as unknown as EnqueueMany;
   readonly enqueue = (async (task: unknown, input?: unknown, options: { readonly transaction?: unknown; readonly signal?: unknown } = {}) => {
     const { transaction, signal: _signal, ...rest } = options;
     if (transaction !== undefined) throw new OmniQError("OMNIQ_UNSUPPORTED", "A transaction cannot cross out of a thread; enqueue without one, or use an async worker");
     const plain = await plainCall({ task, input, options: rest } as unknown as TaskCall<unknown>);
     return this.#handle((await this.#call({ verb: "enqueue", calls: [plain], many: false }))[0]);
-  }) as Enqueue;
+  }) as unknown as Enqueue;
   log(index: number): Logger {
     const at = (level: "debug" | "info" | "warn" | "error") => (message: string, fields?: Readonly<Record<string, unknown>>): void => {
       let text: string | undefined;

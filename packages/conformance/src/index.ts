@@ -1,0 +1,7 @@
+// @omniq/conformance: the promises of OmniQ as a test suite for any adapter.
+export { testBackend, type ConformanceOptions, type Runner } from "./test-backend.ts";
+export { runSuite, type FailedCase, type RunOptions, type SuiteReport } from "./run-suite.ts";
+export type { OpenWorld, WorldOptions } from "./world.ts";
+export { rules, type Rule, type Suite } from "./rules.ts";
+export type { AnyBackend, Case, Clock, Processes, World } from "./suite.ts";
+export { suites, suiteNames, componentNames, type ComponentName } from "./suites.ts";

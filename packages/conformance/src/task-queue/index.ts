@@ -1,0 +1,20 @@
+// The task queue's cases.
+import type { TaskQueue } from "@omniq/core";
+import type { Case } from "../suite.ts";
+import { capabilityCases } from "./capabilities.ts";
+import { controlCases } from "./control.ts";
+import { deduplicateCases } from "./deduplicate.ts";
+import { dependencyCases } from "./dependencies.ts";
+import { enqueueCases } from "./enqueue.ts";
+import { leaseCases } from "./leases.ts";
+import { limitCases } from "./limits.ts";
+import { matrixCases } from "./matrix.ts";
+import { orderCases } from "./order.ts";
+import { outcomeCases } from "./outcomes.ts";
+import { timeCases } from "./time.ts";
+
+/** Every rule of the task queue's contract but those of conduct. */
+export const taskQueueCases: readonly Case<TaskQueue>[] = [
+  ...enqueueCases, ...leaseCases, ...timeCases, ...orderCases, ...deduplicateCases, ...controlCases, ...limitCases, ...dependencyCases,
+  ...outcomeCases, ...capabilityCases, ...matrixCases,
+];

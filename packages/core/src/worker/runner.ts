@@ -1,0 +1,218 @@
+// Runs handlers: here in this thread, or by the pool in others; with middleware around either.
+import { OmniQError } from "../errors.ts";
+import { jsonSerializer } from "../serializer.ts";
+import { failureOf as storedFailure } from "../task-outcome.ts";
+import type { BatchTask, TaskContext } from "../task-definition.ts";
+import { batchOutputs, checkOutput, isBatchFailure, outputText, parseInput } from "./attempt.ts";
+import type { Engine } from "./engine.ts";
+import type { Execution } from "./execution.ts";
+import { AttemptFailed, failureOf } from "./failures.ts";
+import type { Workable } from "./registry.ts";
+import type { RemotePool } from "./remote-pool.ts";
+import type { RemoteOutcome } from "./remote-protocol.ts";
+
+/** Thrown inside a middleware chain for a failure that was understood in another thread. */
+class RemoteFailure extends Error {
+  readonly error: OmniQError;
+  readonly permanent: boolean;
+  readonly delayMs: number | undefined;
+  constructor(error: OmniQError, permanent: boolean, delayMs: number | undefined) {
+    super(error.message);
+    this.error = error;
+    this.permanent = permanent;
+    this.delayMs = delayMs;
+  }
+}
+
+export class Runner {
+  readonly #engine: Engine;
+  readonly #pool: RemotePool | undefined;
+  constructor(engine: Engine, pool: RemotePool | undefined) {
+    this.#engine = engine;
+    this.#pool = pool;
+  }
+
+  single(execution: Execution): void {
+    void this.#single(execution);
+  }
+  batch(definition: Workable, executions: readonly Execution[]): void {
+    void (this.#pool === undefined ? this.#batch(definition, executions) : this.#remoteBatch(this.#pool, executions));
+  }
+
+  async #single(execution: Execution): Promise<void> {
+    const engine = this.#engine;
+    const { lease, definition } = execution;
+    try {
+      if (definition === undefined) throw unknownTask(execution);
+      const { middleware } = engine.options;
+      if (this.#pool !== undefined) {
+        await this.#remoteSingle(this.#pool, execution);
+        return;
+      }
+      const { handler } = definition;
+      if (handler.kind !== "single") throw new Error("A batch handler runs by batches");
+      let input = parseInput(lease.task, definition, engine.runtime.serializer, lease.task.payload);
+      if (input instanceof Promise) input = await input;
+      const context = execution.context(engine);
+      const output = await (middleware.length === 0 ? handler.run(input, context) : this.#around(context, async () => await handler.run(input, context)));
+      if (execution.phase !== "running") return;
+      const checked = checkOutput(lease.task, definition, output);
+      if (checked !== undefined) await checked;
+      const value = outputText(lease.task, engine.runtime.serializer, output, engine.maxValueBytes);
+      engine.end(execution, { kind: "completed", value, output: () => output });
+    } catch (error) {
+      this.#failed(execution, error);
+    } finally {
+      engine.freed(execution.slot);
+    }
+  }
+
+  /** The first middleware is the outermost. */
+  #around(context: TaskContext<any>, handler: () => Promise<unknown>): Promise<unknown> {
+    const { middleware } = this.#engine.options;
+    const call = (index: number): Promise<unknown> => {
+      const layer = middleware[index];
+      if (layer === undefined) return handler();
+      let called = false;
+      return layer(context, async () => {
+        if (called) throw new OmniQError("OMNIQ_INVALID_OPTION", "A middleware called next() twice");
+        called = true;
+        return await call(index + 1);
+      });
+    };
+    return call(0);
+  }
+
+  #failed(execution: Execution, error: unknown): void {
+    const { taskId, task } = execution.lease;
+    this.#engine.fail(execution, error instanceof RemoteFailure ? error : failureOf({ id: taskId, name: task.name }, error));
+  }
+
+  // --- batches ---
+
+  async #batch(definition: Workable, executions: readonly Execution[]): Promise<void> {
+    const engine = this.#engine;
+    const { serializer } = engine.runtime;
+    const { handler } = definition;
+    if (handler.kind !== "batch") throw new TypeError("not a batch handler");
+    const good: { execution: Execution; task: BatchTask<unknown, any> }[] = [];
+    await Promise.all(executions.map(async (execution) => {
+      const { task } = execution.lease;
+      try {
+        const input = await parseInput(task, definition, serializer, task.payload);
+        const context = execution.context(engine);
+        good.push({
+          execution,
+          task: {
+            id: context.id, attempt: context.attempt, headers: context.headers, dependencies: context.dependencies,
+            get signal() { return execution.signal; }, input,
+          },
+        });
+      } catch (error) {
+        this.#failed(execution, error);
+      }
+    }));
+    // Parsing may have finished in another order than the one in which the tasks came.
+    good.sort((a, b) => executions.indexOf(a.execution) - executions.indexOf(b.execution));
+    const first = good[0];
+    try {
+      if (first === undefined) return;
+      const lead = first.execution.context(engine);
+      const { log, enqueue, enqueueMany } = lead;
+      const shared = { get signal() { return allAborted(good.map(({ execution }) => execution)); }, log, enqueue, enqueueMany };
+      const outputs = batchOutputs(definition.name, good.length, await handler.run(good.map(({ task }) => task), shared));
+      await Promise.all(good.map(async ({ execution }, index) => {
+        const { task } = execution.lease;
+        const output = outputs[index];
+        try {
+          if (isBatchFailure(output)) throw output;
+          await checkOutput(task, definition, output);
+          engine.end(execution, { kind: "completed", value: outputText(task, serializer, output, engine.maxValueBytes), output: () => output });
+        } catch (error) {
+          this.#failed(execution, error);
+        }
+      }));
+    } catch (error) {
+      for (const { execution } of good) this.#failed(execution, error);
+    } finally {
+      engine.freed(executions[0]?.slot);
+    }
+  }
+
+  // --- other threads ---
+
+  #unpack(execution: Execution, outcome: RemoteOutcome): string | undefined {
+    if (outcome.ok) return outcome.value;
+    throw new RemoteFailure(storedFailure(outcome.error, execution.lease.taskId, jsonSerializer), outcome.permanent, outcome.delayMs);
+  }
+  #value(text: string | undefined): unknown {
+    return text === undefined ? undefined : jsonSerializer.deserialize(text);
+  }
+  #text(execution: Execution, text: string | undefined): string | undefined {
+    const { serializer } = this.#engine.runtime;
+    if (text === undefined || serializer === jsonSerializer) return text;
+    return outputText(execution.lease.task, serializer, jsonSerializer.deserialize(text), this.#engine.maxValueBytes);
+  }
+
+  async #remoteSingle(pool: RemotePool, execution: Execution): Promise<void> {
+    const engine = this.#engine;
+    const context = execution.context(engine);
+    const call = async (): Promise<string | undefined> => {
+      const [outcome] = await pool.run({ executions: [execution], contexts: [context], batch: false, maxValueBytes: engine.maxValueBytes });
+      return this.#unpack(execution, outcome as RemoteOutcome);
+    };
+    if (engine.options.middleware.length === 0) {
+      const text = await call();
+      engine.end(execution, { kind: "completed", value: this.#text(execution, text), output: () => this.#value(text) });
+      return;
+    }
+    const output = await this.#around(context, async () => this.#value(await call()));
+    engine.end(execution, {
+      kind: "completed", output: () => output,
+      value: outputText(execution.lease.task, engine.runtime.serializer, output, engine.maxValueBytes),
+    });
+  }
+
+  async #remoteBatch(pool: RemotePool, executions: readonly Execution[]): Promise<void> {
+    const engine = this.#engine;
+    try {
+      const contexts = executions.map((execution) => execution.context(engine));
+      const outcomes = await pool.run({ executions, contexts, batch: true, maxValueBytes: engine.maxValueBytes });
+      executions.forEach((execution, index) => {
+        try {
+          const text = this.#unpack(execution, outcomes[index] as RemoteOutcome);
+          engine.end(execution, { kind: "completed", value: this.#text(execution, text), output: () => this.#value(text) });
+        } catch (error) {
+          this.#failed(execution, error);
+        }
+      });
+    } catch (error) {
+      for (const execution of executions) this.#failed(execution, error);
+    } finally {
+      engine.freed(executions[0]?.slot);
+    }
+  }
+}
+
+function unknownTask({ lease }: Execution): AttemptFailed {
+  return new AttemptFailed(
+    "OMNIQ_UNKNOWN_TASK",
+    `This worker has no task ${JSON.stringify(lease.task.name)}; give it the task, or let it drain other queues`,
+    { taskId: lease.taskId },
+  );
+}
+
+/** Aborts when every one of the batch's tasks is aborted. */
+function allAborted(executions: readonly Execution[]): AbortSignal {
+  const controller = new AbortController();
+  let left = executions.length;
+  for (const { signal } of executions) {
+    const one = (): void => {
+      left -= 1;
+      if (left === 0) controller.abort(signal.reason);
+    };
+    if (signal.aborted) one();
+    else signal.addEventListener("abort", one, { once: true });
+  }
+  return controller.signal;
+}

@@ -1,0 +1,105 @@
+// The state machine with its lanes: applies whole commits, so that a request that stands in the log twice takes effect once.
+import { OmniQError } from "@omniq/core";
+import { apply } from "./apply.ts";
+import type { Commit, CommitRequest } from "./commit.ts";
+import { failureOf, type CommandFailure } from "./executor.ts";
+import { decodeState, encodeState } from "./snapshot.ts";
+import { createState, type ReplicaState } from "./state.ts";
+
+export type OperationAnswer = { readonly value: unknown } | { readonly failure: CommandFailure };
+/** `duplicate`: it had been applied before; the answers are those of then. `refused`: its lane is unknown and can't be taken; final. */
+export type RequestOutcome =
+  | { readonly state: "applied" | "duplicate"; readonly answers: readonly OperationAnswer[] }
+  | { readonly state: "refused" };
+
+interface LaneRecord {
+  n: number;
+  answers: readonly OperationAnswer[];
+  usedAt: number;
+}
+
+/** How many lanes are kept: well above the number of live processes. Part of the format: all replicas evict alike. */
+export const laneLimit = 4_096;
+
+export class Machine {
+  readonly state: ReplicaState;
+  /** The position of the last commit applied, and its id. */
+  position = 0;
+  commitId = "";
+  /** No lane made before this position is taken in any more. */
+  #floor = 0;
+  /** Least recently used first. */
+  readonly #lanes = new Map<string, LaneRecord>();
+
+  constructor(state: ReplicaState = createState()) {
+    this.state = state;
+  }
+
+  /** Applies a commit and says what became of each of its requests, in order. */
+  applyCommit(commit: Commit, position: number, storedAt?: number): readonly RequestOutcome[] {
+    const at = Math.max(this.state.at, storedAt ?? commit.at);
+    this.state.at = at;
+    this.position = position;
+    this.commitId = commit.id;
+    return commit.requests.map((request) => this.#applyRequest(request, position, at, commit.id));
+  }
+
+  /** What is kept of a request that was applied. */
+  answersOf(laneId: string, n: number): readonly OperationAnswer[] | undefined {
+    const lane = this.#lanes.get(laneId);
+    return lane?.n === n ? lane.answers : undefined;
+  }
+  knowsLane(laneId: string): boolean {
+    return this.#lanes.has(laneId);
+  }
+
+  encode(): string {
+    const lanes = [...this.#lanes].map(([id, { n, answers, usedAt }]) => [id, n, usedAt, answers] as const);
+    return JSON.stringify({ position: this.position, commitId: this.commitId, floor: this.#floor, lanes, state: encodeState(this.state) });
+  }
+  static decode(text: string): Machine {
+    let saved: {
+      position: number;
+      commitId: string;
+      floor: number;
+      lanes: readonly (readonly [string, number, number, readonly OperationAnswer[]])[];
+      state: string;
+    };
+    try {
+      saved = JSON.parse(text) as typeof saved;
+    } catch (cause) {
+      throw new OmniQError("OMNIQ_BACKEND_FAILED", "A checkpoint is damaged: it is not JSON; restore the store from a backup", { cause });
+    }
+    const machine = new Machine(decodeState(saved.state));
+    machine.position = saved.position;
+    machine.commitId = saved.commitId;
+    machine.#floor = saved.floor;
+    for (const [id, n, usedAt, answers] of saved.lanes) machine.#lanes.set(id, { n, usedAt, answers });
+    return machine;
+  }
+
+  #applyRequest(request: CommitRequest, position: number, at: number, commitId: string): RequestOutcome {
+    const { lane, n, operations } = request;
+    const known = this.#lanes.get(lane.id);
+    if (known !== undefined && n <= known.n) return { state: "duplicate", answers: known.answers };
+    if (known === undefined && (n !== 1 || lane.since < this.#floor)) return { state: "refused" };
+    const answers = operations.map((operation): OperationAnswer => {
+      try {
+        return { value: apply(this.state, operation, at, commitId) };
+      } catch (error) {
+        return { failure: failureOf(error) };
+      }
+    });
+    this.#lanes.delete(lane.id);
+    this.#lanes.set(lane.id, { n, answers, usedAt: position });
+    if (this.#lanes.size > laneLimit) this.#evict();
+    return { state: "applied", answers };
+  }
+
+  #evict(): void {
+    const [oldest] = this.#lanes;
+    if (oldest === undefined) return;
+    this.#lanes.delete(oldest[0]);
+    this.#floor = Math.max(this.#floor, oldest[1].usedAt);
+  }
+}

@@ -1,0 +1,55 @@
+// The contract of an ordered log: what a store must offer to be a backend through the replica.
+
+/** A commit as the log keeps it. */
+export interface LogEntry {
+  /** 1 for the first commit, and one more for each. A server may leave gaps; it never goes back. */
+  readonly position: number;
+  readonly body: string;
+  /** The store's time of the commit, where the store orders and stamps; it then is the commit's time. */
+  readonly storedAt?: number | undefined;
+}
+
+/**
+ * - `stored`: at `position`, durable, and certain to be part of the log. A server that orders may have put it anywhere after `position`.
+ * - `taken`: there is a commit at that position already, perhaps this very one (an earlier append whose answer was lost).
+ * - `unknown`: the answer was lost. It may be stored, now or later; the same body is appended again at the same position.
+ * - `stale`: what this process has applied may no longer be the log's newest part (it slept past a deletion): it opens again.
+ */
+export type AppendAnswer =
+  | { readonly state: "stored"; readonly position: number }
+  | { readonly state: "taken" | "unknown" | "stale" };
+
+/** `stale` as for {@link AppendAnswer}; an empty list is certain to be the end of the log at the time of the call. */
+export type ReadAnswer = { readonly state: "read"; readonly entries: readonly LogEntry[] } | { readonly state: "stale" };
+
+export interface LogCheckpoint {
+  /** The last position whose commit the checkpoint holds. */
+  readonly position: number;
+  readonly body: string;
+}
+
+/**
+ * An ordered log of commits with checkpoints. Obligations:
+ *
+ * - Appends that are `stored` are durable, whole, and seen by every later `read` and `append` of any process (linearizable).
+ * - With `ordering` `position`, an append creates position `n` only if nothing is there; two bodies never stand at one position.
+ *   With `server`, the log puts each append after all that were stored before; it never answers `taken`.
+ * - The log decides what it trusts (ages, ghosts, lost tails) and says `stale` where it does not; see PROTOCOLS, rule "Trust".
+ * - Commits at or below the newest checkpoint but one may be deleted, others never.
+ * - Calls reject with `OMNIQ_BACKEND_UNAVAILABLE` when the store is away; a rejected append counts as `unknown`.
+ */
+export interface OrderedLog {
+  readonly ordering: "position" | "server";
+  append(position: number, body: string): Promise<AppendAnswer>;
+  /** Commits from `position` on, in order, as many as suit the store. */
+  read(position: number): Promise<ReadAnswer>;
+  /** The newest whole checkpoint. */
+  readCheckpoint(): Promise<LogCheckpoint | undefined>;
+  /** Stores a checkpoint unless one of this or a later position is there; may delete what no one needs any more. */
+  writeCheckpoint(checkpoint: LogCheckpoint): Promise<void>;
+  /** The store's clock, as well as this process knows it: epoch milliseconds. */
+  now(): number;
+  /** Resolves when there may be something after `position`, or the signal aborts. Never rejects. */
+  wait(position: number, signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}

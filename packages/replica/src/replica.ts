@@ -1,0 +1,371 @@
+// The engine: runs commands over an ordered log. It appends commits, replays everyone's, and survives lost answers.
+import { isOmniQError, OmniQError } from "@omniq/core";
+import { randomUUID } from "node:crypto";
+import { apply, isRead } from "./apply.ts";
+import type { AnswerOf, Command, WriteCommand } from "./command.ts";
+import { decodeCommit, encodeCommit, type CommitRequest, type Lane } from "./commit.ts";
+import { Listeners, takeChanges, type Changes, type Executor } from "./executor.ts";
+import { Machine, type OperationAnswer, type RequestOutcome } from "./machine.ts";
+import type { OrderedLog } from "./ordered-log.ts";
+import { createState, type ReplicaState } from "./state.ts";
+
+export interface ReplicaOptions {
+  readonly eventTtlMs?: number | undefined;
+  /** How long an append is sent again while its answer is lost, before the callers hear `OMNIQ_BACKEND_UNAVAILABLE`. Default 30,000. */
+  readonly giveUpMs?: number | undefined;
+  /** The pause before an append is sent again. Default 50. */
+  readonly resendMs?: number | undefined;
+  /** A checkpoint is taken after so many bytes of log, or as many as the last checkpoint has. Default 8 MiB. */
+  readonly checkpointBytes?: number | undefined;
+}
+
+interface Pending {
+  readonly commands: readonly WriteCommand[];
+  readonly resolve: (answers: readonly OperationAnswer[]) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** How many UTF-8 bytes of commands ride in one commit, at most about. */
+const commitBytes = 524_288;
+const allChanged: Changes = { queues: new Set(), results: new Set(), events: true, all: true };
+
+/** An executor over an ordered log. Make it with {@link Replica.open}. */
+export class Replica implements Executor {
+  readonly #log: OrderedLog;
+  readonly #options: ReplicaOptions;
+  readonly #listeners: Listeners = new Listeners();
+  readonly #ended: AbortController = new AbortController();
+  #machine: Machine;
+  #lane: Lane = { id: "", since: 0 };
+  #n = 0;
+  #pending: Pending[] = [];
+  #pumping = false;
+  /** Serves one reader of the log at a time. */
+  #catching: Promise<void> | undefined;
+  #outcomes = new Map<string, RequestOutcome>();
+  #logBytes = 0;
+  #checkpointSize = 0;
+  #checkpointing: Promise<void> | undefined;
+  #epoch = 0;
+
+  private constructor(log: OrderedLog, options: ReplicaOptions) {
+    this.#log = log;
+    this.#options = options;
+    this.#machine = new Machine(createState({ eventTtlMs: options.eventTtlMs }));
+  }
+
+  /** Loads the newest checkpoint, replays what follows, and goes on following the log. */
+  static async open(log: OrderedLog, options: ReplicaOptions = {}): Promise<Replica> {
+    const replica = new Replica(log, options);
+    await replica.#load();
+    replica.#newLane();
+    void replica.#follow();
+    return replica;
+  }
+
+  async execute<const C extends readonly Command[]>(
+    commands: C,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<{ readonly [K in keyof C]: C[K] extends Command ? AnswerOf<C[K]> : never }> {
+    options.signal?.throwIfAborted();
+    this.#ended.signal.throwIfAborted();
+    const writes = commands.filter((command): command is WriteCommand => !isRead(command));
+    // A read needs no commit, but everything that was acknowledged before it to anyone.
+    const answered = writes.length > 0 ? await this.#submit(writes, options.signal) : (await this.#catchUp(), []);
+    let next = 0;
+    let failure: OmniQError | undefined;
+    const answers = commands.map((command) => {
+      if (isRead(command)) return apply(this.#machine.state, command, this.now(), "");
+      const answer = answered[next++];
+      if (answer === undefined) return undefined;
+      if ("failure" in answer) failure ??= new OmniQError(answer.failure.code, answer.failure.message);
+      return "value" in answer ? answer.value : undefined;
+    });
+    if (failure !== undefined) throw failure;
+    return answers as never;
+  }
+
+  now(): number {
+    return Math.max(this.#machine.state.at, this.#log.now());
+  }
+  view(): ReplicaState {
+    return this.#machine.state;
+  }
+  /** The last position applied. */
+  position(): number {
+    return this.#machine.position;
+  }
+  subscribe(listener: (changes: Changes) => void): () => void {
+    return this.#listeners.add(listener);
+  }
+  /** The state with its lanes as text, as a checkpoint holds it. */
+  encode(): string {
+    return this.#machine.encode();
+  }
+
+  /** Ends everything; calls under way reject with `OMNIQ_CLOSED`. Idempotent. Does not close the log. */
+  async close(): Promise<void> {
+    if (this.#ended.signal.aborted) return;
+    const closed = new OmniQError("OMNIQ_CLOSED", "The replica is closed; open a new one to go on");
+    this.#ended.abort(closed);
+    for (const pending of this.#pending.splice(0)) pending.reject(closed);
+    this.#listeners.clear();
+    await this.#checkpointing?.catch(() => undefined);
+  }
+
+  #newLane(): void {
+    this.#lane = { id: randomUUID(), since: this.#machine.position };
+    this.#n = 0;
+  }
+
+  #submit(commands: readonly WriteCommand[], signal: AbortSignal | undefined): Promise<readonly OperationAnswer[]> {
+    return new Promise((resolve, reject) => {
+      const aborted = (): void => {
+        this.#pending = this.#pending.filter((each) => each !== pending);
+        reject(signal?.reason as Error);
+      };
+      const forget = (): void => signal?.removeEventListener("abort", aborted);
+      const pending: Pending = {
+        commands,
+        resolve: (answers) => { forget(); resolve(answers); },
+        reject: (reason) => { forget(); reject(reason as Error); },
+      };
+      signal?.addEventListener("abort", aborted, { once: true });
+      this.#pending.push(pending);
+      if (!this.#pumping) void this.#pump();
+    });
+  }
+
+  /** One append under way; what is asked meanwhile rides in the next. */
+  async #pump(): Promise<void> {
+    this.#pumping = true;
+    await Promise.resolve();
+    while (this.#pending.length > 0) {
+      const riders = this.#takeRiders();
+      try {
+        const answers = await this.#send(riders.flatMap(({ commands }) => commands));
+        let next = 0;
+        for (const rider of riders) {
+          rider.resolve(answers.slice(next, next + rider.commands.length));
+          next += rider.commands.length;
+        }
+      } catch (error) {
+        for (const rider of riders) rider.reject(error);
+      }
+      this.#checkpointIfLong();
+    }
+    this.#pumping = false;
+  }
+
+  /** Heartbeats first: nothing that waits behind much else may lose its lease. */
+  #takeRiders(): readonly Pending[] {
+    const beats = (pending: Pending): number => (pending.commands.some(({ verb }) => verb === "extend") ? 0 : 1);
+    this.#pending.sort((a, b) => beats(a) - beats(b));
+    let bytes = 0;
+    let count = 0;
+    for (const { commands } of this.#pending) {
+      bytes += Buffer.byteLength(JSON.stringify(commands));
+      if (count > 0 && bytes > commitBytes) break;
+      count++;
+    }
+    return this.#pending.splice(0, count);
+  }
+
+  /** Brings one request into the log exactly once and answers what it did. */
+  async #send(operations: readonly WriteCommand[]): Promise<readonly OperationAnswer[]> {
+    for (;;) {
+      const request: CommitRequest = { lane: this.#lane, n: ++this.#n, operations };
+      const { outcome, inDoubt } = await this.#place(request);
+      if (outcome.state !== "refused") return outcome.answers;
+      this.#newLane();
+      if (inDoubt) {
+        throw new OmniQError(
+          "OMNIQ_BACKEND_UNAVAILABLE",
+          "The outcome of the call is unknown: this process was cut off for so long that the log forgot it; look before you call again",
+        );
+      }
+    }
+  }
+
+  async #place(request: CommitRequest): Promise<{ readonly outcome: RequestOutcome; readonly inDoubt: boolean }> {
+    const deadline = performance.now() + (this.#options.giveUpMs ?? 30_000);
+    const resendMs = this.#options.resendMs ?? 50;
+    let inDoubt = false;
+    for (;;) {
+      const position = this.#machine.position + 1;
+      const byPosition = this.#log.ordering === "position";
+      const body = encodeCommit({
+        id: randomUUID(),
+        sequence: byPosition ? position : 0,
+        previous: byPosition ? this.#machine.commitId : "",
+        at: Math.max(this.#machine.state.at, this.#log.now()),
+        requests: [request],
+      });
+      const epoch = this.#epoch;
+      const answer = await this.#append(position, body, resendMs, deadline, request);
+      // Loaded anew since it was sent: the commit that decides may be in a checkpoint.
+      if (this.#epoch !== epoch) inDoubt = true;
+      if (answer === "stale") {
+        await this.#persist(() => this.#load(), deadline, resendMs);
+        inDoubt = true;
+      } else await this.#persist(() => this.#catchUp(), deadline, resendMs);
+      const outcome = this.#takeOutcome(request);
+      if (outcome !== undefined) return { outcome, inDoubt };
+      if (inDoubt && request.n > 1 && !this.#machine.knowsLane(request.lane.id)) return { outcome: { state: "refused" }, inDoubt };
+      if (performance.now() > deadline) throw await this.#abandon(request);
+      if (answer === "taken") await pause(Math.random() * Math.min(resendMs, 20));
+    }
+  }
+
+  /** Appends one body until the answer is definite. */
+  async #append(
+    position: number, body: string, resendMs: number, deadline: number, request: CommitRequest,
+  ): Promise<"stored" | "taken" | "stale"> {
+    for (;;) {
+      try {
+        const answer = await this.#log.append(position, body);
+        if (answer.state !== "unknown") return answer.state;
+      } catch (error) {
+        // The store is away, or it refused for good; only the first may have stored it.
+        if (!isOmniQError(error) || !error.retryable || error.code === "OMNIQ_BACKEND_FULL") throw await this.#abandon(request, error);
+      }
+      this.#ended.signal.throwIfAborted();
+      if (performance.now() > deadline) throw await this.#abandon(request);
+      await pause(resendMs);
+    }
+  }
+
+  /** Gives a request up. What was sent may still take effect, so its lane is not used again. */
+  async #abandon(request: CommitRequest, cause?: unknown): Promise<unknown> {
+    this.#outcomes.delete(outcomeKey(request));
+    this.#newLane();
+    if (cause !== undefined) return cause;
+    return new OmniQError("OMNIQ_BACKEND_UNAVAILABLE", "The store did not answer in time; the call may or may not have taken effect");
+  }
+
+  async #persist(step: () => Promise<void>, deadline: number, resendMs: number): Promise<void> {
+    for (;;) {
+      try {
+        await step();
+        return;
+      } catch (error) {
+        if (!isOmniQError(error) || !error.retryable || performance.now() > deadline || this.#ended.signal.aborted) {
+          this.#newLane();
+          throw error;
+        }
+        await pause(resendMs);
+      }
+    }
+  }
+
+  #takeOutcome(request: CommitRequest): RequestOutcome | undefined {
+    const key = outcomeKey(request);
+    const outcome = this.#outcomes.get(key);
+    if (outcome !== undefined) {
+      this.#outcomes.delete(key);
+      return outcome;
+    }
+    const answers = this.#machine.answersOf(request.lane.id, request.n);
+    return answers === undefined ? undefined : { state: "duplicate", answers };
+  }
+
+  /** Applies all that is in the log at the time of the call. */
+  async #catchUp(): Promise<void> {
+    // A pass that is under way may have read the end before this call; the next one has not.
+    const running = this.#catching;
+    if (running !== undefined) await running.catch(() => undefined);
+    this.#catching ??= this.#readAll().finally(() => {
+      this.#catching = undefined;
+    });
+    await this.#catching;
+  }
+
+  async #readAll(): Promise<void> {
+    for (;;) {
+      const answer = await this.#log.read(this.#machine.position + 1);
+      if (answer.state === "stale") {
+        await this.#load();
+        continue;
+      }
+      if (answer.entries.length === 0) break;
+      let fits = true;
+      for (const { position, body, storedAt } of answer.entries) {
+        if (position <= this.#machine.position) continue;
+        const commit = decodeCommit(body, position);
+        if (this.#log.ordering === "position" && commit.previous !== this.#machine.commitId) {
+          fits = false;
+          break;
+        }
+        const outcomes = this.#machine.applyCommit(commit, position, storedAt);
+        this.#logBytes += body.length;
+        for (const [index, request] of commit.requests.entries()) {
+          const outcome = outcomes[index];
+          if (request.lane.id === this.#lane.id && outcome !== undefined) this.#keepOutcome(request, outcome);
+        }
+      }
+      this.#notify();
+      if (!fits) await this.#load();
+    }
+    this.#notify();
+  }
+
+  #keepOutcome(request: CommitRequest, outcome: RequestOutcome): void {
+    // The first says what it did; a second copy of it only repeats that.
+    if (!this.#outcomes.has(outcomeKey(request)) && request.n === this.#n) this.#outcomes.set(outcomeKey(request), outcome);
+  }
+
+  #notify(): void {
+    const changes = takeChanges(this.#machine.state.journal);
+    if (changes !== undefined) this.#listeners.notify(changes);
+  }
+
+  /** Opens, or opens again: the newest checkpoint; what follows is read by the next pass. */
+  async #load(): Promise<void> {
+    const checkpoint = await this.#log.readCheckpoint();
+    this.#machine = checkpoint === undefined
+      ? new Machine(createState({ eventTtlMs: this.#options.eventTtlMs }))
+      : Machine.decode(checkpoint.body);
+    this.#checkpointSize = checkpoint?.body.length ?? 0;
+    this.#logBytes = 0;
+    this.#epoch++;
+    this.#listeners.notify(allChanged);
+    if (this.#catching === undefined) await this.#catchUp();
+  }
+
+  async #follow(): Promise<void> {
+    const { signal } = this.#ended;
+    while (!signal.aborted) {
+      await this.#log.wait(this.#machine.position, signal);
+      if (signal.aborted) return;
+      try {
+        await this.#catchUp();
+      } catch {
+        // Whoever calls hears of it; the follower goes on, so that it is there when the store is back.
+        await pause(this.#options.resendMs ?? 50);
+      }
+    }
+  }
+
+  /** Replay stays linear: a checkpoint when the log since the last one is longer than that one, and than the option says. */
+  #checkpointIfLong(): void {
+    if (this.#checkpointing !== undefined || this.#ended.signal.aborted) return;
+    if (this.#logBytes <= Math.max(this.#options.checkpointBytes ?? 8_388_608, this.#checkpointSize)) return;
+    const checkpoint = { position: this.#machine.position, body: this.#machine.encode() };
+    const before = this.#logBytes;
+    this.#checkpointing = this.#log.writeCheckpoint(checkpoint).then(
+      () => {
+        this.#checkpointSize = checkpoint.body.length;
+        this.#logBytes = Math.max(0, this.#logBytes - before);
+      },
+      // Not written: the log is longer for it, and the next commit tries again.
+      () => undefined,
+    ).finally(() => {
+      this.#checkpointing = undefined;
+    });
+  }
+}
+
+const outcomeKey = (request: CommitRequest): string => `${request.lane.id} ${request.n}`;
+function pause(delayMs: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, delayMs));
+}

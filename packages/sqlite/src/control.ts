@@ -1,0 +1,110 @@
+// Control: cancel, retry, remove, purge, pause and the settings of queues.
+import { OmniQError, type QueueCancelState, type QueueSettings, type RemoveState, type RetryState, type StoredTaskState } from "@omniq/core";
+import { keyHolder, takeKey } from "./deduplication.ts";
+import { refill, stateWhenDue } from "./groups.ts";
+import { decide, removeTask } from "./outcomes.ts";
+import { active, cancelled, failed, held, slimColumns, type SlimRow } from "./task-row.ts";
+import type { Sql, Transacting } from "./sql.ts";
+
+function taskById(sql: Sql, id: string): SlimRow | undefined {
+  return sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE id = ?`, id);
+}
+
+export function cancelTasks(tx: Transacting, ids: readonly string[]): QueueCancelState[] {
+  return ids.map((id) => {
+    const row = taskById(tx.sql, id);
+    if (row === undefined || row.state > active) return "unknown";
+    if (row.state === active) {
+      tx.sql.run("UPDATE {p}_tasks SET cancelling = 1 WHERE seq = ?", row.seq);
+      return "cancelling";
+    }
+    decide(tx, row, cancelled);
+    return "cancelled";
+  });
+}
+
+/** Dead letters start a new run: attempts, expiries and start forgotten. */
+export function retryTasks(tx: Transacting, ids: readonly string[]): RetryState[] {
+  return ids.map((id) => {
+    const row = taskById(tx.sql, id);
+    if (row === undefined || row.state < failed) return "unknown";
+    if (row.unrecorded === 1) return "busy";
+    if (row.dedup_key !== null) {
+      const holder = keyHolder(tx, row.queue, row.dedup_key);
+      if (holder !== undefined && holder !== row.id) return "conflict";
+      if (holder === undefined && row.dedup_window === null) takeKey(tx, row.queue, row.dedup_key, row.id, undefined);
+    }
+    const state = stateWhenDue(tx, tx.now, row.group_key, 0);
+    tx.sql.run(
+      `UPDATE {p}_tasks SET state = ?, run = run + 1, attempt = 0, expiries = 0, started_at = NULL, finished_at = NULL, cancelling = 0,
+         run_at = ?, ready_at = ?, slot = 0, error = NULL, progress = NULL WHERE seq = ?`,
+      state, tx.now, tx.now, row.seq,
+    );
+    if (state === held && row.group_key !== null) refill(tx, row.queue, row.group_key);
+    tx.wake.tasks = true;
+    return "retried";
+  });
+}
+
+export function removeTasks(tx: Transacting, ids: readonly string[]): RemoveState[] {
+  return ids.map((id) => {
+    const row = taskById(tx.sql, id);
+    if (row === undefined) return "unknown";
+    if (row.state === active || row.unrecorded === 1) return "busy";
+    removeTask(tx, row);
+    return "removed";
+  });
+}
+
+const purgeable: Readonly<Record<string, string>> = {
+  blocked: "state = 0",
+  scheduled: "(state = 1 AND run_at > @now)",
+  ready: "(state IN (2, 3) OR (state = 1 AND run_at <= @now))",
+  failed: "(state = 5 AND unrecorded = 0)",
+};
+
+/** The condition of a purge. Throws `OMNIQ_INVALID_OPTION` for states that can't be purged. */
+export function purgeCondition(states: readonly StoredTaskState[]): string {
+  const conditions = states.map((state) => {
+    const condition = Object.hasOwn(purgeable, state) ? purgeable[state] : undefined;
+    if (condition === undefined) {
+      throw new OmniQError("OMNIQ_INVALID_OPTION", `Tasks in the state "${state}" can't be purged; blocked, scheduled, ready and failed can`);
+    }
+    return condition;
+  });
+  return conditions.length === 0 ? "0" : `(${[...new Set(conditions)].join(" OR ")})`;
+}
+
+/** One step of a purge: at most `limit` tasks after `seq`, none after `lastSeq`. */
+export function purgeStep(
+  tx: Transacting,
+  queue: string,
+  condition: string,
+  after: number,
+  lastSeq: number,
+  limit: number,
+): { readonly removed: number; readonly after: number | undefined } {
+  const text = `SELECT ${slimColumns} FROM {p}_tasks WHERE queue = ? AND seq > ? AND seq <= ? AND ${condition.replaceAll("@now", String(tx.now))} ORDER BY seq LIMIT ?`;
+  const rows = tx.sql.all<SlimRow>(text, queue, after, lastSeq, limit);
+  for (const row of rows) removeTask(tx, row);
+  return { removed: rows.length, after: rows.length < limit ? undefined : rows.at(-1)?.seq };
+}
+
+export function setPaused(tx: Transacting, queue: string, paused: boolean): void {
+  tx.sql.run("INSERT INTO {p}_queues (name, paused) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET paused = excluded.paused", queue, paused ? 1 : 0);
+  if (!paused) tx.wake.tasks = true;
+}
+
+export function configure(tx: Transacting, queue: string, settings: QueueSettings): void {
+  const { sql } = tx;
+  sql.run("INSERT OR IGNORE INTO {p}_queues (name) VALUES (?)", queue);
+  if (settings.maxActive !== undefined) sql.run("UPDATE {p}_queues SET max_active = ? WHERE name = ?", settings.maxActive, queue);
+  if (settings.deadLetterTtlMs !== undefined) sql.run("UPDATE {p}_queues SET dead_ttl = ? WHERE name = ?", settings.deadLetterTtlMs, queue);
+  if (settings.rateLimit === null) {
+    sql.run("UPDATE {p}_queues SET rate_limit = NULL, rate_window = NULL, rate_arrival = NULL WHERE name = ?", queue);
+  } else if (settings.rateLimit !== undefined) {
+    const { limit, windowMs } = settings.rateLimit;
+    sql.run("UPDATE {p}_queues SET rate_limit = ?, rate_window = ? WHERE name = ?", limit, windowMs, queue);
+  }
+  tx.wake.tasks = true;
+}
