@@ -16,7 +16,7 @@ export class JsonlEventStorage implements EventStorage {
   readonly #eventTtlMs: number;
   readonly #closed = new AbortController();
 
-  constructor(backend: object, file: EventFile, eventTtlMs = weekMs) {
+  constructor(backend: object, file: EventFile, eventTtlMs: number = weekMs) {
     this.backend = backend;
     this.#file = file;
     this.#eventTtlMs = eventTtlMs;

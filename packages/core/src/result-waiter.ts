@@ -218,12 +218,11 @@ export class ResultWaiter {
   }
 }
 
+/** A store may show `expired` as soon as the time is past, and make an outcome of it only when it is swept. */
 function mayHaveExpired(task: StoredTask | undefined): boolean {
-  return (
-    task?.expiresAt !== undefined &&
-    task.startedAt === undefined &&
-    (task.state === "ready" || task.state === "scheduled" || task.state === "blocked")
-  );
+  if (task === undefined || task.state === "expired") return task !== undefined;
+  const waiting = task.state === "ready" || task.state === "scheduled" || task.state === "blocked";
+  return waiting && task.expiresAt !== undefined && task.startedAt === undefined;
 }
 
 function timeoutError(id: string, timeoutMs: number): OmniQError {

@@ -3,7 +3,7 @@ import { isOmniQError, OmniQError } from "@omniq/core";
 import { randomUUID } from "node:crypto";
 import { apply, isRead } from "./apply.ts";
 import type { AnswerOf, Command, WriteCommand } from "./command.ts";
-import { decodeCommit, encodeCommit, type CommitRequest, type Lane } from "./commit.ts";
+import { decodeCommit, encodeCommit, type Commit, type CommitRequest, type Lane } from "./commit.ts";
 import { Listeners, takeChanges, type Changes, type Executor } from "./executor.ts";
 import { Machine, type OperationAnswer, type RequestOutcome } from "./machine.ts";
 import type { OrderedLog } from "./ordered-log.ts";
@@ -47,6 +47,8 @@ export class Replica implements Executor {
   #checkpointSize = 0;
   #checkpointing: Promise<void> | undefined;
   #epoch = 0;
+  /** The state is to be loaded anew before anything else is read. */
+  #stale = false;
 
   private constructor(log: OrderedLog, options: ReplicaOptions) {
     this.#log = log;
@@ -57,7 +59,7 @@ export class Replica implements Executor {
   /** Loads the newest checkpoint, replays what follows, and goes on following the log. */
   static async open(log: OrderedLog, options: ReplicaOptions = {}): Promise<Replica> {
     const replica = new Replica(log, options);
-    await replica.#load();
+    await replica.#reopen();
     replica.#newLane();
     void replica.#follow();
     return replica;
@@ -174,6 +176,7 @@ export class Replica implements Executor {
   /** Brings one request into the log exactly once and answers what it did. */
   async #send(operations: readonly WriteCommand[]): Promise<readonly OperationAnswer[]> {
     for (;;) {
+      this.#outcomes.clear();
       const request: CommitRequest = { lane: this.#lane, n: ++this.#n, operations };
       const { outcome, inDoubt } = await this.#place(request);
       if (outcome.state !== "refused") return outcome.answers;
@@ -194,20 +197,25 @@ export class Replica implements Executor {
     for (;;) {
       const position = this.#machine.position + 1;
       const byPosition = this.#log.ordering === "position";
-      const body = encodeCommit({
+      const commit: Commit = {
         id: randomUUID(),
         sequence: byPosition ? position : 0,
         previous: byPosition ? this.#machine.commitId : "",
         at: Math.max(this.#machine.state.at, this.#log.now()),
         requests: [request],
-      });
+      };
+      const body = encodeCommit(commit);
       const epoch = this.#epoch;
       const answer = await this.#append(position, body, resendMs, deadline, request);
       // Loaded anew since it was sent: the commit that decides may be in a checkpoint.
       if (this.#epoch !== epoch) inDoubt = true;
       if (answer === "stale") {
-        await this.#persist(() => this.#load(), deadline, resendMs);
+        await this.#persist(() => this.#reopen(), deadline, resendMs);
         inDoubt = true;
+      } else if (answer === "stored" && byPosition && this.#epoch === epoch && this.#machine.position === position - 1) {
+        // What was stored need not be read back.
+        this.#applyCommit(commit, body, position);
+        this.#notify();
       } else await this.#persist(() => this.#catchUp(), deadline, resendMs);
       const outcome = this.#takeOutcome(request);
       if (outcome !== undefined) return { outcome, inDoubt };
@@ -282,9 +290,10 @@ export class Replica implements Executor {
 
   async #readAll(): Promise<void> {
     for (;;) {
+      if (this.#stale) await this.#load();
       const answer = await this.#log.read(this.#machine.position + 1);
       if (answer.state === "stale") {
-        await this.#load();
+        this.#stale = true;
         continue;
       }
       if (answer.entries.length === 0) break;
@@ -292,21 +301,26 @@ export class Replica implements Executor {
       for (const { position, body, storedAt } of answer.entries) {
         if (position <= this.#machine.position) continue;
         const commit = decodeCommit(body, position);
+        // Another history than the one applied: not damage, but a reason to open again.
         if (this.#log.ordering === "position" && commit.previous !== this.#machine.commitId) {
           fits = false;
           break;
         }
-        const outcomes = this.#machine.applyCommit(commit, position, storedAt);
-        this.#logBytes += body.length;
-        for (const [index, request] of commit.requests.entries()) {
-          const outcome = outcomes[index];
-          if (request.lane.id === this.#lane.id && outcome !== undefined) this.#keepOutcome(request, outcome);
-        }
+        this.#applyCommit(commit, body, position, storedAt);
       }
       this.#notify();
-      if (!fits) await this.#load();
+      if (!fits) this.#stale = true;
     }
     this.#notify();
+  }
+
+  #applyCommit(commit: Commit, body: string, position: number, storedAt?: number): void {
+    const outcomes = this.#machine.applyCommit(commit, position, storedAt);
+    this.#logBytes += body.length;
+    for (const [index, request] of commit.requests.entries()) {
+      const outcome = outcomes[index];
+      if (request.lane.id === this.#lane.id && outcome !== undefined) this.#keepOutcome(request, outcome);
+    }
   }
 
   #keepOutcome(request: CommitRequest, outcome: RequestOutcome): void {
@@ -319,7 +333,13 @@ export class Replica implements Executor {
     if (changes !== undefined) this.#listeners.notify(changes);
   }
 
-  /** Opens, or opens again: the newest checkpoint; what follows is read by the next pass. */
+  /** Opens, or opens again. */
+  async #reopen(): Promise<void> {
+    this.#stale = true;
+    await this.#catchUp();
+  }
+
+  /** Loads the newest checkpoint. Only a pass over the log does it, so that no other one reads on from the state before. */
   async #load(): Promise<void> {
     const checkpoint = await this.#log.readCheckpoint();
     this.#machine = checkpoint === undefined
@@ -327,9 +347,9 @@ export class Replica implements Executor {
       : Machine.decode(checkpoint.body);
     this.#checkpointSize = checkpoint?.body.length ?? 0;
     this.#logBytes = 0;
+    this.#stale = false;
     this.#epoch++;
     this.#listeners.notify(allChanged);
-    if (this.#catching === undefined) await this.#catchUp();
   }
 
   async #follow(): Promise<void> {

@@ -219,8 +219,9 @@ export class ReplicaTaskQueue implements TaskQueue {
     }
     if (this.#waiters.size === 0 || this.#again || this.#lifetime.closed) return;
     const recheckMs = this.#executor.recheckMs;
-    // At least a millisecond, for a chance that was none: the state changes only with a command.
-    const delay = next === undefined ? undefined : Math.max(1, next - this.#executor.now());
+    // A chance that was none, as the store's clock is a little behind ours: not again at once.
+    const left = next === undefined ? undefined : next - this.#executor.now();
+    const delay = left !== undefined && left <= 0 ? 10 : left;
     const wait = recheckMs === undefined ? delay : Math.min(recheckMs, delay ?? recheckMs);
     if (wait !== undefined) this.#timer = startTimer(wait, () => this.#serve());
   }

@@ -1,5 +1,5 @@
 // The connection to one database: opened at first use, shared by all components, closed with the last of them.
-import { mkdirSync } from "node:fs";
+import { mkdirSync, realpathSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { OmniQError } from "@omniq/core";
 import BetterSqlite3 from "better-sqlite3";
@@ -99,7 +99,7 @@ export class Connection {
     // Before the first use there is nothing to compare with; a path of ours is compared as a path.
     const file = mainFile(sql.handle);
     const expected = ours === undefined ? this.path : mainFile(ours);
-    if (file !== expected || file === "") {
+    if (file === "" || expected === undefined || realPath(file) !== realPath(expected)) {
       throw new OmniQError("OMNIQ_INVALID_OPTION", `The transaction's database is another one than ${this.what}: open the same file`);
     }
   }
@@ -153,6 +153,14 @@ function makeFolder(folder: string, what: string): void {
     mkdirSync(folder, { recursive: true });
   } catch (error) {
     throw new OmniQError("OMNIQ_BACKEND_FAILED", `The folder of ${what} can't be made (${(error as { code?: string }).code ?? "unknown"}); check the path and its rights`, { cause: error });
+  }
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
   }
 }
 

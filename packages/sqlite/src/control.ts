@@ -58,12 +58,12 @@ export function removeTasks(tx: Transacting, ids: readonly string[]): RemoveStat
 
 const purgeable: Readonly<Record<string, string>> = {
   blocked: "state = 0",
-  scheduled: "(state = 1 AND run_at > @now)",
-  ready: "(state IN (2, 3) OR (state = 1 AND run_at <= @now))",
+  scheduled: "(state = 1 AND run_at > ?)",
+  ready: "(state IN (2, 3) OR (state = 1 AND run_at <= ?))",
   failed: "(state = 5 AND unrecorded = 0)",
 };
 
-/** The condition of a purge. Throws `OMNIQ_INVALID_OPTION` for states that can't be purged. */
+/** The condition of a purge; each `?` in it is now. Throws `OMNIQ_INVALID_OPTION` for states that can't be purged. */
 export function purgeCondition(states: readonly StoredTaskState[]): string {
   const conditions = states.map((state) => {
     const condition = Object.hasOwn(purgeable, state) ? purgeable[state] : undefined;
@@ -84,8 +84,9 @@ export function purgeStep(
   lastSeq: number,
   limit: number,
 ): { readonly removed: number; readonly after: number | undefined } {
-  const text = `SELECT ${slimColumns} FROM {p}_tasks WHERE queue = ? AND seq > ? AND seq <= ? AND ${condition.replaceAll("@now", String(tx.now))} ORDER BY seq LIMIT ?`;
-  const rows = tx.sql.all<SlimRow>(text, queue, after, lastSeq, limit);
+  const text = `SELECT ${slimColumns} FROM {p}_tasks WHERE queue = ? AND seq > ? AND seq <= ? AND ${condition} ORDER BY seq LIMIT ?`;
+  const times = Array.from(condition.matchAll(/\?/g), () => tx.now);
+  const rows = tx.sql.all<SlimRow>(text, queue, after, lastSeq, ...times, limit);
   for (const row of rows) removeTask(tx, row);
   return { removed: rows.length, after: rows.length < limit ? undefined : rows.at(-1)?.seq };
 }

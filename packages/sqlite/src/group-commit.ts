@@ -31,7 +31,7 @@ export class GroupCommit {
     return new Promise<T>((resolve, reject) => {
       if (signal?.aborted === true) return reject(signal.reason);
       this.#waiting.push({ work, signal, resolve: resolve as (value: unknown) => void, reject });
-      this.#running ??= this.#run().finally(() => (this.#running = undefined));
+      this.#running ??= this.#run();
     });
   }
 
@@ -64,6 +64,8 @@ export class GroupCommit {
       }
       if (this.#waiting.length > 0) await new Promise<void>((done) => setImmediate(done));
     }
+    // In the same step as the loop's end: a call made right after it must start the next run.
+    this.#running = undefined;
   }
 
   /** One transaction. Gives what is left for the next. Throws before anything is acknowledged, with nothing changed. */

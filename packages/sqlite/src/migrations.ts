@@ -107,7 +107,7 @@ const version1 = [
   ) STRICT, WITHOUT ROWID`,
   "CREATE INDEX {p}_settled_until ON {p}_settled (until)",
   `CREATE TABLE {p}_results (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER PRIMARY KEY,
     task_id TEXT NOT NULL UNIQUE,
     run INTEGER NOT NULL,
     attempt INTEGER NOT NULL,

@@ -58,7 +58,7 @@ function roomOf(tx: Transacting, queue: string, row: QueueRow): number {
 function take(tx: Transacting, queue: string, room: number, batch: { readonly token: string; readonly leases: Lease[]; readonly request: ReserveRequest }): void {
   const { leases, request } = batch;
   const end = leases.length + room;
-  const deadline = tx.now + request.leaseMs;
+  const deadline = tx.now + Math.ceil(request.leaseMs);
   while (leases.length < end) {
     const rows = tx.sql.all<TaskRow>(
       "SELECT * FROM {p}_tasks WHERE state = 2 AND queue = ? ORDER BY priority DESC, ready_at, seq LIMIT ?",
@@ -96,7 +96,7 @@ function take(tx: Transacting, queue: string, room: number, batch: { readonly to
 export interface Outlook {
   /** A reserve may find something. */
   readonly worth: boolean;
-  /** When the next task is due, a lease runs out, or the rate allows one. */
+  /** When the next task is due or expires, a lease runs out, or the rate allows one. */
   readonly nextAt: number | undefined;
 }
 
@@ -108,14 +108,19 @@ export function lookAhead(sql: Sql, queues: readonly string[], now: number): Out
     if (row === undefined) continue;
     const due = sql.get<{ at: number | null }>("SELECT min(run_at) AS at FROM {p}_tasks WHERE state = 1 AND queue = ?", queue)?.at ?? Infinity;
     const dead = sql.get<{ at: number | null }>("SELECT min(deadline) AS at FROM {p}_tasks WHERE state = 4 AND queue = ?", queue)?.at ?? Infinity;
+    const late =
+      sql.get<{ at: number | null }>(
+        "SELECT min(expires_at) AS at FROM {p}_tasks WHERE expires_at IS NOT NULL AND started_at IS NULL AND state < 4 AND queue = ?",
+        queue,
+      )?.at ?? Infinity;
     const waits = sql.get("SELECT 1 AS there FROM {p}_tasks WHERE state = 2 AND queue = ? LIMIT 1", queue) !== undefined;
     let rateAt = 0;
     if (row.rate_limit !== null && row.rate_window !== null && row.rate_arrival !== null) {
       rateAt = Math.ceil(row.rate_arrival + row.rate_window / row.rate_limit - row.rate_window);
     }
-    if (due <= now || dead <= now || (waits && row.paused === 0 && rateAt <= now)) worth = true;
+    if (due <= now || dead <= now || late <= now || (waits && row.paused === 0 && rateAt <= now)) worth = true;
     // A paused queue or one without rate is woken by what changes it, or when its rate comes back.
-    nextAt = Math.min(nextAt, due > now ? due : Infinity, dead > now ? dead : Infinity, waits && rateAt > now ? rateAt : Infinity);
+    nextAt = Math.min(nextAt, due > now ? due : Infinity, dead > now ? dead : Infinity, late > now ? late : Infinity, waits && rateAt > now ? rateAt : Infinity);
   }
   return { worth, nextAt: nextAt === Infinity ? undefined : nextAt };
 }

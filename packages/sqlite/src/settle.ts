@@ -8,7 +8,7 @@ import { cancelled, failed, held, slimColumns, type SlimRow } from "./task-row.t
 import type { Transacting } from "./sql.ts";
 
 export function extendLeases(tx: Transacting, leases: readonly LeaseExtension[], leaseMs: number): LeaseState[] {
-  const deadline = tx.now + leaseMs;
+  const deadline = tx.now + Math.ceil(leaseMs);
   return leases.map((lease) => {
     const row = tx.sql.get<{ cancelling: number }>(
       "UPDATE {p}_tasks SET deadline = ?, progress = coalesce(?, progress) WHERE id = ? AND token = ? AND state = 4 RETURNING cancelling",
@@ -90,7 +90,8 @@ function retryLater(tx: Transacting, row: SlimRow, delayMs: number, error: strin
   if (row.cancelling === 1) return decide(tx, row, cancelled, { error });
   if (row.attempt >= row.max_attempts) return decide(tx, row, failed, { error });
   const slot = row.slot === 1 && row.group_limit === 1 ? 1 : 0;
-  const runAt = tx.now + delayMs;
+  // A delay with jitter may have a fraction; times are whole.
+  const runAt = tx.now + Math.ceil(delayMs);
   putBack(tx, row, { runAt, readyAt: runAt, slot, attempt: row.attempt, error });
 }
 

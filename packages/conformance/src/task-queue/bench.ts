@@ -97,6 +97,9 @@ export class Bench {
   async redelivered(overrides: Partial<ReserveRequest> = {}): Promise<Lease> {
     const most = expiryPauseMs + marginMs;
     if (!this.world.clock.controlled) return this.takeOne({ waitMs: most + 4_000, ...overrides });
+    // The pause starts when the dead lease is noticed, and may be none at all.
+    const [lease] = await this.take(1, { leaseMs: 60_000, ...overrides });
+    if (lease !== undefined) return lease;
     await this.world.clock.pass(most);
     return this.takeOne(overrides);
   }

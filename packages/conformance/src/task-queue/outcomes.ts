@@ -133,9 +133,9 @@ const results: readonly Case<TaskQueue>[] = [
 ];
 
 let madeEvents = 0;
-function event(taskId: string, type: NewEvent["type"]): NewEvent {
+function event(bench: Bench, taskId: string, type: NewEvent["type"]): NewEvent {
   madeEvents += 1;
-  return { id: `event-${madeEvents}`, at: Date.now(), type, taskId, taskName: "work", queue: "main", run: 1, attempt: 0 };
+  return { id: `event-${madeEvents}`, at: bench.world.clock.now(), type, taskId, taskName: "work", queue: "main", run: 1, attempt: 0 };
 }
 
 const withEvents = (
@@ -158,26 +158,26 @@ const events: readonly Case<TaskQueue>[] = [
   withEvents("enqueue-atomic", "events of a call are appended for tasks that were enqueued, and for no others", async (bench, storage) => {
     const [known, fresh] = [bench.task(), bench.task()];
     await bench.receipt(known);
-    await bench.queue.enqueue([{ tasks: [known, fresh], events: [event(known.id, "enqueued"), event(fresh.id, "enqueued")] }]);
+    await bench.queue.enqueue([{ tasks: [known, fresh], events: [event(bench, known.id, "enqueued"), event(bench, fresh.id, "enqueued")] }]);
     assert.deepEqual([await typesOf(storage, known.id), await typesOf(storage, fresh.id)], [[], ["enqueued"]]);
   }),
   withEvents("enqueue-atomic", "events of a call that is refused are not appended", async (bench, storage) => {
     const task = bench.task({ dependencies: [{ taskId: "unknown", onFailure: "fail" }] });
-    await bench.queue.enqueue([{ tasks: [task], events: [event(task.id, "enqueued")] }]);
+    await bench.queue.enqueue([{ tasks: [task], events: [event(bench, task.id, "enqueued")] }]);
     assert.deepEqual(await typesOf(storage, task.id), []);
   }),
   withEvents("settle-fenced", "events of a settlement are appended once, though it is sent twice", async (bench, storage) => {
     const id = await bench.add();
     const lease = await bench.takeOne();
     const settle = (): Promise<string> =>
-      bench.settle({ ...reference(lease), outcome: "completed", storeResult: false, events: [event(id, "completed")] });
+      bench.settle({ ...reference(lease), outcome: "completed", storeResult: false, events: [event(bench, id, "completed")] });
     assert.deepEqual([await settle(), await settle()], ["settled", "settled"]);
     assert.deepEqual(await typesOf(storage, id), ["completed"]);
   }),
   withEvents("settle-fenced", "events of a settlement that is lost are not appended", async (bench, storage) => {
     const id = await bench.add();
     const lease = await bench.takeOne();
-    assert.equal(await bench.settle({ ...reference(lease), token: "no", outcome: "release", events: [event(id, "released")] }), "lost");
+    assert.equal(await bench.settle({ ...reference(lease), token: "no", outcome: "release", events: [event(bench, id, "released")] }), "lost");
     assert.deepEqual(await typesOf(storage, id), []);
   }),
 ];

@@ -20,13 +20,13 @@ export interface Item {
 /** What the queue is told; `storeResult` where results are kept by its own backend. */
 export function settlementOf(execution: Execution, ending: Ending, storeResult: boolean): Settlement {
   const { taskId, queue, token, run, attempt } = execution.lease;
-  const reference = { taskId, queue, token, run, attempt };
+  // Written out: this runs for every task, and spreading costs several times as much.
   switch (ending.kind) {
-    case "completed": return { ...reference, outcome: "completed", storeResult, value: ending.value };
-    case "failed": return { ...reference, outcome: "failed", storeResult, error: ending.text };
-    case "cancelled": return { ...reference, outcome: "cancelled", storeResult };
-    case "retry": return { ...reference, outcome: "retry", delayMs: ending.delayMs, error: ending.text };
-    case "release": return { ...reference, outcome: "release" };
+    case "completed": return { taskId, queue, token, run, attempt, outcome: "completed", storeResult, value: ending.value };
+    case "failed": return { taskId, queue, token, run, attempt, outcome: "failed", storeResult, error: ending.text };
+    case "cancelled": return { taskId, queue, token, run, attempt, outcome: "cancelled", storeResult };
+    case "retry": return { taskId, queue, token, run, attempt, outcome: "retry", delayMs: ending.delayMs, error: ending.text };
+    case "release": return { taskId, queue, token, run, attempt, outcome: "release" };
   }
 }
 
@@ -46,7 +46,7 @@ export function resultOf(execution: Execution, ending: Ending, redeliveryMs: num
   };
 }
 
-/** The ending that a stored result stands for; `own` where it is the one that was just put. */
+/** The ending that a stored result stands for. */
 export function endingOf(stored: StoredResult, read: { readonly output: (text: string) => unknown; readonly error: (text: string | undefined) => OmniQError }): Ending {
   if (stored.status === "completed") {
     const { value } = stored;

@@ -1,14 +1,13 @@
 // The heart of a worker: what it holds, what runs, and how each execution ends.
 import type { Lease, SettleState } from "../contracts/index.ts";
-import { isOmniQError, OmniQError } from "../errors.ts";
+import { OmniQError } from "../errors.ts";
 import type { Runtime } from "../runtime.ts";
-import type { Logger } from "../task-definition.ts";
 import type { DrainSummary } from "../worker.ts";
-import { dependencyValues } from "./attempt.ts";
 import { Collector } from "./collector.ts";
-import { endingOf, type Ending, type Item } from "./ending.ts";
+import { WorkerContextHost } from "./context-host.ts";
+import { type Ending, type Item } from "./ending.ts";
 import { EventWriter } from "./event-writer.ts";
-import { Execution, type ContextHost } from "./execution.ts";
+import { Execution } from "./execution.ts";
 import { errorText, retryDelayMs, timedOut, type Failure } from "./failures.ts";
 import { HeartbeatThread } from "./heartbeat-thread.ts";
 import { Heartbeats, leaseLost } from "./heartbeats.ts";
@@ -18,13 +17,13 @@ import { endingEvent, Pump, type PumpHost } from "./pump.ts";
 import type { Registry } from "./registry.ts";
 import type { RemotePool } from "./remote-pool.ts";
 import { Runner } from "./runner.ts";
-import { backoffMs, sleep } from "./sleep.ts";
-import { failureOf as storedFailure } from "../task-outcome.ts";
+import { lookForResults } from "./stored-results.ts";
+import { sleep } from "./sleep.ts";
 
 /** A prefetched task that has waited so long behind others goes back, so that another worker can have it. */
 const patienceMs = 1_000;
 
-export class Engine implements PumpHost, ContextHost {
+export class Engine implements PumpHost {
   readonly runtime: Runtime;
   readonly options: ResolvedWorkerOptions;
   readonly registry: Registry;
@@ -32,8 +31,7 @@ export class Engine implements PumpHost, ContextHost {
   readonly leaseMs: number;
   readonly name: string;
   readonly events: EventWriter | undefined;
-  readonly enqueue: Runtime["enqueue"];
-  readonly enqueueMany: Runtime["enqueueMany"];
+  readonly contexts: WorkerContextHost;
   readonly maxValueBytes: number;
   readonly #pump: Pump;
   readonly #runner: Runner;
@@ -53,7 +51,6 @@ export class Engine implements PumpHost, ContextHost {
   #watch: NodeJS.Timeout | undefined;
   #watchAt = Number.POSITIVE_INFINITY;
   #hooks = 0;
-  #closedBy: OmniQError | undefined;
 
   constructor(runtime: Runtime, options: ResolvedWorkerOptions, registry: Registry, pool: RemotePool | undefined) {
     this.runtime = runtime;
@@ -62,11 +59,10 @@ export class Engine implements PumpHost, ContextHost {
     this.queues = options.queues ?? [...new Set([...registry.values()].map((definition) => definition.options.queue ?? "default"))];
     this.leaseMs = options.leaseMs;
     this.name = options.name;
-    this.enqueue = runtime.enqueue;
-    this.enqueueMany = runtime.enqueueMany;
     const { taskQueue, resultStorage, eventStorage, logger } = runtime;
     this.maxValueBytes = Math.min(taskQueue.capabilities.maxPayloadBytes, resultStorage?.capabilities.maxValueBytes ?? Number.POSITIVE_INFINITY);
     this.events = eventStorage === undefined ? undefined : new EventWriter(eventStorage, logger);
+    this.contexts = new WorkerContextHost(runtime, this.events);
     this.#prefetch = new Prefetch(options.concurrency);
     this.#pump = new Pump(this);
     this.#runner = new Runner(this, pool);
@@ -90,7 +86,6 @@ export class Engine implements PumpHost, ContextHost {
   begin(mode: "wait" | "drain"): void {
     const { runtime, options } = this;
     this.#mode = mode;
-    this.#closedBy = undefined;
     this.#heartbeats.start();
     if (runtime.remote !== undefined && runtime.taskQueue.capabilities.remoteHeartbeats) {
       this.#thread ??= new HeartbeatThread(runtime.remote, options.leaseMs, runtime.logger);
@@ -147,9 +142,6 @@ export class Engine implements PumpHost, ContextHost {
     this.#counts = { completed: 0, retried: 0, failed: 0, cancelled: 0 };
     return counts;
   }
-  get closedBy(): OmniQError | undefined {
-    return this.#closedBy;
-  }
 
   // --- for the pump ---
 
@@ -168,8 +160,7 @@ export class Engine implements PumpHost, ContextHost {
   roundTrip(ms: number): void {
     this.#prefetch.roundTripTook(ms);
   }
-  closed(error: OmniQError): void {
-    this.#closedBy = error;
+  closed(): void {
     this.#mode = "stop";
     for (const execution of [...this.#held]) this.#lost(execution);
     this.#pump.abandon();
@@ -199,37 +190,12 @@ export class Engine implements PumpHost, ContextHost {
     this.#startWaiting();
   }
 
-  /** A crash between result and settlement left the result behind: it stands, and the handler must not run again. */
   async #lookForResults(executions: readonly Execution[]): Promise<void> {
-    const storage = this.runtime.resultStorage;
-    if (storage === undefined) return;
-    let open = executions;
-    for (let failures = 1; open.length > 0; failures += 1) {
-      try {
-        const found = await storage.get(open.map((execution) => execution.lease.taskId));
-        open.forEach((execution, index) => {
-          if (execution.phase !== "waiting") return;
-          const stored = found[index];
-          if (stored === undefined || stored.run !== execution.lease.run) {
-            this.#waiting.push(execution);
-            return;
-          }
-          this.end(execution, endingOf(stored, {
-            output: (text) => this.runtime.serializer.deserialize(text),
-            error: (text) => storedFailure(text, stored.taskId, this.runtime.serializer),
-          }));
-        });
-        break;
-      } catch (error) {
-        this.runtime.logger.warn("The results of redelivered tasks cannot be looked up; it is tried again", { error });
-        if (this.#mode === "stop") {
-          for (const execution of open) if (execution.phase === "waiting") this.end(execution, { kind: "release" });
-          return;
-        }
-        await sleep(backoffMs(failures));
-        open = open.filter((execution) => execution.phase === "waiting");
-      }
-    }
+    await lookForResults(this.runtime, executions, {
+      stopping: () => this.#mode === "stop",
+      found: (execution, ending) => this.end(execution, ending),
+      missing: (execution) => this.#waiting.push(execution),
+    });
     if (this.#mode === "stop") this.rest();
     else this.#startWaiting();
   }
@@ -248,21 +214,18 @@ export class Engine implements PumpHost, ContextHost {
     switch (ending.kind) {
       case "completed":
         this.#counts.completed += 1;
-        if (onCompleted !== undefined) this.#hook(execution, () => onCompleted(execution.context(this), ending.output()));
+        if (onCompleted !== undefined) this.#hook(execution, () => onCompleted(execution.context(this.contexts), ending.output()));
         break;
       case "retry":
         this.#counts.retried += 1;
-        if (onRetry !== undefined) this.#hook(execution, () => onRetry(execution.context(this), ending.error, Date.now() + ending.delayMs));
+        if (onRetry !== undefined) this.#hook(execution, () => onRetry(execution.context(this.contexts), ending.error, Date.now() + ending.delayMs));
         break;
       case "failed":
         this.#counts.failed += 1;
-        if (onFailed !== undefined) this.#hook(execution, () => onFailed(execution.context(this), ending.error));
+        if (onFailed !== undefined) this.#hook(execution, () => onFailed(execution.context(this.contexts), ending.error));
         break;
       case "cancelled":
         this.#counts.cancelled += 1;
-        break;
-      case "release":
-        break;
     }
   }
   #hook(execution: Execution, call: () => void | Promise<void>): void {
@@ -482,44 +445,5 @@ export class Engine implements PumpHost, ContextHost {
     const timeout = new OmniQError("OMNIQ_TIMEOUT", `The task ${taskId} (${task.name}) ran for longer than its ${execution.envelope.timeoutMs} ms`, { taskId });
     execution.abort(timeout);
     this.fail(execution, timedOut({ id: taskId, name: task.name }, timeout));
-  }
-
-  // --- for contexts ---
-
-  dependencies(execution: Execution): Readonly<Record<string, unknown>> {
-    const { definition, envelope, lease } = execution;
-    return definition === undefined ? {} : dependencyValues(definition, envelope, lease.dependencies, this.runtime.serializer);
-  }
-  log(execution: Execution): Logger {
-    const { logger } = this.runtime;
-    const { lease } = execution;
-    const task = { id: lease.taskId, name: lease.task.name, queue: lease.queue, run: lease.run, attempt: lease.attempt };
-    const at = (level: "debug" | "info" | "warn" | "error") => (message: string, fields?: Readonly<Record<string, unknown>>): void => {
-      logger[level](message, { taskId: lease.taskId, taskName: lease.task.name, attempt: lease.attempt, ...fields });
-      this.#happened(execution, () => this.runtime.event("log", task, { level, message: String(message) }));
-    };
-    return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
-  }
-  progress(execution: Execution, fraction: number, message: string | undefined): void {
-    if (execution.phase !== "running") return;
-    const said = message === undefined ? { fraction } : { fraction, message: String(message) };
-    execution.progress = this.runtime.serializer.serialize(said);
-    const { lease } = execution;
-    this.#happened(execution, () =>
-      this.runtime.event("progress", { id: lease.taskId, name: lease.task.name, queue: lease.queue, run: lease.run, attempt: lease.attempt }, said));
-  }
-  #happened(execution: Execution, event: () => ReturnType<Runtime["event"]>): void {
-    if (this.events === undefined || execution.phase !== "running") return;
-    try {
-      const made = event();
-      const max = this.runtime.eventStorage?.capabilities.maxDataBytes ?? 0;
-      if (made.data !== undefined && made.data.length * 3 > max && Buffer.byteLength(made.data) > max) {
-        this.runtime.logger.warn("An event was too big for the event storage and is left out", { taskId: execution.lease.taskId, type: made.type });
-        return;
-      }
-      this.events.add(execution, made);
-    } catch (error) {
-      this.runtime.logger.warn("An event could not be written", { taskId: execution.lease.taskId, error: isOmniQError(error) ? error.code : error });
-    }
   }
 }

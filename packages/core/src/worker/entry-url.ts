@@ -5,3 +5,21 @@ export function entryUrl(from: string, name: string): URL {
   if (!from.endsWith(".ts")) return new URL(`./${name}.js`, from);
   return new URL(`../../dist/worker/${name}.js`, from);
 }
+
+/** The flags of this process for a thread or child; without those that would make Node load TypeScript sources of this package. */
+export function entryFlags(): string[] {
+  const flags: string[] = [];
+  for (let at = 0; at < process.execArgv.length; at += 1) {
+    const flag = process.execArgv[at] as string;
+    const value = process.execArgv[at + 1];
+    if (/^(-C|--conditions)=?@omniq\/source$/.test(flag)) continue;
+    if ((flag === "-C" || flag === "--conditions") && value === "@omniq/source") at += 1;
+    else flags.push(flag);
+  }
+  return flags;
+}
+
+/** An adapter's module as a thread can load it: where this package runs from sources, the other's sources are built beside them. */
+export function loadable(from: string, module: string): string {
+  return from.endsWith(".ts") ? module.replace(/\/src\/([^/]+)\.ts$/, "/dist/$1.js") : module;
+}

@@ -5,6 +5,21 @@ import { OmniQError } from "../errors.ts";
 import type { Enqueue, EnqueueMany, Logger, TaskContext } from "../task-definition.ts";
 import type { Workable } from "./registry.ts";
 
+const envelopes = new Map<string, Envelope>();
+
+/** Tasks of one kind mostly share one text, so that it is read once. Shared, hence frozen where handlers see it. */
+function envelopeOf(text: string): Envelope {
+  const known = envelopes.get(text);
+  if (known !== undefined) return known;
+  const envelope = decodeEnvelope(text);
+  Object.freeze(envelope.headers);
+  if (text.length <= 1_024) {
+    if (envelopes.size >= 256) envelopes.clear();
+    envelopes.set(text, envelope);
+  }
+  return envelope;
+}
+
 /** What a context needs from its worker. */
 export interface ContextHost {
   readonly enqueue: Enqueue;
@@ -49,7 +64,7 @@ export class Execution {
   constructor(lease: Lease, definition: Workable | undefined, leaseMs: number, now: number, wallNow: number) {
     this.lease = lease;
     this.definition = definition;
-    this.envelope = decodeEnvelope(lease.task.envelope);
+    this.envelope = envelopeOf(lease.task.envelope);
     this.cancelling = lease.cancelling;
     this.#leaseMs = leaseMs;
     this.#extendedAt = lease.sentAt;

@@ -2,7 +2,7 @@
 import { Worker as Thread } from "node:worker_threads";
 import type { RemoteBackend } from "../backend.ts";
 import type { Logger } from "../task-definition.ts";
-import { entryUrl } from "./entry-url.ts";
+import { entryFlags, entryUrl, loadable } from "./entry-url.ts";
 import type { Execution } from "./execution.ts";
 
 /** One lease as the thread knows it. */
@@ -40,8 +40,9 @@ export class HeartbeatThread {
   #drop: number[] = [];
 
   constructor(remote: RemoteBackend, leaseMs: number, logger: Logger) {
-    const data: HeartbeatThreadData = { remote, leaseMs, life: this.#life.buffer as SharedArrayBuffer };
-    this.#thread = new Thread(entryUrl(import.meta.url, "heartbeat-entry"), { workerData: data });
+    const module = loadable(import.meta.url, remote.module);
+    const data: HeartbeatThreadData = { remote: { module, options: remote.options }, leaseMs, life: this.#life.buffer as SharedArrayBuffer };
+    this.#thread = new Thread(entryUrl(import.meta.url, "heartbeat-entry"), { workerData: data, execArgv: entryFlags() });
     this.#thread.unref();
     this.#thread.on("error", (error) => logger.warn("The heartbeat thread ended; heartbeats go on in the main loop", { error }));
     this.#timer = setInterval(() => Atomics.add(this.#life, 0, 1), Math.max(1, Math.floor(leaseMs / 12)));

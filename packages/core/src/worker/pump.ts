@@ -31,7 +31,7 @@ export interface PumpHost {
   settled(item: Item, state: SettleState): void;
   roundTrip(ms: number): void;
   /** The client or the backend was closed. */
-  closed(error: OmniQError): void;
+  closed(): void;
 }
 
 export class Pump {
@@ -283,7 +283,7 @@ export class Pump {
   #failed(doing: string, error: unknown): void {
     const host = this.#host;
     if (isOmniQError(error, "OMNIQ_CLOSED")) {
-      host.closed(error);
+      host.closed();
       this.#idle?.reject(error);
       this.#idle = undefined;
       return;

@@ -5,7 +5,7 @@ import { OmniQError } from "../errors.ts";
 import type { TaskHandle } from "../handle.ts";
 import type { Runtime } from "../runtime.ts";
 import { jsonSerializer } from "../serializer.ts";
-import { entryUrl } from "./entry-url.ts";
+import { entryFlags, entryUrl } from "./entry-url.ts";
 import type { Context, Execution } from "./execution.ts";
 import { callOf } from "./remote-calls.ts";
 import type { FromRemote, RemoteAttempt, RemoteCall, RemoteOutcome, ToRemote } from "./remote-protocol.ts";
@@ -49,6 +49,7 @@ export class RemotePool {
       minThreads: concurrency,
       maxThreads: concurrency,
       concurrentTasksPerWorker: 1,
+      execArgv: entryFlags(),
       // A handler may leave timers and sockets behind; a thread that sleeps on a lock would stop them.
       useAtomics: false,
       serialization: "advanced",

@@ -53,7 +53,7 @@ export class Runner {
       if (handler.kind !== "single") throw new Error("A batch handler runs by batches");
       let input = parseInput(lease.task, definition, engine.runtime.serializer, lease.task.payload);
       if (input instanceof Promise) input = await input;
-      const context = execution.context(engine);
+      const context = execution.context(engine.contexts);
       const output = await (middleware.length === 0 ? handler.run(input, context) : this.#around(context, async () => await handler.run(input, context)));
       if (execution.phase !== "running") return;
       const checked = checkOutput(lease.task, definition, output);
@@ -100,7 +100,7 @@ export class Runner {
       const { task } = execution.lease;
       try {
         const input = await parseInput(task, definition, serializer, task.payload);
-        const context = execution.context(engine);
+        const context = execution.context(engine.contexts);
         good.push({
           execution,
           task: {
@@ -117,7 +117,7 @@ export class Runner {
     const first = good[0];
     try {
       if (first === undefined) return;
-      const lead = first.execution.context(engine);
+      const lead = first.execution.context(engine.contexts);
       const { log, enqueue, enqueueMany } = lead;
       const shared = { get signal() { return allAborted(good.map(({ execution }) => execution)); }, log, enqueue, enqueueMany };
       const outputs = batchOutputs(definition.name, good.length, await handler.run(good.map(({ task }) => task), shared));
@@ -156,7 +156,7 @@ export class Runner {
 
   async #remoteSingle(pool: RemotePool, execution: Execution): Promise<void> {
     const engine = this.#engine;
-    const context = execution.context(engine);
+    const context = execution.context(engine.contexts);
     const call = async (): Promise<string | undefined> => {
       const [outcome] = await pool.run({ executions: [execution], contexts: [context], batch: false, maxValueBytes: engine.maxValueBytes });
       return this.#unpack(execution, outcome as RemoteOutcome);
@@ -176,7 +176,7 @@ export class Runner {
   async #remoteBatch(pool: RemotePool, executions: readonly Execution[]): Promise<void> {
     const engine = this.#engine;
     try {
-      const contexts = executions.map((execution) => execution.context(engine));
+      const contexts = executions.map((execution) => execution.context(engine.contexts));
       const outcomes = await pool.run({ executions, contexts, batch: true, maxValueBytes: engine.maxValueBytes });
       executions.forEach((execution, index) => {
         try {

@@ -1,0 +1,45 @@
+// What the tests of this package share: a store in a folder of its own, and short ways to make tasks.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Lease, NewTask, ReserveRequest, TaskQueue } from "@omniq/core";
+import { sqlite, type SqliteBackend, type SqliteOptions } from "@omniq/sqlite";
+
+export class Folder {
+  readonly path: string = mkdtempSync(join(tmpdir(), "omniq-sqlite-"));
+  readonly #backends: SqliteBackend[] = [];
+  get file(): string {
+    return join(this.path, "queue.db");
+  }
+  open(options: SqliteOptions = {}): SqliteBackend {
+    const backend = sqlite(options.database === undefined ? { databasePath: this.file, ...options } : options);
+    this.#backends.push(backend);
+    return backend;
+  }
+  async remove(): Promise<void> {
+    for (const backend of this.#backends) await backend.close();
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
+let counter = 0;
+export function task(given: Partial<NewTask> = {}): NewTask {
+  return {
+    id: `t${++counter}`, name: "n", queue: "q", payload: "p", envelope: "e", priority: 0, maxAttempts: 3, resultTtlMs: 60_000, rememberMs: 60_000,
+    ...given,
+  };
+}
+export async function enqueue(queue: TaskQueue, ...tasks: NewTask[]): Promise<string[]> {
+  const [answer] = await queue.enqueue([{ tasks }]);
+  if (answer?.state !== "accepted") throw new Error(`refused: ${JSON.stringify(answer)}`);
+  return answer.receipts.map((receipt) => receipt.state);
+}
+export function reserve(queue: TaskQueue, limit = 10, given: Partial<ReserveRequest> = {}): Promise<readonly Lease[]> {
+  return queue.reserve({ queues: ["q"], limit, leaseMs: 30_000, waitMs: 0, worker: "w", ...given });
+}
+export function ids(leases: readonly { readonly taskId: string }[]): string[] {
+  return leases.map((lease) => lease.taskId);
+}
+export function complete(lease: Lease, value = "v") {
+  return { taskId: lease.taskId, queue: lease.queue, token: lease.token, run: lease.run, attempt: lease.attempt, outcome: "completed" as const, storeResult: true, value };
+}
