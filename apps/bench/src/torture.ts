@@ -15,10 +15,9 @@ const work = defineTask({
 async function worker(databasePath: string): Promise<void> {
   const omniq = new OmniQ({ taskQueue: sqlite({ databasePath }) });
   process.once("disconnect", () => process.exit(0));
-  const pace = setInterval(() => {}, 1_000);
   await omniq.worker({ tasks: [work], concurrency: 10, leaseMs: 1_000 }).run();
-  clearInterval(pace);
   await omniq.close();
+  process.disconnect();
 }
 
 async function main(count: number, processes: number): Promise<boolean> {

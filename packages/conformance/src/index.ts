@@ -5,3 +5,4 @@ export type { OpenWorld, WorldOptions } from "./world.ts";
 export { rules, type Rule, type Suite } from "./rules.ts";
 export type { AnyBackend, Case, Clock, Processes, World } from "./suite.ts";
 export { suites, suiteNames, componentNames, type ComponentName } from "./suites.ts";
+export { brokenBackends, runBroken, wholeBackends, type BrokenBackend } from "./broken/index.ts";

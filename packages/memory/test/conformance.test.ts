@@ -3,7 +3,7 @@ import { testBackend } from "@omniq/conformance";
 import { memory } from "@omniq/memory";
 import { describe, test } from "vitest";
 
-let now = 1_800_000_000_000;
+let now = Date.now();
 const clock = {
   now: () => now,
   advance: (ms: number) => {

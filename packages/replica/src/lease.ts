@@ -1,4 +1,5 @@
 // Leases: reserve gives them, extend pushes their deadlines out, settle ends them.
+import { watchExpiry } from "./enqueue.ts";
 import { settleRepeatMs } from "@omniq/core";
 import type { LeaseExtension, LeaseState, SettleState, Settlement } from "@omniq/core";
 import type { GrantedLease } from "./command.ts";
@@ -136,6 +137,11 @@ function release(state: ReplicaState, task: TaskRecord, at: number): void {
   }
   endLease(task);
   freeSlot(state, task);
+  // A task that was leased ahead and given back has not started yet, so its expiry counts again.
+  if (task.attempt === 0 && task.expiries === 0) {
+    task.startedAt = undefined;
+    watchExpiry(task);
+  }
   makeReady(state, task, task.readyAt);
 }
 

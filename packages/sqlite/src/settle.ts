@@ -38,7 +38,7 @@ function settleOne(tx: Transacting, settlement: Settlement): SettleState {
   } else {
     sql.run(
       "INSERT OR REPLACE INTO {p}_settled (token, task_id, until) VALUES (?, ?, ?)",
-      settlement.token, row.id, tx.now + settleRepeatMs,
+      settledMark(settlement), row.id, tx.now + settleRepeatMs,
     );
     if (settlement.outcome === "retry") retryLater(tx, row, settlement.delayMs, settlement.error);
     else release(tx, row);
@@ -47,12 +47,17 @@ function settleOne(tx: Transacting, settlement: Settlement): SettleState {
   return "settled";
 }
 
+/** What a repeated settlement is known by: only the same outcome is the same settlement. */
+function settledMark({ token, outcome }: Settlement): string {
+  return `${outcome}:${token}`;
+}
+
 function wasSettled(tx: Transacting, settlement: Settlement): boolean {
   return (
     tx.sql.get(
       `SELECT 1 AS there FROM {p}_remembered WHERE id = ? AND token = ? AND token_until > ?
        UNION ALL SELECT 1 FROM {p}_settled WHERE token = ? AND task_id = ? AND until > ?`,
-      settlement.taskId, settlement.token, tx.now, settlement.token, settlement.taskId, tx.now,
+      settlement.taskId, settledMark(settlement), tx.now, settledMark(settlement), settlement.taskId, tx.now,
     ) !== undefined
   );
 }
@@ -74,12 +79,12 @@ function finish(tx: Transacting, row: SlimRow, settlement: Terminal): void {
     );
     tx.sql.run(
       "INSERT OR REPLACE INTO {p}_settled (token, task_id, until) VALUES (?, ?, ?)",
-      settlement.token, row.id, tx.now + settleRepeatMs,
+      settledMark(settlement), row.id, tx.now + settleRepeatMs,
     );
     releaseKey(tx, row);
     leaveGroup(tx, row);
   } else {
-    leave(tx, row, settlement.token);
+    leave(tx, row, settledMark(settlement));
   }
   tellDependents(tx, row, {
     status: outcome, run: row.run, attempt: row.attempt, finishedAt: tx.now, value: value ?? null, error: error ?? null,
@@ -98,6 +103,8 @@ function retryLater(tx: Transacting, row: SlimRow, delayMs: number, error: strin
 function release(tx: Transacting, row: SlimRow): void {
   const attempt = row.attempt - 1;
   if (row.cancelling === 1) return decide(tx, row, cancelled, { attempt });
+  // A task that was leased ahead and given back has not started yet, so its expiry counts again.
+  if (attempt === 0 && row.expiries === 0) tx.sql.run("UPDATE {p}_tasks SET started_at = NULL WHERE seq = ?", row.seq);
   putBack(tx, row, { runAt: row.run_at, readyAt: row.ready_at, slot: 0, attempt, error: row.error });
 }
 

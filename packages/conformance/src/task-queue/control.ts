@@ -202,13 +202,15 @@ const looking: readonly Case<TaskQueue>[] = [
     }
     assert.deepEqual((await pages(bench, { name: "wanted" }, 1)).flat(), wanted);
   }),
-  proves("inspect", "a cursor of another list is refused with OMNIQ_INVALID_OPTION", async (bench) => {
-    for (let index = 0; index < 3; index++) await bench.add();
-    const { next } = await bench.queue.list({ queue: "main" }, { limit: 1 });
-    assert.ok(next);
-    await rejects(() => bench.queue.list({ queue: "other" }, { limit: 1, cursor: next }), "OMNIQ_INVALID_OPTION");
-    await rejects(() => bench.queue.list({ queue: "main" }, { limit: 1, cursor: "not a cursor" }), "OMNIQ_INVALID_OPTION");
+  proves("inspect", "a cursor that is none of this list's is refused with OMNIQ_INVALID_OPTION", async (bench) => {
+    await bench.add();
+    for (const cursor of ["not a cursor", "{}", "-1", "'; --"]) {
+      await rejects(() => bench.queue.list({ queue: "main" }, { limit: 1, cursor }), "OMNIQ_INVALID_OPTION");
+    }
   }),
+  ...[0, -1, 1_001, 1.5].map((limit) => proves("inspect", `a page's limit of ${limit} is refused with OMNIQ_INVALID_OPTION`, async (bench) => {
+    await rejects(() => bench.queue.list({}, { limit }), "OMNIQ_INVALID_OPTION");
+  })),
   proves("inspect", "counts are exact through a task's life", async (bench) => {
     const zero = { blocked: 0, scheduled: 0, ready: 0, active: 0, failed: 0, unrecorded: 0, paused: false };
     assert.deepEqual(await bench.counts(), zero);

@@ -310,8 +310,12 @@ const waking: readonly Case<TaskQueue>[] = [
   }),
   proves("wake-up", "the second waits on when the first that was woken takes only one of two tasks stored at once", async (bench) => {
     const both = [bench.task(), bench.task()];
-    const stored = wakes(bench, () => bench.receipts(both));
-    const leases = await Promise.all([stored, wakes(bench, async () => undefined)]);
+    // Both wait before the tasks are stored.
+    const store = async (): Promise<void> => {
+      await sleep(100);
+      await bench.receipts(both);
+    };
+    const leases = await Promise.all([wakes(bench, store), wakes(bench, async () => undefined)]);
     assert.deepEqual(leases.map((lease) => lease.taskId).sort(), both.map((task) => task.id).sort());
   }),
   proves("wake-up", "a reserve that may wait answers at once when something is ready", async (bench) => {

@@ -103,7 +103,7 @@ export interface StoredTask {
   /** When it is or was due. */
   readonly runAt: number;
   readonly expiresAt?: number | undefined;
-  /** The first start of this run. */
+  /** The first start of this run. A release of the first attempt takes it back: the task has not started. */
   readonly startedAt?: number | undefined;
   /** When it became `failed`, `cancelled` or `expired`. */
   readonly finishedAt?: number | undefined;
@@ -274,7 +274,8 @@ export interface TaskQueueCapabilities extends ComponentCapabilities {
  *   ten minutes of its success is `settled`.
  * - `no-early-delivery`: never before `runAt`. `no-late-delivery`: a task that has not started by `expiresAt` becomes `expired`; unrecorded.
  * - `order`: inside a queue by priority (higher first), then by the time at which it became ready (`runAt`; unblocked; retry due), then in
- *   enqueue order. Across queues in the order that the request lists them. `release-refunds`: a released task keeps its place.
+ *   enqueue order. Across queues in the order that the request lists them. `release-refunds`: a released task keeps its place, and if it was the
+ *   first attempt `expiresAt` counts again.
  * - `wake-up`: a waiting `reserve` returns soon after a task becomes ready.
  * - `self-upkeep`: `reserve` alone, without `sweep`, promotes, expires and redelivers what concerns its queues.
  *
