@@ -18,9 +18,12 @@ async function table() {
     const yes = (value) => (value === true ? "yes" : value === false ? "no" : String(value));
     const rows = [];
     for (const [name, packageName, backend] of backends) {
-      const { durable, push, reach, transactions, priorities, dependencies, groups, rateLimits } = backend.taskQueue().capabilities;
+      const { durable, push, reach, transactions, priorities, dependencies, groups, rateLimits } =
+        backend.taskQueue().capabilities;
       const control = [priorities, dependencies, groups, rateLimits].every(Boolean);
-      rows.push(`| ${[name, `\`${packageName}\``, yes(durable), reach, yes(push), yes(transactions), yes(control)].join(" | ")} |`);
+      rows.push(
+        `| ${[name, `\`${packageName}\``, yes(durable), reach, yes(push), yes(transactions), yes(control)].join(" | ")} |`,
+      );
       await backend.close();
     }
     return [
@@ -38,6 +41,8 @@ const pattern = new RegExp(`${mark}\\n(\\|[^\\n]*\\n)*`);
 const wanted = readme.replace(pattern, `${mark}\n${await table()}\n`);
 if (process.argv.includes("--write")) writeFileSync(`${root}README.md`, wanted);
 else if (wanted !== readme) {
-  console.error("README.md's table of backends is not what the backends say. Run: node scripts/capabilities.mjs --write");
+  console.error(
+    "README.md's table of backends is not what the backends say. Run: node scripts/capabilities.mjs --write",
+  );
   process.exitCode = 1;
 }

@@ -9,7 +9,7 @@ import { bin, step } from "./steps.mjs";
 /** Each check by name; a check answers whether it passed. */
 export const checks = {
   types: () => step("types", process.execPath, ["scripts/build.mjs"]),
-  usage: () => step("usage programs", bin("tsc"), ["--noEmit", "-p", "apps/usage"]),
+  usage: () => step("usage programs", bin("tsc"), ["--noEmit", "-p", "packages/core/type-tests"]),
   lint: () => step("lint", bin("oxlint"), ["--deny-warnings"]),
   format: () => step("format", bin("oxfmt"), ["--check", "."]),
   workspace: () => step("workspace", bin("sherif"), []),

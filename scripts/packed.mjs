@@ -12,16 +12,25 @@ export function packAll(folder) {
   const tarballs = {};
   for (const name of readdirSync(`${root}packages`)) {
     const before = new Set(readdirSync(folder));
-    const { status, stdout, stderr } = spawnSync("npx", ["--yes", packageManager, "pack", "--pack-destination", folder], { cwd: `${root}packages/${name}`, encoding: "utf8" });
+    const { status, stdout, stderr } = spawnSync(
+      "npx",
+      ["--yes", packageManager, "pack", "--pack-destination", folder],
+      { cwd: `${root}packages/${name}`, encoding: "utf8" },
+    );
     if (status !== 0) throw new Error(`packing ${name} failed: ${stdout}${stderr}`);
-    tarballs[`@omniq/${name}`] = join(folder, readdirSync(folder).find((file) => !before.has(file)));
+    tarballs[`@omniq/${name}`] = join(
+      folder,
+      readdirSync(folder).find((file) => !before.has(file)),
+    );
   }
   return tarballs;
 }
 
 /** The README's first JavaScript example, as it stands. */
 export function readmeExample() {
-  const example = /<!-- example: quick-start -->\n```js\n([\s\S]*?)```/.exec(readFileSync(`${root}README.md`, "utf8"))?.[1];
+  const example = /<!-- example: quick-start -->\n```js\n([\s\S]*?)```/.exec(
+    readFileSync(`${root}README.md`, "utf8"),
+  )?.[1];
   if (example === undefined) throw new Error("README.md has no quick-start example");
   return example;
 }
@@ -44,12 +53,20 @@ export function usePacked(tarballs) {
     const dependencies = Object.fromEntries(Object.entries(tarballs).map(([name, file]) => [name, `file:${file}`]));
     // Linked, since compiling it takes minutes where no prebuilt binary can be had.
     dependencies["better-sqlite3"] = `file:${realpathSync(`${root}packages/sqlite/node_modules/better-sqlite3`)}`;
-    for (const name of ["typescript", "@types/node"]) dependencies[name] = JSON.parse(readFileSync(`${root}node_modules/${name}/package.json`, "utf8")).version;
+    for (const name of ["typescript", "@types/node"])
+      dependencies[name] = JSON.parse(readFileSync(`${root}node_modules/${name}/package.json`, "utf8")).version;
     writeFileSync(`${project}/package.json`, JSON.stringify({ name: "new-user", private: true, dependencies }));
-    if (!run("npm install of the packed packages", "npm", ["install", "--no-audit", "--no-fund", "--ignore-scripts"]).passed) return false;
+    if (
+      !run("npm install of the packed packages", "npm", ["install", "--no-audit", "--no-fund", "--ignore-scripts"])
+        .passed
+    )
+      return false;
     const example = readmeExample();
     writeFileSync(`${project}/plain.mjs`, example);
-    writeFileSync(`${project}/typed.mts`, example.replace("typeOnly()", "typeOnly<{ readonly name: string }>()").replace('"./omniq.db"', '"./typed.db"'));
+    writeFileSync(
+      `${project}/typed.mts`,
+      example.replace("typeOnly()", "typeOnly<{ readonly name: string }>()").replace('"./omniq.db"', '"./typed.db"'),
+    );
     writeFileSync(
       `${project}/common.cjs`,
       `${example
@@ -59,11 +76,25 @@ export function usePacked(tarballs) {
     );
     writeFileSync(
       `${project}/tsconfig.json`,
-      JSON.stringify({ compilerOptions: { target: "es2023", lib: ["es2023", "esnext.disposable"], module: "nodenext", strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: false, types: ["node"], outDir: "out" }, files: ["typed.mts"] }),
+      JSON.stringify({
+        compilerOptions: {
+          target: "es2023",
+          lib: ["es2023", "esnext.disposable"],
+          module: "nodenext",
+          strict: true,
+          exactOptionalPropertyTypes: true,
+          noUncheckedIndexedAccess: true,
+          skipLibCheck: false,
+          types: ["node"],
+          outDir: "out",
+        },
+        files: ["typed.mts"],
+      }),
     );
     const results = [
       greeting("plain JavaScript", run("plain JavaScript", process.execPath, ["plain.mjs"])),
-      run("types: strict, skipLibCheck: false", join(project, "node_modules/.bin/tsc"), ["-p", "."]).passed && greeting("TypeScript", run("TypeScript", process.execPath, ["out/typed.mjs"])),
+      run("types: strict, skipLibCheck: false", join(project, "node_modules/.bin/tsc"), ["-p", "."]).passed &&
+        greeting("TypeScript", run("TypeScript", process.execPath, ["out/typed.mjs"])),
       greeting("CommonJS", run("CommonJS", process.execPath, ["common.cjs"])),
     ];
     return results.every(Boolean);

@@ -7,13 +7,19 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
 const [step, ...rest] = process.argv.slice(2);
-const steps = { demo: "apps/example/dist/main.js", test: "scripts/test.mjs", check: "scripts/check.mjs", conformance: "scripts/conformance.mjs" };
+const steps = {
+  demo: "apps/example/dist/main.js",
+  test: "scripts/test.mjs",
+  check: "scripts/check.mjs",
+  conformance: "scripts/conformance.mjs",
+};
 if (!Object.hasOwn(steps, step)) throw new Error(`usage: node scripts/run.mjs ${Object.keys(steps).join("|")}`);
 
 const environment = { ...process.env };
 // better-sqlite3 is compiled where no prebuilt binary can be had; where Node's headers are beside Node, node-gyp need not fetch them.
 const prefix = resolve(dirname(process.execPath), "..");
-if (environment.npm_config_nodedir === undefined && existsSync(`${prefix}/include/node/node.h`)) environment.npm_config_nodedir = prefix;
+if (environment.npm_config_nodedir === undefined && existsSync(`${prefix}/include/node/node.h`))
+  environment.npm_config_nodedir = prefix;
 
 function run(command, args, quiet = false) {
   const { status, stdout, stderr, error } = spawnSync(command, args, {

@@ -9,9 +9,17 @@ export function runVitest(name, filters = []) {
   const folder = mkdtempSync(join(tmpdir(), "omniq-vitest-"));
   const file = join(folder, "report.json");
   try {
-    const passed = step(name, bin("vitest"), ["run", "--reporter=dot", "--reporter=json", `--outputFile.json=${file}`, ...filters]);
+    const passed = step(name, bin("vitest"), [
+      "run",
+      "--reporter=dot",
+      "--reporter=json",
+      `--outputFile.json=${file}`,
+      ...filters,
+    ]);
     const report = JSON.parse(readFileSync(file, "utf8"));
-    const failedFiles = report.testResults.filter((one) => one.status === "failed" && one.assertionResults.length === 0).length;
+    const failedFiles = report.testResults.filter(
+      (one) => one.status === "failed" && one.assertionResults.length === 0,
+    ).length;
     const failed = report.numTotalTests - report.numPassedTests + failedFiles;
     return { passed: report.numPassedTests, failed: passed ? failed : Math.max(1, failed) };
   } catch (error) {

@@ -153,5 +153,9 @@ function unavailable(error: unknown): OmniQError {
   const full = (error as { code?: unknown }).code === "ENOSPC";
   return full
     ? new OmniQError("OMNIQ_BACKEND_FULL", "jsonl: the disk is full; make room and try again", { cause: error })
-    : new OmniQError("OMNIQ_BACKEND_UNAVAILABLE", "jsonl: the events file can not be read or written; check its folder and rights", { cause: error });
+    : new OmniQError(
+        "OMNIQ_BACKEND_UNAVAILABLE",
+        "jsonl: the events file can not be read or written; check its folder and rights",
+        { cause: error },
+      );
 }

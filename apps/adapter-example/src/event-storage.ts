@@ -1,6 +1,13 @@
 // The event storage contract over the file: append, query, tail, sweep.
 import {
-  OmniQError, type CallOptions, type EventFilter, type EventStorage, type EventStorageCapabilities, type NewEvent, type Page, type PageRequest,
+  OmniQError,
+  type CallOptions,
+  type EventFilter,
+  type EventStorage,
+  type EventStorageCapabilities,
+  type NewEvent,
+  type Page,
+  type PageRequest,
   type StoredEvent,
 } from "@omniq/core";
 import type { EventFile, Numbered } from "./event-file.ts";
@@ -11,7 +18,13 @@ export class JsonlEventStorage implements EventStorage {
   readonly component = "event-storage";
   readonly backend: object;
   /** `reach` is the process: two processes would number their lines alike. */
-  readonly capabilities: EventStorageCapabilities = { durable: true, push: true, reach: "process", maxDataBytes: 1_048_576, maxBatch: 1_000 };
+  readonly capabilities: EventStorageCapabilities = {
+    durable: true,
+    push: true,
+    reach: "process",
+    maxDataBytes: 1_048_576,
+    maxBatch: 1_000,
+  };
   readonly #file: EventFile;
   readonly #eventTtlMs: number;
   readonly #closed = new AbortController();
@@ -45,9 +58,14 @@ export class JsonlEventStorage implements EventStorage {
   }
 
   /** `event-tail`: reads on from a number; looks again after each append. */
-  async *tail(filter: EventFilter, after: string | "start" | "now", options: CallOptions = {}): AsyncGenerator<StoredEvent> {
+  async *tail(
+    filter: EventFilter,
+    after: string | "start" | "now",
+    options: CallOptions = {},
+  ): AsyncGenerator<StoredEvent> {
     this.#begin({});
-    const end = options.signal === undefined ? this.#closed.signal : AbortSignal.any([options.signal, this.#closed.signal]);
+    const end =
+      options.signal === undefined ? this.#closed.signal : AbortSignal.any([options.signal, this.#closed.signal]);
     if (end.aborted) return;
     await this.#file.load();
     const { events } = this.#file;
@@ -90,7 +108,8 @@ export class JsonlEventStorage implements EventStorage {
   }
 
   #begin(options: CallOptions): void {
-    if (this.#closed.signal.aborted) throw new OmniQError("OMNIQ_CLOSED", "jsonl: the event storage is closed; open another one");
+    if (this.#closed.signal.aborted)
+      throw new OmniQError("OMNIQ_CLOSED", "jsonl: the event storage is closed; open another one");
     options.signal?.throwIfAborted();
   }
 }
@@ -100,7 +119,11 @@ function stored({ sequence, event }: Numbered): StoredEvent {
 }
 
 function parseCursor(cursor: string): number {
-  if (!/^\d{1,15}$/.test(cursor)) throw new OmniQError("OMNIQ_INVALID_OPTION", "jsonl: the cursor is none of this storage; pass one that a query or an event gave");
+  if (!/^\d{1,15}$/.test(cursor))
+    throw new OmniQError(
+      "OMNIQ_INVALID_OPTION",
+      "jsonl: the cursor is none of this storage; pass one that a query or an event gave",
+    );
   return Number(cursor);
 }
 

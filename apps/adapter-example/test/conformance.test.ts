@@ -10,7 +10,9 @@ const folder = mkdtempSync(join(tmpdir(), "omniq-jsonl-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 testBackend({
-  describe, test, adapter,
+  describe,
+  test,
+  adapter,
   components: ["eventStorage"],
   options: (namespace) => ({ path: join(folder, `${namespace}.jsonl`) }),
 });

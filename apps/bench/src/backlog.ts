@@ -15,13 +15,27 @@ async function cost(backend: Backend, backlog: number): Promise<number> {
   for (let round = 0; round < 60; round++) {
     const started = performance.now();
     const leases = await queue.reserve({ queues: ["bench"], limit: 100, leaseMs: 30_000, waitMs: 0, worker: "bench" });
-    await queue.settle(leases.map((lease) => ({ ...reference(lease), outcome: "completed", storeResult: true, value: "1" })));
+    await queue.settle(
+      leases.map((lease) => ({ ...reference(lease), outcome: "completed", storeResult: true, value: "1" })),
+    );
     rounds.push(((performance.now() - started) * 1_000) / leases.length);
   }
   await backend.close();
   return median(rounds);
 }
-function reference({ taskId, queue, token, run, attempt }: { taskId: string; queue: string; token: string; run: number; attempt: number }) {
+function reference({
+  taskId,
+  queue,
+  token,
+  run,
+  attempt,
+}: {
+  taskId: string;
+  queue: string;
+  token: string;
+  run: number;
+  attempt: number;
+}) {
   return { taskId, queue, token, run, attempt };
 }
 

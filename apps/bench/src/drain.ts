@@ -11,7 +11,8 @@ async function omniqRate(folder: string, count: number, synchronous: "full" | "n
   let done = 0;
   const work = defineTask({ name: "work", run: () => ++done });
   const omniq = new OmniQ({ taskQueue: sqlite({ databasePath: `${folder}/omniq.db`, synchronous }) });
-  for (let from = 0; from < count; from += 1_000) await omniq.enqueueMany(Array.from({ length: 1_000 }, () => work.with()));
+  for (let from = 0; from < count; from += 1_000)
+    await omniq.enqueueMany(Array.from({ length: 1_000 }, () => work.with()));
   const started = performance.now();
   await omniq.worker({ tasks: [work], concurrency: 100 }).drain();
   const rate = count / ((performance.now() - started) / 1_000);
@@ -26,7 +27,10 @@ async function plainjobRate(folder: string, count: number, synchronous: "full" |
   const queue = defineQueue({ connection, logger: quiet });
   // After the queue's own pragmas, so that both contestants are equally durable.
   database.pragma(`synchronous = ${synchronous}`);
-  queue.addMany("work", Array.from({ length: count }, () => ({})));
+  queue.addMany(
+    "work",
+    Array.from({ length: count }, () => ({})),
+  );
   let done = 0;
   const finished = new Promise<void>((resolve) => {
     const workers = Array.from({ length: 100 }, () =>

@@ -32,7 +32,9 @@ if (role === "worker" && path !== undefined) {
       waits.push((await handle.result()) - resolved);
     }
     const sorted = waits.toSorted((a, b) => a - b);
-    console.log(`pick-up in another process: median ${median(waits).toFixed(2)} ms, 95th percentile ${sorted[189]?.toFixed(2)} ms (aim: median under 5 ms)`);
+    console.log(
+      `pick-up in another process: median ${median(waits).toFixed(2)} ms, 95th percentile ${sorted[189]?.toFixed(2)} ms (aim: median under 5 ms)`,
+    );
     child.disconnect();
     await omniq.close();
   });

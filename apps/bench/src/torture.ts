@@ -27,13 +27,19 @@ async function main(count: number, processes: number): Promise<boolean> {
     const started = Date.now();
     const handles = [];
     for (let from = 0; from < count; from += 1_000) {
-      handles.push(...(await omniq.enqueueMany(Array.from({ length: Math.min(1_000, count - from) }, (_, index) => work.with({ n: from + index })))));
+      handles.push(
+        ...(await omniq.enqueueMany(
+          Array.from({ length: Math.min(1_000, count - from) }, (_, index) => work.with({ n: from + index })),
+        )),
+      );
     }
     const children = new Set<ChildProcess>();
     let stopping = false;
     let kills = 0;
     const start = (): void => {
-      const child = fork(fileURLToPath(import.meta.url), ["worker", databasePath], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+      const child = fork(fileURLToPath(import.meta.url), ["worker", databasePath], {
+        stdio: ["ignore", "inherit", "inherit", "ipc"],
+      });
       children.add(child);
       child.once("exit", () => {
         children.delete(child);
@@ -63,7 +69,10 @@ async function main(count: number, processes: number): Promise<boolean> {
     const seen = new Set<string>();
     let cursor: string | undefined;
     do {
-      const page = await omniq.components.resultStorage!.list({}, { limit: 1_000, ...(cursor === undefined ? {} : { cursor }) });
+      const page = await omniq.components.resultStorage!.list(
+        {},
+        { limit: 1_000, ...(cursor === undefined ? {} : { cursor }) },
+      );
       for (const result of page.items) {
         results++;
         seen.add(`${result.taskId}/${result.run}`);

@@ -29,7 +29,11 @@ export async function audit(omniq: OmniQ, handles: readonly TaskHandle<unknown>[
     if (own.filter((event) => event.type === "completed").length > 1) twice.push(handle.id);
     const started = own.findLast((event) => event.type === "started")?.at;
     const completed = own.findLast((event) => event.type === "completed")?.at;
-    tasks.push({ id: handle.id, attempt: outcome.attempt, ranMs: started === undefined || completed === undefined ? 0 : completed - started });
+    tasks.push({
+      id: handle.id,
+      attempt: outcome.attempt,
+      ranMs: started === undefined || completed === undefined ? 0 : completed - started,
+    });
     const ms = own.length === 0 ? -1 : (own.at(-1)?.at ?? 0) - (own.find((event) => event.type === "started")?.at ?? 0);
     if (ms > (slowest?.ms ?? -1)) slowest = { id: handle.id, events: own, ms };
   }

@@ -18,7 +18,8 @@ const defaultConfig = fileURLToPath(new URL("../config/sqlite.yaml", import.meta
 function whole(minimum: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < minimum) throw new InvalidArgumentError(`A whole number of at least ${minimum} is needed.`);
+    if (!Number.isSafeInteger(value) || value < minimum)
+      throw new InvalidArgumentError(`A whole number of at least ${minimum} is needed.`);
     return value;
   };
 }
@@ -33,7 +34,8 @@ const options = new Command("example")
   .opts<{ config: string; dir: string; workers: number; slow: number; rows: number }>();
 
 const seconds = (ms: number): string => `${(ms / 1_000).toFixed(2)} s`;
-const percentile = (values: readonly number[], share: number): number => [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0;
+const percentile = (values: readonly number[], share: number): number =>
+  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0;
 
 async function main(): Promise<number> {
   const config = resolve(options.config);
@@ -47,14 +49,30 @@ async function main(): Promise<number> {
   console.log(`Backends from ${relative(process.cwd(), config) || config}.`);
 
   const run = randomUUID().slice(0, 8);
-  const bar = new SingleBar({ format: "{bar} {percentage}% | {value}/{total} tasks | {duration_formatted}", hideCursor: true, noTTYOutput: true, notTTYSchedule: 1_000 }, Presets.shades_classic);
+  const bar = new SingleBar(
+    {
+      format: "{bar} {percentage}% | {value}/{total} tasks | {duration_formatted}",
+      hideCursor: true,
+      noTTYOutput: true,
+      notTTYSchedule: 1_000,
+    },
+    Presets.shades_classic,
+  );
   const workers = await startWorkers(omniq, config, options.workers, (line) => console.log(`\n${line}`));
   console.log(`${files.length} files, ${workers.description}.`);
 
   const started = Date.now();
   await omniq.schedules.put(`take-stock-${run}`, { everyMs: 1_000, task: takeStock.with() });
-  const calls = files.map((path) => measureFile.with({ root, path, slowMs: options.slow }, { id: `${run}/${path}`.slice(0, 120) + (path.length > 110 ? `-${files.indexOf(path)}` : "") }));
-  const summary = await omniq.enqueue(summarize, undefined, { id: `${run}/summary`, dependsOn: { measurements: calls } });
+  const calls = files.map((path) =>
+    measureFile.with(
+      { root, path, slowMs: options.slow },
+      { id: `${run}/${path}`.slice(0, 120) + (path.length > 110 ? `-${files.indexOf(path)}` : "") },
+    ),
+  );
+  const summary = await omniq.enqueue(summarize, undefined, {
+    id: `${run}/summary`,
+    dependsOn: { measurements: calls },
+  });
   const handles = calls.map((call) => omniq.handle(measureFile, call.options.id ?? ""));
   const enqueued = Date.now();
 
@@ -78,14 +96,27 @@ async function main(): Promise<number> {
       ["finished in", seconds(finished - started)],
       ["tasks a second", ((handles.length + 1) / ((finished - started) / 1_000)).toFixed(0)],
       ["tasks that were retried", String(attempts.filter((attempt) => attempt > 1).length)],
-      ["median time in handlers", `${percentile(found.tasks.map((task) => task.ranMs), 0.5)} ms`],
-      ["95th percentile", `${percentile(found.tasks.map((task) => task.ranMs), 0.95)} ms`],
+      [
+        "median time in handlers",
+        `${percentile(
+          found.tasks.map((task) => task.ranMs),
+          0.5,
+        )} ms`,
+      ],
+      [
+        "95th percentile",
+        `${percentile(
+          found.tasks.map((task) => task.ranMs),
+          0.95,
+        )} ms`,
+      ],
       ["occurrences of the schedule", String(schedule?.runs ?? 0)],
       ["lost", String(found.lost.length)],
       ["recorded twice", String(found.twice.length)],
     ]),
   );
-  if (found.slowest !== undefined) console.log(`The slowest task, ${found.slowest.id}:\n${eventsTable(found.slowest.events)}`);
+  if (found.slowest !== undefined)
+    console.log(`The slowest task, ${found.slowest.id}:\n${eventsTable(found.slowest.events)}`);
   await omniq.close();
   for (const id of found.lost) console.error(`lost: ${id}`);
   for (const id of found.twice) console.error(`recorded twice: ${id}`);
@@ -95,7 +126,9 @@ async function main(): Promise<number> {
 try {
   process.exitCode = await main();
 } catch (error) {
-  console.error(isOmniQError(error) ? `${error.code}: ${error.message}` : error instanceof Error ? error.message : error);
+  console.error(
+    isOmniQError(error) ? `${error.code}: ${error.message}` : error instanceof Error ? error.message : error,
+  );
   process.exitCode = 1;
   // Workers and open connections must not keep a run alive that has failed.
   setTimeout(() => process.exit(1), 2_000).unref();

@@ -19,10 +19,27 @@ export function resultsTable(measurements: readonly Measurement[], summary: Summ
   });
   const largest = [...measurements].sort((a, b) => b.bytes - a.bytes || (a.path < b.path ? -1 : 1)).slice(0, rows);
   for (const one of largest) {
-    table.push([one.path, format(one.bytes), format(one.lines), format(one.words), format(one.links), one.gzipRatio.toFixed(2), one.sha256.slice(0, 12)]);
+    table.push([
+      one.path,
+      format(one.bytes),
+      format(one.lines),
+      format(one.words),
+      format(one.links),
+      one.gzipRatio.toFixed(2),
+      one.sha256.slice(0, 12),
+    ]);
   }
-  if (measurements.length > largest.length) table.push([`… ${measurements.length - largest.length} more`, "", "", "", "", "", ""]);
-  table.push([`${format(summary.files)} files`, format(summary.bytes), format(summary.lines), format(summary.words), format(summary.links), "", `${format(summary.distinct)} distinct`]);
+  if (measurements.length > largest.length)
+    table.push([`… ${measurements.length - largest.length} more`, "", "", "", "", "", ""]);
+  table.push([
+    `${format(summary.files)} files`,
+    format(summary.bytes),
+    format(summary.lines),
+    format(summary.words),
+    format(summary.links),
+    "",
+    `${format(summary.distinct)} distinct`,
+  ]);
   return table.toString();
 }
 
@@ -35,7 +52,11 @@ export function factsTable(facts: readonly (readonly [string, string])[]): strin
 
 /** The events of one task, with times counted from the first. */
 export function eventsTable(events: readonly TaskEvent[]): string {
-  const table = new Table({ head: ["after", "event", "attempt", "says"], colAligns: ["right", "left", "right", "left"], ...plain });
+  const table = new Table({
+    head: ["after", "event", "attempt", "says"],
+    colAligns: ["right", "left", "right", "left"],
+    ...plain,
+  });
   const first = events[0]?.at ?? 0;
   for (const event of events) table.push([`${event.at - first} ms`, event.type, String(event.attempt), says(event)]);
   return table.toString();

@@ -41,8 +41,12 @@ export const summarize = defineTask({
   dependsOn: { measurements: [measureFile] },
   output: typeOnly<Summary>(),
   run: (_input, { dependencies: { measurements } }) => {
-    const sum = (pick: (one: Measurement) => number): number => measurements.reduce((total, one) => total + pick(one), 0);
-    const largest = measurements.reduce<Measurement | undefined>((most, one) => (most === undefined || one.bytes > most.bytes ? one : most), undefined);
+    const sum = (pick: (one: Measurement) => number): number =>
+      measurements.reduce((total, one) => total + pick(one), 0);
+    const largest = measurements.reduce<Measurement | undefined>(
+      (most, one) => (most === undefined || one.bytes > most.bytes ? one : most),
+      undefined,
+    );
     return {
       files: measurements.length,
       bytes: sum((one) => one.bytes),

@@ -9,16 +9,29 @@ export interface Workers {
 }
 
 /** Starts `count` workers on the configuration. A process that dies is replaced; its tasks are taken over when their leases run out. */
-export async function startWorkers(omniq: OmniQ, config: string, count: number, log: (line: string) => void): Promise<Workers> {
-  if (omniq.components.taskQueue.capabilities.reach === "process" || omniq.components.resultStorage?.capabilities.reach === "process") {
+export async function startWorkers(
+  omniq: OmniQ,
+  config: string,
+  count: number,
+  log: (line: string) => void,
+): Promise<Workers> {
+  if (
+    omniq.components.taskQueue.capabilities.reach === "process" ||
+    omniq.components.resultStorage?.capabilities.reach === "process"
+  ) {
     const worker = omniq.worker({ tasks, concurrency: 4 * count, leaseMs: 3_000 });
     await worker.start();
-    return { description: "one worker in this process (the backend cannot be shared with others)", stop: () => worker.stop() };
+    return {
+      description: "one worker in this process (the backend cannot be shared with others)",
+      stop: () => worker.stop(),
+    };
   }
   let stopping = false;
   const children = new Set<ChildProcess>();
   const start = (): ChildProcess => {
-    const child = fork(new URL("./worker.js", import.meta.url), [config], { stdio: ["ignore", "ignore", "inherit", "ipc"] });
+    const child = fork(new URL("./worker.js", import.meta.url), [config], {
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+    });
     children.add(child);
     child.once("exit", (code, signal) => {
       children.delete(child);

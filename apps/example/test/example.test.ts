@@ -21,7 +21,15 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 for (const config of ["memory", "sqlite", "sqlite-memory", "two-files"]) {
   test(`measures a folder on ${config}`, async () => {
-    const { stdout } = await run(process.execPath, [program, "--dir", folder, "--config", `${configs}${config}.yaml`, "--workers", "1"]);
+    const { stdout } = await run(process.execPath, [
+      program,
+      "--dir",
+      folder,
+      "--config",
+      `${configs}${config}.yaml`,
+      "--workers",
+      "1",
+    ]);
     expect(stdout).toMatch(/one\.md\s+│\s+41 │\s+3 │\s+6 │\s+1 │/);
     expect(stdout).toMatch(/3 files/);
     expect(stdout).toMatch(/lost\s+│\s+0 │/);
@@ -51,6 +59,12 @@ test("a folder without files and a missing configuration are errors", async () =
   await rm(join(folder, "one.md"));
   await rm(join(folder, "two.txt"));
   await rm(join(folder, "empty.txt"));
-  await expect(run(process.execPath, [program, "--dir", folder])).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining("no text files") as string });
-  await expect(run(process.execPath, [program, "--config", join(folder, "none.yaml")])).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining("OMNIQ_CONFIG_INVALID") as string });
+  await expect(run(process.execPath, [program, "--dir", folder])).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining("no text files") as string,
+  });
+  await expect(run(process.execPath, [program, "--config", join(folder, "none.yaml")])).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining("OMNIQ_CONFIG_INVALID") as string,
+  });
 });

@@ -9,12 +9,17 @@ export const defaultTimeoutMs = 30_000;
 /** The component that a case is about. */
 export function componentOf<K extends keyof Components>(backend: AnyBackend, kind: K): Components[K] {
   const make = backend[kind] as (() => Components[K]) | undefined;
-  if (make === undefined) throw new Error(`the backend has no ${kind}; name the components that it has in \`components\``);
+  if (make === undefined)
+    throw new Error(`the backend has no ${kind}; name the components that it has in \`components\``);
   return make.call(backend);
 }
 
 /** Runs `body` on a fresh world, and closes the world whatever happens. */
-export async function inWorld<T>(options: WorldOptions, timeoutMs: number, body: (world: World) => Promise<T>): Promise<T> {
+export async function inWorld<T>(
+  options: WorldOptions,
+  timeoutMs: number,
+  body: (world: World) => Promise<T>,
+): Promise<T> {
   const { world, close } = await openWorld(options);
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
@@ -33,6 +38,12 @@ export async function inWorld<T>(options: WorldOptions, timeoutMs: number, body:
 }
 
 /** Runs a case; rejects when it fails. */
-export async function runCase<K extends keyof Components>(options: WorldOptions, kind: K, one: Case<Components[K]>): Promise<void> {
-  await inWorld(options, one.timeoutMs ?? defaultTimeoutMs, (world) => one.run(componentOf(world.backend, kind), world));
+export async function runCase<K extends keyof Components>(
+  options: WorldOptions,
+  kind: K,
+  one: Case<Components[K]>,
+): Promise<void> {
+  await inWorld(options, one.timeoutMs ?? defaultTimeoutMs, (world) =>
+    one.run(componentOf(world.backend, kind), world),
+  );
 }

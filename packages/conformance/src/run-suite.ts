@@ -33,7 +33,9 @@ export interface SuiteReport {
 
 /** Why each case can not run on this backend, if so; asked in one world, since the reason is the backend's and not the case's. */
 export async function leftOutReasons<K extends ComponentName>(
-  options: WorldOptions, kind: K, cases: readonly Case<Components[K]>[],
+  options: WorldOptions,
+  kind: K,
+  cases: readonly Case<Components[K]>[],
 ): Promise<readonly (string | undefined)[]> {
   return inWorld(options, defaultTimeoutMs, async (world) => {
     const component = componentOf(world.backend, kind);

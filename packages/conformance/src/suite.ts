@@ -32,7 +32,10 @@ export interface Clock {
 /** Runs `program` (a name in programs/) with JSON data in real processes of its own on the world's namespace. */
 export interface Processes {
   run(program: string, data: unknown): Promise<unknown>;
-  start(program: string, data: unknown): Promise<{ readonly lines: AsyncIterable<unknown>; kill(): void; readonly done: Promise<unknown> }>;
+  start(
+    program: string,
+    data: unknown,
+  ): Promise<{ readonly lines: AsyncIterable<unknown>; kill(): void; readonly done: Promise<unknown> }>;
 }
 
 export interface Case<Component> {

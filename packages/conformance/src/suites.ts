@@ -1,7 +1,10 @@
 // The suites: for each component of a backend, its name and all of its cases.
 import type { Components } from "@omniq/core";
 import {
-  eventStorageConductCases, resultStorageConductCases, scheduleStorageConductCases, taskQueueConductCases,
+  eventStorageConductCases,
+  resultStorageConductCases,
+  scheduleStorageConductCases,
+  taskQueueConductCases,
 } from "./conduct/index.ts";
 import { eventStorageCases } from "./event-storage/index.ts";
 import { modelCases } from "./model/index.ts";
@@ -16,7 +19,10 @@ export type ComponentName = keyof Components;
 
 /** The name of a component's suite in {@link rules}. */
 export const suiteNames: Readonly<Record<ComponentName, Suite>> = {
-  taskQueue: "task-queue", resultStorage: "result-storage", eventStorage: "event-storage", scheduleStorage: "schedule-storage",
+  taskQueue: "task-queue",
+  resultStorage: "result-storage",
+  eventStorage: "event-storage",
+  scheduleStorage: "schedule-storage",
 };
 
 /** All cases, by component. */
@@ -26,4 +32,9 @@ export const suites: { readonly [K in ComponentName]: readonly Case<Components[K
   eventStorage: [...eventStorageCases, ...eventStorageConductCases],
   scheduleStorage: [...scheduleStorageCases, ...scheduleStorageConductCases],
 };
-export const componentNames: readonly ComponentName[] = ["taskQueue", "resultStorage", "eventStorage", "scheduleStorage"];
+export const componentNames: readonly ComponentName[] = [
+  "taskQueue",
+  "resultStorage",
+  "eventStorage",
+  "scheduleStorage",
+];

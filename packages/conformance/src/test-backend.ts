@@ -34,16 +34,20 @@ export function testBackend(options: ConformanceOptions): void {
   const probe = options.adapter(options.options("omniq_probe") as never);
   const components = options.components ?? componentNames;
   describe(`conformance of ${probe.type}`, () => {
-    test("capabilities are read from a backend, whose makers answer with the same component each time", async () => {
-      try {
-        for (const kind of components) assert.equal(componentOf(probe, kind), componentOf(probe, kind));
-        assert.equal(probe.contract, 1);
-        await probe.check();
-      } finally {
-        await probe.close();
-        await options.cleanUp?.("omniq_probe");
-      }
-    }, graceMs);
+    test(
+      "capabilities are read from a backend, whose makers answer with the same component each time",
+      async () => {
+        try {
+          for (const kind of components) assert.equal(componentOf(probe, kind), componentOf(probe, kind));
+          assert.equal(probe.contract, 1);
+          await probe.check();
+        } finally {
+          await probe.close();
+          await options.cleanUp?.("omniq_probe");
+        }
+      },
+      graceMs,
+    );
     for (const kind of components) register(options, kind, probe);
   });
 }
@@ -61,22 +65,38 @@ function register<K extends ComponentName>(options: ConformanceOptions, kind: K,
       const reason = has ? one.unless?.(world, componentOf(probe, kind)) : undefined;
       if (reason !== undefined) push(leftOut, reason, one);
       else if (knownGaps[one.rule] !== undefined) push(gaps, one.rule, one);
-      else test(`${one.rule}: ${one.title}`, () => runCase(options, kind, one), (one.timeoutMs ?? defaultTimeoutMs) + graceMs);
+      else
+        test(
+          `${one.rule}: ${one.title}`,
+          () => runCase(options, kind, one),
+          (one.timeoutMs ?? defaultTimeoutMs) + graceMs,
+        );
     }
     for (const [reason, left] of leftOut) {
-      test(`${left.length} cases do not apply: ${reason}`, async () => {
-        assert.deepEqual(new Set(await leftOutReasons(options, kind, left)), new Set([reason]));
-      }, graceMs);
+      test(
+        `${left.length} cases do not apply: ${reason}`,
+        async () => {
+          assert.deepEqual(new Set(await leftOutReasons(options, kind, left)), new Set([reason]));
+        },
+        graceMs,
+      );
     }
     for (const [rule, open] of gaps) {
       const timeoutMs = open.reduce((sum, one) => sum + (one.timeoutMs ?? defaultTimeoutMs), graceMs);
-      test(`${rule}: known gap: ${knownGaps[rule]}`, async () => {
-        for (const one of open) {
-          const held = await runCase(options, kind, one).then(() => true, () => false);
-          if (!held) return;
-        }
-        assert.fail(`all ${open.length} cases of ${rule} pass now; take it out of knownGaps`);
-      }, timeoutMs);
+      test(
+        `${rule}: known gap: ${knownGaps[rule]}`,
+        async () => {
+          for (const one of open) {
+            const held = await runCase(options, kind, one).then(
+              () => true,
+              () => false,
+            );
+            if (!held) return;
+          }
+          assert.fail(`all ${open.length} cases of ${rule} pass now; take it out of knownGaps`);
+        },
+        timeoutMs,
+      );
     }
   });
 }
@@ -105,4 +125,3 @@ function probeWorld(options: ConformanceOptions, probe: AnyBackend): World {
     transaction: options.transaction === undefined ? undefined : never,
   };
 }
-

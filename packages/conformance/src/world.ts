@@ -73,24 +73,36 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
         if (!namespaces.has(name)) namespaces.set(name, `${namespace}_${namespaces.size + 1}`);
         return open(namespaces.get(name) as string);
       },
-      clock: clock === undefined ? realClock : {
-        controlled: true,
-        now: () => clock.now(),
-        pass: async (ms) => {
-          clock.advance(ms);
-          // Waiters that look at the clock on timers of their own get to run.
-          await sleep(1);
-        },
-      },
-      processes: module === undefined || reach(backend) === "process" ? undefined : createProcesses(new URL(module), options.options, namespace),
+      clock:
+        clock === undefined
+          ? realClock
+          : {
+              controlled: true,
+              now: () => clock.now(),
+              pass: async (ms) => {
+                clock.advance(ms);
+                // Waiters that look at the clock on timers of their own get to run.
+                await sleep(1);
+              },
+            },
+      processes:
+        module === undefined || reach(backend) === "process"
+          ? undefined
+          : createProcesses(new URL(module), options.options, namespace),
       outage: options.outage,
-      reopen: reopen === false || (reopen === undefined && !isDurable(backend)) ? undefined : async () => {
-        await closeAll();
-        if (typeof reopen === "function") await reopen(namespace);
-        return open(namespace);
-      },
-      transaction: transaction === undefined ? undefined
-        : async <T>(body: (given: unknown) => T): Promise<Awaited<T>> => (await transaction(namespace, body)) as Awaited<T>,
+      reopen:
+        reopen === false || (reopen === undefined && !isDurable(backend))
+          ? undefined
+          : async () => {
+              await closeAll();
+              if (typeof reopen === "function") await reopen(namespace);
+              return open(namespace);
+            },
+      transaction:
+        transaction === undefined
+          ? undefined
+          : async <T>(body: (given: unknown) => T): Promise<Awaited<T>> =>
+              (await transaction(namespace, body)) as Awaited<T>,
     };
     return { world, close };
   } catch (error) {
@@ -108,5 +120,6 @@ function reach(backend: AnyBackend): string | undefined {
 
 /** What a backend's components have in common, as its first one says. */
 export function capabilitiesOf(backend: AnyBackend): ComponentCapabilities | undefined {
-  return (backend.taskQueue?.() ?? backend.resultStorage?.() ?? backend.eventStorage?.() ?? backend.scheduleStorage?.())?.capabilities;
+  return (backend.taskQueue?.() ?? backend.resultStorage?.() ?? backend.eventStorage?.() ?? backend.scheduleStorage?.())
+    ?.capabilities;
 }

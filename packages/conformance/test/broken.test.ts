@@ -7,9 +7,14 @@ const table: string[] = [];
 describe("broken backends", () => {
   for (const broken of brokenBackends) {
     test(`${broken.rule}: a ${broken.component} that ${broken.does} is caught`, async () => {
-      const report = await runBroken(broken, broken.rule === "wake-up" ? { stopAtFailure: true, timeoutMs: 15_000 } : {});
+      const report = await runBroken(
+        broken,
+        broken.rule === "wake-up" ? { stopAtFailure: true, timeoutMs: 15_000 } : {},
+      );
       const caught = report.failed.filter((one) => one.rule === broken.rule).length;
-      table.push(`${broken.rule.padEnd(24)} ${broken.component.padEnd(16)} ${broken.does.padEnd(56)} ${caught} of ${caught + report.passed} cases`);
+      table.push(
+        `${broken.rule.padEnd(24)} ${broken.component.padEnd(16)} ${broken.does.padEnd(56)} ${caught} of ${caught + report.passed} cases`,
+      );
       expect(caught).toBeGreaterThan(0);
     });
   }

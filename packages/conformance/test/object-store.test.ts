@@ -28,7 +28,10 @@ class MemoryStore implements ObjectStoreShape {
     for (const key of keys) this.objects.delete(key);
   }
   async list(prefix: string, after = "", limit = Infinity): Promise<readonly string[]> {
-    return [...this.objects.keys()].filter((key) => key.startsWith(prefix) && key > after).sort().slice(0, limit);
+    return [...this.objects.keys()]
+      .filter((key) => key.startsWith(prefix) && key > after)
+      .sort()
+      .slice(0, limit);
   }
   async close(): Promise<void> {}
   write(key: string, body: Uint8Array): void {

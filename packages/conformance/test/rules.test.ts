@@ -5,7 +5,8 @@ import { describe, expect, test } from "vitest";
 
 const folder = new URL("../../core/src/contracts/", import.meta.url);
 const comments = readdirSync(folder)
-  .flatMap((file) => readFileSync(new URL(file, folder), "utf8").match(/\/\*\*[\s\S]*?\*\//g) ?? []).join("\n");
+  .flatMap((file) => readFileSync(new URL(file, folder), "utf8").match(/\/\*\*[\s\S]*?\*\//g) ?? [])
+  .join("\n");
 
 describe("rules", () => {
   for (const rule of Object.values(rules).flat()) {
@@ -15,7 +16,8 @@ describe("rules", () => {
     const cases: readonly { readonly rule: string; readonly title: string }[] = suites[name];
     const known: readonly string[] = [...rules[suiteNames[name]], ...rules.conduct];
     for (const rule of known) {
-      test(`${suiteNames[name]} has cases of ${rule}`, () => expect(cases.filter((one) => one.rule === rule).length).toBeGreaterThan(0));
+      test(`${suiteNames[name]} has cases of ${rule}`, () =>
+        expect(cases.filter((one) => one.rule === rule).length).toBeGreaterThan(0));
     }
     test(`each case of ${suiteNames[name]} names a known rule`, () => {
       // Of any suite: what a queue does in a crash can break a promise of the results.

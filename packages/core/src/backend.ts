@@ -40,7 +40,16 @@ export interface BackendBase extends AsyncDisposable {
 }
 
 /** How one option is written in a file or a variable. `code` options can only be given in code. */
-export type OptionKind = "string" | "secret" | "integer" | "number" | "boolean" | "strings" | "record" | "path" | "code";
+export type OptionKind =
+  | "string"
+  | "secret"
+  | "integer"
+  | "number"
+  | "boolean"
+  | "strings"
+  | "record"
+  | "path"
+  | "code";
 /** What `load` may use: packages are found from the configuration file's folder. */
 export interface AdapterLoader {
   readonly import: (specifier: string) => Promise<Readonly<Record<string, unknown>>>;
@@ -85,7 +94,11 @@ export function defineAdapter<
   const { create, aliases = [], optionAliases = {}, type, contract, options, fromUrl, load } = definition;
   const adapter = (given: Options): Made => create(given);
   // The type alone would be lost on a function whose own name wins; so all are defined as plain properties.
-  return Object.assign(adapter, { type, contract, aliases, options, optionAliases, fromUrl, load }) as Adapter<Type, Options, Made>;
+  return Object.assign(adapter, { type, contract, aliases, options, optionAliases, fromUrl, load }) as Adapter<
+    Type,
+    Options,
+    Made
+  >;
 }
 
 type Types = keyof BackendOptions & string;
@@ -94,7 +107,9 @@ export type SnakeCase<S extends string> = S extends `${infer Head}${infer Tail}`
   ? `${Head extends Lowercase<Head> ? Head : `_${Lowercase<Head>}`}${SnakeCase<Tail>}`
   : S;
 /** Options of one kind under camelCase or snake_case names. */
-export type EitherCase<O> = O | (O extends unknown ? { readonly [K in keyof O as K extends string ? SnakeCase<K> : K]: O[K] } : never);
+export type EitherCase<O> =
+  | O
+  | (O extends unknown ? { readonly [K in keyof O as K extends string ? SnakeCase<K> : K]: O[K] } : never);
 
 /** `{ type: "redis", host: "localhost" }` */
 export type BackendConfig = [Types] extends [never]

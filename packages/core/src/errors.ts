@@ -62,7 +62,9 @@ export function isOmniQError<Code extends OmniQErrorCode = OmniQErrorCode>(
   code?: Code,
 ): error is OmniQError<Code> {
   return (
-    typeof error === "object" && error !== null && (error as Record<symbol, unknown>)[brand] === true &&
+    typeof error === "object" &&
+    error !== null &&
+    (error as Record<symbol, unknown>)[brand] === true &&
     (code === undefined || (error as { code?: unknown }).code === code)
   );
 }
@@ -73,6 +75,9 @@ export function failTask(message: string, options: { readonly cause?: unknown } 
 }
 
 /** Throw it from a handler: try again after this time in place of the policy's. It counts as an attempt. */
-export function retryTask(options: { readonly delayMs: number; readonly cause?: unknown }): OmniQError<"OMNIQ_TASK_RETRY"> {
+export function retryTask(options: {
+  readonly delayMs: number;
+  readonly cause?: unknown;
+}): OmniQError<"OMNIQ_TASK_RETRY"> {
   return new OmniQError("OMNIQ_TASK_RETRY", `The task asked to be tried again in ${options.delayMs} ms`, options);
 }

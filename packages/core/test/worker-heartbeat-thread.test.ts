@@ -4,10 +4,28 @@ import type { Lease } from "@omniq/core";
 import { Execution } from "../src/worker/execution.ts";
 import { HeartbeatThread } from "../src/worker/heartbeat-thread.ts";
 
-const logger = { debug() {}, info() {}, warn(message: string) { throw new Error(message); }, error() {} };
+const logger = {
+  debug() {},
+  info() {},
+  warn(message: string) {
+    throw new Error(message);
+  },
+  error() {},
+};
 function execution(taskId: string, timeoutMs: number | null): Execution {
   const envelope = JSON.stringify({ retry: {}, timeoutMs, headers: {} });
-  const lease = { taskId, queue: "q", token: "t", run: 1, attempt: 1, task: { id: taskId, envelope }, sentAt: performance.now(), cancelling: false, dependencies: [], deadline: 0 };
+  const lease = {
+    taskId,
+    queue: "q",
+    token: "t",
+    run: 1,
+    attempt: 1,
+    task: { id: taskId, envelope },
+    sentAt: performance.now(),
+    cancelling: false,
+    dependencies: [],
+    deadline: 0,
+  };
   return new Execution(lease as unknown as Lease, undefined, 120, performance.now(), Date.now());
 }
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -15,7 +33,11 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 test("extends while the main thread is blocked, and only then", async () => {
   const counts = new SharedArrayBuffer(12);
   const view = new Int32Array(counts);
-  const thread = new HeartbeatThread({ module: new URL("./worker-modules/remote.mjs", import.meta.url).href, options: { counts } }, 2_400, logger);
+  const thread = new HeartbeatThread(
+    { module: new URL("./worker-modules/remote.mjs", import.meta.url).href, options: { counts } },
+    2_400,
+    logger,
+  );
   try {
     while (Atomics.load(view, 1) === 0) await pause(5);
     const [endless, bounded] = [execution("endless", null), execution("bounded", 1)];

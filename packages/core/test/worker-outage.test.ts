@@ -33,7 +33,12 @@ test("settlements and reserves are sent again until the backend is back", async 
   } as Partial<TaskQueue>);
   await using omniq = new OmniQ({ taskQueue, logger: quiet });
   let runs = 0;
-  const task = defineTask({ name: "task", run: () => { runs += 1; } });
+  const task = defineTask({
+    name: "task",
+    run: () => {
+      runs += 1;
+    },
+  });
   await omniq.enqueueMany([task.with(), task.with(), task.with()]);
   expect(await omniq.worker({ tasks: [task] }).drain()).toMatchObject({ completed: 3 });
   expect(runs).toBe(3);
@@ -45,11 +50,25 @@ test("a settlement that the backend refuses does not hold back the others", asyn
     if (settlements.some((one) => one.taskId === "bad")) throw new OmniQError("OMNIQ_BACKEND_FAILED", "refused");
     return await queue.settle(settlements);
   };
-  await using omniq = new OmniQ({ taskQueue: faulty(queue, { settle: refuse, settleAndReserve: undefined } as Partial<TaskQueue>), resultStorage: false, logger: quiet });
+  await using omniq = new OmniQ({
+    taskQueue: faulty(queue, { settle: refuse, settleAndReserve: undefined } as Partial<TaskQueue>),
+    resultStorage: false,
+    logger: quiet,
+  });
   const task = defineTask({ name: "task", run: () => 1 });
-  await omniq.enqueueMany([task.with(undefined, { id: "a" }), task.with(undefined, { id: "bad" }), task.with(undefined, { id: "b" }), task.with(undefined, { id: "c" })]);
+  await omniq.enqueueMany([
+    task.with(undefined, { id: "a" }),
+    task.with(undefined, { id: "bad" }),
+    task.with(undefined, { id: "b" }),
+    task.with(undefined, { id: "c" }),
+  ]);
   expect(await omniq.worker({ tasks: [task] }).drain()).toMatchObject({ completed: 3 });
-  expect((await queue.get(["a", "bad", "b", "c"])).map((one) => one?.state)).toEqual([undefined, "active", undefined, undefined]);
+  expect((await queue.get(["a", "bad", "b", "c"])).map((one) => one?.state)).toEqual([
+    undefined,
+    "active",
+    undefined,
+    undefined,
+  ]);
 });
 
 test("past its own deadline a worker asks before it settles, and drops what is lost", async () => {
@@ -57,12 +76,24 @@ test("past its own deadline a worker asks before it settles, and drops what is l
   const asked: string[] = [];
   const settled: string[] = [];
   const taskQueue = faulty(queue, {
-    extend: async (leases) => { asked.push(...leases.map((one) => one.taskId)); return leases.map(() => ({ state: "lost" as const })); },
-    settle: async (settlements) => { settled.push(...settlements.map((one) => one.taskId)); return await queue.settle(settlements); },
+    extend: async (leases) => {
+      asked.push(...leases.map((one) => one.taskId));
+      return leases.map(() => ({ state: "lost" as const }));
+    },
+    settle: async (settlements) => {
+      settled.push(...settlements.map((one) => one.taskId));
+      return await queue.settle(settlements);
+    },
     settleAndReserve: undefined,
   } as Partial<TaskQueue>);
   await using omniq = new OmniQ({ taskQueue, resultStorage: false, logger: quiet });
-  const block = defineTask({ name: "block", run: () => { const end = performance.now() + 300; while (performance.now() < end); } });
+  const block = defineTask({
+    name: "block",
+    run: () => {
+      const end = performance.now() + 300;
+      while (performance.now() < end);
+    },
+  });
   await omniq.enqueue(block, undefined, { id: "blocked" });
   const worker = omniq.worker({ tasks: [block], leaseMs: 100 });
   const draining = worker.drain();

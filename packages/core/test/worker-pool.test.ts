@@ -4,7 +4,14 @@ import { memory } from "@omniq/memory";
 import { defineTask, OmniQ, type OmniQError, type WorkerKind } from "@omniq/core";
 
 const messages: string[] = [];
-const logger = { debug() {}, info(message: string) { messages.push(message); }, warn() {}, error() {} };
+const logger = {
+  debug() {},
+  info(message: string) {
+    messages.push(message);
+  },
+  warn() {},
+  error() {},
+};
 const modules = [new URL("./worker-modules/tasks.mjs", import.meta.url)];
 const named = (name: string) => defineTask({ name, retry: { maxAttempts: 1 } });
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
@@ -17,7 +24,10 @@ describe.each(["thread", "process"] as const)("%s", (kind: WorkerKind) => {
     await using omniq = new OmniQ({ taskQueue: backend, eventStorage: backend, logger });
     await using worker = omniq.worker({ kind, modules, concurrency: 2 });
     await worker.start();
-    const place = (await (await omniq.enqueue(named("where"))).result()) as unknown as { pid: number; isMainThread: boolean };
+    const place = (await (await omniq.enqueue(named("where"))).result()) as unknown as {
+      pid: number;
+      isMainThread: boolean;
+    };
     expect([place.isMainThread, place.pid === process.pid]).toEqual(kind === "thread" ? [false, true] : [true, false]);
     messages.length = 0;
     const handle = await omniq.enqueue(named("parent"));
@@ -28,7 +38,11 @@ describe.each(["thread", "process"] as const)("%s", (kind: WorkerKind) => {
     expect(types).toEqual(["enqueued", "started", "log", "progress", "completed"]);
     const outcome = await (await omniq.enqueue(named("dead"))).outcome();
     if (outcome.status !== "failed") throw new Error(outcome.status);
-    expect([outcome.error.message, outcome.attempt, (outcome.error.cause as Error).message]).toEqual(["dead", 1, "why"]);
+    expect([outcome.error.message, outcome.attempt, (outcome.error.cause as Error).message]).toEqual([
+      "dead",
+      1,
+      "why",
+    ]);
     const bulk = await omniq.enqueueMany([0, 1, 2, 3].map(() => named("bulk").with()));
     const statuses = await Promise.all(bulk.map(async (one) => (await one.outcome()).status));
     expect(statuses.filter((status) => status === "completed").length).toBe(3);
@@ -60,9 +74,15 @@ describe.each(["thread", "process"] as const)("%s", (kind: WorkerKind) => {
     expect(await (await omniq.enqueue(named("block"))).result()).toBe(1);
   });
 
-  test.each([["empty", /exports no task/], ["broken", /cannot be loaded/]])("a module that is %s is refused at the start", async (name, message) => {
+  test.each([
+    ["empty", /exports no task/],
+    ["broken", /cannot be loaded/],
+  ])("a module that is %s is refused at the start", async (name, message) => {
     await using omniq = new OmniQ({ taskQueue: memory({}), logger });
     const worker = omniq.worker({ kind, modules: [new URL(`./worker-modules/${name}.mjs`, import.meta.url)] });
-    await expect(worker.start()).rejects.toMatchObject({ code: "OMNIQ_INVALID_OPTION", message: expect.stringMatching(message) });
+    await expect(worker.start()).rejects.toMatchObject({
+      code: "OMNIQ_INVALID_OPTION",
+      message: expect.stringMatching(message),
+    });
   });
 });

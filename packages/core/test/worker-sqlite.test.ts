@@ -9,17 +9,33 @@ import { defineTask, OmniQ, typeOnly } from "@omniq/core";
 
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 let folder = "";
-beforeAll(async () => { folder = await mkdtemp(join(tmpdir(), "omniq-worker-")); });
-afterAll(async () => { await rm(folder, { recursive: true, force: true }); });
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "omniq-worker-"));
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
 const double = defineTask({ name: "double", input: typeOnly<number>(), run: (n) => n * 2 });
 
 test.each(["together", "elsewhere"])("results %s: each task once, with its result", async (where) => {
   const backend = sqlite({ databasePath: join(folder, `${where}.db`), synchronous: "normal" });
   const results = memory({});
-  await using omniq = new OmniQ({ taskQueue: backend, eventStorage: backend, logger: quiet, ...(where === "elsewhere" ? { resultStorage: results } : {}) });
+  await using omniq = new OmniQ({
+    taskQueue: backend,
+    eventStorage: backend,
+    logger: quiet,
+    ...(where === "elsewhere" ? { resultStorage: results } : {}),
+  });
   const handles = await omniq.enqueueMany(Array.from({ length: 500 }, (_, n) => double.with(n)));
-  expect(await omniq.worker({ tasks: [double], concurrency: 20 }).drain()).toEqual({ completed: 500, retried: 0, failed: 0, cancelled: 0 });
-  expect(await Promise.all(handles.map((handle) => handle.result()))).toEqual(Array.from({ length: 500 }, (_, n) => n * 2));
+  expect(await omniq.worker({ tasks: [double], concurrency: 20 }).drain()).toEqual({
+    completed: 500,
+    retried: 0,
+    failed: 0,
+    cancelled: 0,
+  });
+  expect(await Promise.all(handles.map((handle) => handle.result()))).toEqual(
+    Array.from({ length: 500 }, (_, n) => n * 2),
+  );
 });
 
 test("a handler that blocks the event loop for three lease lengths keeps its lease and runs once", async () => {
@@ -27,14 +43,17 @@ test("a handler that blocks the event loop for three lease lengths keeps its lea
   const queue = backend.taskQueue();
   await using omniq = new OmniQ({ taskQueue: backend, logger: quiet });
   let runs = 0;
-  const block = defineTask({ name: "block", run: async (_: void, { id }) => {
-    runs += 1;
-    const end = performance.now() + 2_400;
-    while (performance.now() < end);
-    // Another consumer asks before the main loop's own heartbeat has had its turn: an expired lease would be taken here.
-    const taken = await queue.reserve({ queues: ["default"], limit: 1, leaseMs: 1_000, waitMs: 0, worker: "other" });
-    return [taken.length, (await queue.get([id]))[0]?.expiries];
-  } });
+  const block = defineTask({
+    name: "block",
+    run: async (_: void, { id }) => {
+      runs += 1;
+      const end = performance.now() + 2_400;
+      while (performance.now() < end);
+      // Another consumer asks before the main loop's own heartbeat has had its turn: an expired lease would be taken here.
+      const taken = await queue.reserve({ queues: ["default"], limit: 1, leaseMs: 1_000, waitMs: 0, worker: "other" });
+      return [taken.length, (await queue.get([id]))[0]?.expiries];
+    },
+  });
   await using worker = omniq.worker({ tasks: [block], leaseMs: 800 });
   await worker.start();
   // The thread connects on its own; a handler that blocks at the very start would still find it connecting.

@@ -11,7 +11,10 @@ interface SharedState {
 }
 // Named states live with the process, not with this copy of the module, so that duplicate installs share them too.
 const registryKey: unique symbol = Symbol.for("omniq.memory.states") as never;
-const registry = ((globalThis as { [registryKey]?: Map<string, SharedState> })[registryKey] ??= new Map<string, SharedState>());
+const registry = ((globalThis as { [registryKey]?: Map<string, SharedState> })[registryKey] ??= new Map<
+  string,
+  SharedState
+>());
 
 /** 64 MiB: what memory and the events of one process bear. */
 const maxPayloadBytes = 67_108_864;
@@ -29,7 +32,10 @@ export class MemoryBackend implements Backend {
     if (name !== undefined) checkKey("The name of a memory backend", name);
     if (eventTtlMs !== undefined) checkInteger("eventTtlMs", eventTtlMs, 1);
     this.#name = name;
-    this.#shared = (name === undefined ? undefined : registry.get(name)) ?? { executor: new LocalExecutor({ now, eventTtlMs }), holders: 0 };
+    this.#shared = (name === undefined ? undefined : registry.get(name)) ?? {
+      executor: new LocalExecutor({ now, eventTtlMs }),
+      holders: 0,
+    };
     this.#shared.holders++;
     if (name !== undefined) registry.set(name, this.#shared);
     this.#components = createComponents(this.#shared.executor, {

@@ -7,7 +7,11 @@ import { optionsFromUrl, type MemoryOptions } from "./options.ts";
  * Makes a memory backend: `memory()`, or `memory({ name: "shared" })` for one that others of this process can open by name.
  * Nothing survives the process. Wrong options are `OMNIQ_INVALID_OPTION`.
  */
-export const memory: Adapter<"memory", MemoryOptions | void, MemoryBackend> = defineAdapter<"memory", MemoryBackend, MemoryOptions | void>({
+export const memory: Adapter<"memory", MemoryOptions | void, MemoryBackend> = defineAdapter<
+  "memory",
+  MemoryBackend,
+  MemoryOptions | void
+>({
   type: "memory",
   contract: 1,
   options: { name: "string", now: "code", eventTtlMs: "integer" },

@@ -24,7 +24,11 @@ export function optionsFromUrl(url: string): MemoryOptions {
   try {
     name = decodeURIComponent(written);
   } catch (cause) {
-    throw new OmniQError("OMNIQ_CONFIG_INVALID", "The name in a memory:// URL is not percent-encoded UTF-8; encode it with encodeURIComponent", { cause });
+    throw new OmniQError(
+      "OMNIQ_CONFIG_INVALID",
+      "The name in a memory:// URL is not percent-encoded UTF-8; encode it with encodeURIComponent",
+      { cause },
+    );
   }
   return name === "" ? {} : { name };
 }

@@ -4,7 +4,16 @@ import { describe, expect, it } from "vitest";
 import { adapter, memory } from "../src/index.ts";
 
 const task = (id: string, more: Partial<NewTask> = {}): NewTask => ({
-  id, name: "n", queue: "q", payload: "p", envelope: "{}", priority: 0, maxAttempts: 3, resultTtlMs: null, rememberMs: 0, ...more,
+  id,
+  name: "n",
+  queue: "q",
+  payload: "p",
+  envelope: "{}",
+  priority: 0,
+  maxAttempts: 3,
+  resultTtlMs: null,
+  rememberMs: 0,
+  ...more,
 });
 const request = { queues: ["q"], limit: 1, leaseMs: 30_000, waitMs: 30_000, worker: "w" };
 
@@ -37,7 +46,8 @@ describe("memory", () => {
     const outcomes = Promise.allSettled(waits);
     await backend.close();
     await backend.close();
-    for (const outcome of await outcomes) expect(outcome.status === "rejected" && isOmniQError(outcome.reason, "OMNIQ_CLOSED")).toBe(true);
+    for (const outcome of await outcomes)
+      expect(outcome.status === "rejected" && isOmniQError(outcome.reason, "OMNIQ_CLOSED")).toBe(true);
     expect((await ended).done).toBe(true);
     await expect(queue.get(["a"])).rejects.toMatchObject({ code: "OMNIQ_CLOSED" });
   });
@@ -45,18 +55,38 @@ describe("memory", () => {
     await using backend = memory();
     const queue = backend.taskQueue();
     await queue.enqueue([{ tasks: [task("a"), task("b")] }]);
-    const result = backend.resultStorage().wait([{ taskId: "x", run: 1 }, { taskId: "a", run: 1 }], 60_000);
-    const event = { at: Date.now(), type: "completed", taskId: "a", taskName: "n", queue: "q", run: 1, attempt: 1 } as const;
+    const result = backend.resultStorage().wait(
+      [
+        { taskId: "x", run: 1 },
+        { taskId: "a", run: 1 },
+      ],
+      60_000,
+    );
+    const event = {
+      at: Date.now(),
+      type: "completed",
+      taskId: "a",
+      taskName: "n",
+      queue: "q",
+      run: 1,
+      attempt: 1,
+    } as const;
     const seen: StoredEvent[] = [];
     const tail = (async () => {
       for await (const each of backend.eventStorage().tail({ taskId: "a" }, "start")) if (seen.push(each) === 2) return;
     })();
     const [lease] = await queue.reserve(request);
-    const joined = await queue.settleAndReserve?.([{ ...lease!, outcome: "completed", storeResult: true, value: "v", events: [{ ...event, id: "1" }] }], request);
+    const joined = await queue.settleAndReserve?.(
+      [{ ...lease!, outcome: "completed", storeResult: true, value: "v", events: [{ ...event, id: "1" }] }],
+      request,
+    );
     expect(joined?.states).toEqual(["settled"]);
     expect(joined?.leases[0]?.taskId).toBe("b");
     expect(await result).toMatchObject([{ taskId: "a", value: "v" }]);
-    await backend.eventStorage().append([{ ...event, id: "2" }, { ...event, id: "1" }]);
+    await backend.eventStorage().append([
+      { ...event, id: "2" },
+      { ...event, id: "1" },
+    ]);
     await tail;
     expect(seen.map(({ id }) => id)).toEqual(["1", "2"]);
   });
@@ -85,8 +115,12 @@ describe("memory", () => {
   });
   it("refuses transactions, leases that are too short and wrong options", async () => {
     await using backend = memory();
-    await expect(backend.taskQueue().enqueue([], { transaction: {} })).rejects.toMatchObject({ code: "OMNIQ_UNSUPPORTED" });
-    await expect(backend.taskQueue().reserve({ ...request, leaseMs: 0 })).rejects.toMatchObject({ code: "OMNIQ_INVALID_OPTION" });
+    await expect(backend.taskQueue().enqueue([], { transaction: {} })).rejects.toMatchObject({
+      code: "OMNIQ_UNSUPPORTED",
+    });
+    await expect(backend.taskQueue().reserve({ ...request, leaseMs: 0 })).rejects.toMatchObject({
+      code: "OMNIQ_INVALID_OPTION",
+    });
     expect(() => memory({ eventTtlMs: 0 })).toThrow("eventTtlMs");
   });
 });

@@ -1,8 +1,32 @@
 // The commands of the state machine: the verbs of the four contracts as plain data, and what each answers.
 import type {
-  DependencyOutcome, EnqueueAnswer, EnqueueCall, EventFilter, LeaseExtension, LeaseReference, LeaseState, NewEvent, NewResult, NewSchedule,
-  Page, PageRequest, QueueCancelState, QueueCounts, QueueSettings, RemoveState, ResultFilter, RetryState, SettleState, Settlement,
-  StoredEvent, StoredResult, StoredSchedule, StoredTask, StoredTaskState, TaskFilter, UnrecordedOutcome,
+  DependencyOutcome,
+  EnqueueAnswer,
+  EnqueueCall,
+  EventFilter,
+  LeaseExtension,
+  LeaseReference,
+  LeaseState,
+  NewEvent,
+  NewResult,
+  NewSchedule,
+  Page,
+  PageRequest,
+  QueueCancelState,
+  QueueCounts,
+  QueueSettings,
+  RemoveState,
+  ResultFilter,
+  RetryState,
+  SettleState,
+  Settlement,
+  StoredEvent,
+  StoredResult,
+  StoredSchedule,
+  StoredTask,
+  StoredTaskState,
+  TaskFilter,
+  UnrecordedOutcome,
 } from "@omniq/core";
 
 /** A lease as the state machine gives it; the component adds `sentAt`, which is a matter of the process that asked. */
@@ -42,7 +66,11 @@ export interface WriteVerbs {
   ];
   readonly deleteSchedules: [{ readonly ids: readonly string[] }, readonly boolean[]];
   readonly advanceSchedule: [
-    { readonly id: string; readonly revision: string; readonly next: { readonly nextAt: number | null; readonly runs: number } },
+    {
+      readonly id: string;
+      readonly revision: string;
+      readonly next: { readonly nextAt: number | null; readonly runs: number };
+    },
     boolean,
   ];
 }
@@ -60,7 +88,10 @@ export interface ReadVerbs {
   readonly lastEvent: [Record<never, never>, string];
   readonly getSchedules: [{ readonly ids: readonly string[] }, readonly (StoredSchedule | undefined)[]];
   readonly listSchedules: [{ readonly page: PageRequest }, Page<StoredSchedule>];
-  readonly dueSchedules: [{ readonly limit: number }, { readonly now: number; readonly schedules: readonly StoredSchedule[] }];
+  readonly dueSchedules: [
+    { readonly limit: number },
+    { readonly now: number; readonly schedules: readonly StoredSchedule[] },
+  ];
 }
 
 export type WriteCommand = { [V in keyof WriteVerbs]: { readonly verb: V } & WriteVerbs[V][0] }[keyof WriteVerbs];

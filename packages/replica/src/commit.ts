@@ -36,11 +36,17 @@ export function encodeCommit(commit: Commit): string {
 export function decodeCommit(body: string, position: number): Commit {
   const [version = "", checksum = ""] = body.split(" ", 2);
   if (/^\d+$/.test(version) && Number(version) > 1) {
-    throw new OmniQError("OMNIQ_ADAPTER_INCOMPATIBLE", `Commit ${position} was written by a newer OmniQ (format ${version}); update this process`);
+    throw new OmniQError(
+      "OMNIQ_ADAPTER_INCOMPATIBLE",
+      `Commit ${position} was written by a newer OmniQ (format ${version}); update this process`,
+    );
   }
   const text = body.slice(version.length + checksum.length + 2);
   if (version !== "1" || checksumOf(text) !== checksum) {
-    throw new OmniQError("OMNIQ_BACKEND_FAILED", `Commit ${position} is damaged: its checksum does not match; restore the store from a backup`);
+    throw new OmniQError(
+      "OMNIQ_BACKEND_FAILED",
+      `Commit ${position} is damaged: its checksum does not match; restore the store from a backup`,
+    );
   }
   return JSON.parse(text) as Commit;
 }

@@ -1,6 +1,12 @@
 // All four components over one executor, each made when it is first asked for.
 import type {
-  Components, EventStorage, Reach, ResultStorage, ScheduleStorage, TaskQueue, TaskQueueCapabilities,
+  Components,
+  EventStorage,
+  Reach,
+  ResultStorage,
+  ScheduleStorage,
+  TaskQueue,
+  TaskQueueCapabilities,
 } from "@omniq/core";
 import { ReplicaEventStorage } from "./event-storage.ts";
 import type { Executor } from "./executor.ts";
@@ -53,9 +59,17 @@ export function createComponents(executor: Executor, options: ComponentOptions):
   return {
     taskQueue: () => (made.taskQueue ??= new ReplicaTaskQueue(executor, queueCapabilities, backend)),
     resultStorage: () =>
-      (made.resultStorage ??= new ReplicaResultStorage(executor, { ...common, maxValueBytes: maxPayloadBytes, maxBatch }, backend)),
+      (made.resultStorage ??= new ReplicaResultStorage(
+        executor,
+        { ...common, maxValueBytes: maxPayloadBytes, maxBatch },
+        backend,
+      )),
     eventStorage: () =>
-      (made.eventStorage ??= new ReplicaEventStorage(executor, { ...common, maxDataBytes: maxPayloadBytes, maxBatch }, backend)),
+      (made.eventStorage ??= new ReplicaEventStorage(
+        executor,
+        { ...common, maxDataBytes: maxPayloadBytes, maxBatch },
+        backend,
+      )),
     scheduleStorage: () => (made.scheduleStorage ??= new ReplicaScheduleStorage(executor, common, backend)),
     close: async () => {
       await Promise.all(Object.values(made).map((component) => component.close()));

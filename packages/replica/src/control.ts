@@ -6,7 +6,15 @@ import { watchExpiry } from "./enqueue.ts";
 import { finishRecorded, finishUnrecorded, leave, recordOutcome } from "./finish.ts";
 import { stateAt } from "./inspection.ts";
 import { makeReady } from "./placement.ts";
-import { dropEntry, hasSettings, isIdleQueue, openQueue, type Moment, type QueueRecord, type ReplicaState } from "./state.ts";
+import {
+  dropEntry,
+  hasSettings,
+  isIdleQueue,
+  openQueue,
+  type Moment,
+  type QueueRecord,
+  type ReplicaState,
+} from "./state.ts";
 
 export function cancelTasks(state: ReplicaState, ids: readonly string[], moment: Moment): readonly QueueCancelState[] {
   return ids.map((id) => {
@@ -66,10 +74,18 @@ function removeTask(state: ReplicaState, id: string, moment: Moment): RemoveStat
 
 const purgeable: readonly StoredTaskState[] = ["blocked", "scheduled", "ready", "failed"];
 
-export function purgeQueue(state: ReplicaState, name: string, states: readonly StoredTaskState[], moment: Moment): number {
+export function purgeQueue(
+  state: ReplicaState,
+  name: string,
+  states: readonly StoredTaskState[],
+  moment: Moment,
+): number {
   const refused = states.find((each) => !purgeable.includes(each));
   if (refused !== undefined) {
-    throw new OmniQError("OMNIQ_INVALID_OPTION", `Tasks that are ${refused} can't be purged from queue "${name}"; purge ${purgeable.join(", ")}`);
+    throw new OmniQError(
+      "OMNIQ_INVALID_OPTION",
+      `Tasks that are ${refused} can't be purged from queue "${name}"; purge ${purgeable.join(", ")}`,
+    );
   }
   const queue = state.queues.get(name);
   if (queue === undefined) return 0;

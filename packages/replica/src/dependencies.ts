@@ -20,7 +20,12 @@ export function linkDependencies(state: ReplicaState, task: TaskRecord, moment: 
 }
 
 /** Tells all that wait for a task how it ended. */
-export function resolveDependents(state: ReplicaState, task: TaskRecord, outcome: DependencyOutcome, moment: Moment): void {
+export function resolveDependents(
+  state: ReplicaState,
+  task: TaskRecord,
+  outcome: DependencyOutcome,
+  moment: Moment,
+): void {
   const dependents = task.dependents;
   if (dependents === undefined) return;
   task.dependents = undefined;

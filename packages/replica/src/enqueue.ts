@@ -4,9 +4,20 @@ import { judgeKey, isWaiting, keyHolder, takeKey } from "./deduplication.ts";
 import { linkDependencies } from "./dependencies.ts";
 import { appendEvents } from "./events.ts";
 import { placeByTime, unplace } from "./placement.ts";
-import { dropEntry, openQueue, type DependencyRecord, type Moment, type ReplicaState, type TaskRecord } from "./state.ts";
+import {
+  dropEntry,
+  openQueue,
+  type DependencyRecord,
+  type Moment,
+  type ReplicaState,
+  type TaskRecord,
+} from "./state.ts";
 
-export function enqueueCalls(state: ReplicaState, calls: readonly EnqueueCall[], moment: Moment): readonly EnqueueAnswer[] {
+export function enqueueCalls(
+  state: ReplicaState,
+  calls: readonly EnqueueCall[],
+  moment: Moment,
+): readonly EnqueueAnswer[] {
   return calls.map((call) => enqueueCall(state, call, moment));
 }
 
@@ -23,7 +34,11 @@ function enqueueCall(state: ReplicaState, call: EnqueueCall, moment: Moment): En
   for (const task of made) if (task.state === "blocked") linkDependencies(state, task, moment);
   if (call.events !== undefined && call.events.length > 0) {
     const stored = new Set(receipts.filter((receipt) => receipt.state === "enqueued").map((receipt) => receipt.id));
-    appendEvents(state, call.events.filter((event) => stored.has(event.taskId)), moment.at);
+    appendEvents(
+      state,
+      call.events.filter((event) => stored.has(event.taskId)),
+      moment.at,
+    );
   }
   return { state: "accepted", receipts };
 }
@@ -127,7 +142,8 @@ function createTask(state: ReplicaState, task: NewTask, aliases: ReadonlyMap<str
     startedAt: undefined,
     finishedAt: undefined,
     cancelling: false,
-    deduplication: task.deduplicate === undefined ? undefined : { key: task.deduplicate.key, windowMs: task.deduplicate.windowMs },
+    deduplication:
+      task.deduplicate === undefined ? undefined : { key: task.deduplicate.key, windowMs: task.deduplicate.windowMs },
     group: task.group === undefined ? undefined : { key: task.group.key, limit: task.group.limit },
     dependencies,
     dependents: undefined,
@@ -153,9 +169,16 @@ function createTask(state: ReplicaState, task: NewTask, aliases: ReadonlyMap<str
 }
 
 /** An outcome that core gave counts only where the queue has no such task; linking takes it away from the others. */
-function dependencyRecords(dependencies: readonly Dependency[], aliases: ReadonlyMap<string, string>): DependencyRecord[] | undefined {
+function dependencyRecords(
+  dependencies: readonly Dependency[],
+  aliases: ReadonlyMap<string, string>,
+): DependencyRecord[] | undefined {
   if (dependencies.length === 0) return undefined;
-  return dependencies.map(({ taskId, onFailure, outcome }) => ({ taskId: aliases.get(taskId) ?? taskId, onFailure, outcome }));
+  return dependencies.map(({ taskId, onFailure, outcome }) => ({
+    taskId: aliases.get(taskId) ?? taskId,
+    onFailure,
+    outcome,
+  }));
 }
 
 /** Expiry counts until the first start. */
@@ -166,7 +189,13 @@ export function watchExpiry(task: TaskRecord): void {
   task.queue.expiries.push(task.expiryEntry);
 }
 
-function changeHolder(state: ReplicaState, holder: TaskRecord, task: NewTask, how: "replaced" | "extended", at: number): void {
+function changeHolder(
+  state: ReplicaState,
+  holder: TaskRecord,
+  task: NewTask,
+  how: "replaced" | "extended",
+  at: number,
+): void {
   unplace(state, holder);
   const runAt = dueTime(task, at);
   const expiresAt = expiryTime(task, runAt);

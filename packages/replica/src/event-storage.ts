@@ -1,6 +1,13 @@
 // The event storage component over an executor; a tail reads page after page and sleeps when it has caught up.
 import type {
-  CallOptions, EventFilter, EventStorage, EventStorageCapabilities, NewEvent, Page, PageRequest, StoredEvent,
+  CallOptions,
+  EventFilter,
+  EventStorage,
+  EventStorageCapabilities,
+  NewEvent,
+  Page,
+  PageRequest,
+  StoredEvent,
 } from "@omniq/core";
 import { lastEventCursor, queryEvents } from "./events.ts";
 import type { Executor } from "./executor.ts";
@@ -35,7 +42,11 @@ export class ReplicaEventStorage implements EventStorage {
     return events;
   }
 
-  async *tail(filter: EventFilter, after: string | "start" | "now", options: CallOptions = {}): AsyncGenerator<StoredEvent, void, undefined> {
+  async *tail(
+    filter: EventFilter,
+    after: string | "start" | "now",
+    options: CallOptions = {},
+  ): AsyncGenerator<StoredEvent, void, undefined> {
     const { signal } = options;
     this.#lifetime.check();
     if (signal?.aborted === true) return;

@@ -54,7 +54,12 @@ export function addEvent(events: EventState, record: EventRecord): void {
   events.aging.push(record);
 }
 
-export function queryEvents(state: ReplicaState, filter: EventFilter, page: PageRequest, at: number): Page<StoredEvent> {
+export function queryEvents(
+  state: ReplicaState,
+  filter: EventFilter,
+  page: PageRequest,
+  at: number,
+): Page<StoredEvent> {
   const limit = pageLimit(page);
   const after = readCursor("e", page.cursor);
   const events = filter.taskId === undefined ? state.events.order : state.events.byTask.get(filter.taskId);
@@ -64,8 +69,11 @@ export function queryEvents(state: ReplicaState, filter: EventFilter, page: Page
     events?.after(after) ?? [],
     limit,
     ({ event }) =>
-      event.at > oldest && (types === undefined || types.includes(event.type)) && (queue === undefined || event.queue === queue) &&
-      (from === undefined || event.at >= from) && (to === undefined || event.at < to),
+      event.at > oldest &&
+      (types === undefined || types.includes(event.type)) &&
+      (queue === undefined || event.queue === queue) &&
+      (from === undefined || event.at >= from) &&
+      (to === undefined || event.at < to),
     ({ event, sequence }) => ({ ...event, cursor: `e${sequence}` }),
     ({ sequence }) => `e${sequence}`,
   );
@@ -80,7 +88,11 @@ export function sweepEvents(state: ReplicaState, limit: number, at: number): num
   const { aging, byId, byTask, order } = state.events;
   const oldest = at - state.eventTtlMs;
   let removed = 0;
-  for (let record = aging.peek(); record !== undefined && record.event.at <= oldest && removed < limit; record = aging.peek()) {
+  for (
+    let record = aging.peek();
+    record !== undefined && record.event.at <= oldest && removed < limit;
+    record = aging.peek()
+  ) {
     aging.pop();
     record.gone = true;
     byId.delete(record.event.id);

@@ -53,7 +53,12 @@ export class Listeners {
 /** Takes what the journal says since it was last taken; `undefined` if nothing. */
 export function takeChanges(journal: Journal): Changes | undefined {
   if (journal.queues.size === 0 && journal.results.size === 0 && !journal.events) return undefined;
-  const changes: Changes = { queues: new Set(journal.queues), results: new Set(journal.results), events: journal.events, all: false };
+  const changes: Changes = {
+    queues: new Set(journal.queues),
+    results: new Set(journal.results),
+    events: journal.events,
+    all: false,
+  };
   journal.queues.clear();
   journal.results.clear();
   journal.events = false;
@@ -67,7 +72,10 @@ export interface CommandFailure {
 }
 export function failureOf(error: unknown): CommandFailure {
   if (isOmniQError(error)) return { code: error.code, message: error.message };
-  return { code: "OMNIQ_BACKEND_FAILED", message: `A command could not be applied: ${error instanceof Error ? error.message : String(error)}` };
+  return {
+    code: "OMNIQ_BACKEND_FAILED",
+    message: `A command could not be applied: ${error instanceof Error ? error.message : String(error)}`,
+  };
 }
 
 /** The executor without a log: commands are applied at once, to a state that lives as long as the process. */

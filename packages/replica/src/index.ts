@@ -2,7 +2,15 @@
 export * from "./apply.ts";
 export type * from "./command.ts";
 export * from "./components.ts";
-export { failureOf, Listeners, LocalExecutor, takeChanges, type Changes, type CommandFailure, type Executor } from "./executor.ts";
+export {
+  failureOf,
+  Listeners,
+  LocalExecutor,
+  takeChanges,
+  type Changes,
+  type CommandFailure,
+  type Executor,
+} from "./executor.ts";
 export { ReplicaEventStorage } from "./event-storage.ts";
 export { ReplicaResultStorage } from "./result-storage.ts";
 export { ReplicaScheduleStorage } from "./schedule-storage.ts";

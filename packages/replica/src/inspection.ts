@@ -1,5 +1,13 @@
 // Looking at tasks: get, list, counts and unrecorded outcomes, as they are at a time, without changing anything.
-import type { Page, PageRequest, QueueCounts, StoredTask, StoredTaskState, TaskFilter, UnrecordedOutcome } from "@omniq/core";
+import type {
+  Page,
+  PageRequest,
+  QueueCounts,
+  StoredTask,
+  StoredTaskState,
+  TaskFilter,
+  UnrecordedOutcome,
+} from "@omniq/core";
 import { isWaiting } from "./deduplication.ts";
 import { cutPage, pageLimit, readCursor } from "./page.ts";
 import { hasSettings, type QueueRecord, type ReplicaState, type TaskRecord } from "./state.ts";
@@ -61,7 +69,8 @@ export function listTasks(state: ReplicaState, filter: TaskFilter, page: PageReq
   return cutPage(
     tasks?.after(after) ?? [],
     limit,
-    (task) => (name === undefined || task.name === name) && (states === undefined || states.includes(stateAt(task, at))),
+    (task) =>
+      (name === undefined || task.name === name) && (states === undefined || states.includes(stateAt(task, at))),
     (task) => describeTask(task, at),
     (task) => `t${task.sequence}`,
   );
@@ -74,28 +83,46 @@ export function countTasks(
   names: readonly string[] | undefined,
   at: number,
 ): Readonly<Record<string, QueueCounts>> {
-  const asked = names ?? [...state.queues.values()].filter((queue) => queue.tasks.size > 0 || hasSettings(queue)).map(({ name }) => name);
-  return Object.fromEntries(asked.map((name) => {
-    const queue = state.queues.get(name);
-    return [name, queue === undefined ? noTasks : countQueue(queue, at)];
-  }));
+  const asked =
+    names ??
+    [...state.queues.values()].filter((queue) => queue.tasks.size > 0 || hasSettings(queue)).map(({ name }) => name);
+  return Object.fromEntries(
+    asked.map((name) => {
+      const queue = state.queues.get(name);
+      return [name, queue === undefined ? noTasks : countQueue(queue, at)];
+    }),
+  );
 }
 
 /** The kept counts, corrected by what fell due since the last upkeep; only that is visited. */
 function countQueue(queue: QueueRecord, at: number): QueueCounts {
   let { blocked, scheduled, ready, unrecorded } = queue.counts;
-  queue.expiries.visit((entry) => entry.at <= at, ({ task }) => {
-    unrecorded++;
-    if (task.state === "blocked") blocked--;
-    else if (task.state === "scheduled") scheduled--;
-    else ready--;
-  });
-  queue.due.visit((entry) => entry.at <= at, ({ task }) => {
-    if (isPastExpiry(task, at)) return;
-    scheduled--;
-    ready++;
-  });
-  return { blocked, scheduled, ready, active: queue.counts.active, failed: queue.counts.failed, unrecorded, paused: queue.paused };
+  queue.expiries.visit(
+    (entry) => entry.at <= at,
+    ({ task }) => {
+      unrecorded++;
+      if (task.state === "blocked") blocked--;
+      else if (task.state === "scheduled") scheduled--;
+      else ready--;
+    },
+  );
+  queue.due.visit(
+    (entry) => entry.at <= at,
+    ({ task }) => {
+      if (isPastExpiry(task, at)) return;
+      scheduled--;
+      ready++;
+    },
+  );
+  return {
+    blocked,
+    scheduled,
+    ready,
+    active: queue.counts.active,
+    failed: queue.counts.failed,
+    unrecorded,
+    paused: queue.paused,
+  };
 }
 
 export function listUnrecorded(state: ReplicaState, limit: number): readonly UnrecordedOutcome[] {

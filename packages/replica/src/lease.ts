@@ -46,7 +46,13 @@ export function reserveTasks(state: ReplicaState, request: ReserveCommand, momen
   return leases;
 }
 
-function start(state: ReplicaState, queue: QueueRecord, task: TaskRecord, request: ReserveCommand, moment: Moment): GrantedLease {
+function start(
+  state: ReplicaState,
+  queue: QueueRecord,
+  task: TaskRecord,
+  request: ReserveCommand,
+  moment: Moment,
+): GrantedLease {
   unplace(state, task);
   takeSlot(task);
   setTaskState(task, "active");
@@ -93,7 +99,11 @@ export function extendLeases(
   });
 }
 
-export function settleLeases(state: ReplicaState, settlements: readonly Settlement[], moment: Moment): readonly SettleState[] {
+export function settleLeases(
+  state: ReplicaState,
+  settlements: readonly Settlement[],
+  moment: Moment,
+): readonly SettleState[] {
   forget(state, moment.at, 64 + settlements.length);
   return settlements.map((settlement) => settleLease(state, settlement, moment));
 }
@@ -111,17 +121,21 @@ function settleLease(state: ReplicaState, settlement: Settlement, moment: Moment
   else if (settlement.outcome === "retry") retryLater(state, task, settlement, at);
   else {
     if (settlement.storeResult && task.resultTtlMs !== 0) {
-      putResult(state, {
-        taskId: task.id,
-        run: task.run,
-        attempt: task.attempt,
-        name: task.name,
-        queue: task.queue.name,
-        status: settlement.outcome,
-        value: settlement.value,
-        error: settlement.error,
-        ttlMs: task.resultTtlMs,
-      }, at);
+      putResult(
+        state,
+        {
+          taskId: task.id,
+          run: task.run,
+          attempt: task.attempt,
+          name: task.name,
+          queue: task.queue.name,
+          status: settlement.outcome,
+          value: settlement.value,
+          error: settlement.error,
+          ttlMs: task.resultTtlMs,
+        },
+        at,
+      );
     }
     finishRecorded(state, task, settlement.outcome, moment, settlement);
   }
@@ -145,7 +159,12 @@ function release(state: ReplicaState, task: TaskRecord, at: number): void {
   makeReady(state, task, task.readyAt);
 }
 
-function retryLater(state: ReplicaState, task: TaskRecord, settlement: { readonly delayMs: number; readonly error: string }, at: number): void {
+function retryLater(
+  state: ReplicaState,
+  task: TaskRecord,
+  settlement: { readonly delayMs: number; readonly error: string },
+  at: number,
+): void {
   task.error = settlement.error;
   if (task.cancelling) finishUnrecorded(state, task, "cancelled", at);
   else if (task.attempt >= task.maxAttempts) finishUnrecorded(state, task, "failed", at);

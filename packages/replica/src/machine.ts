@@ -55,7 +55,13 @@ export class Machine {
 
   encode(): string {
     const lanes = [...this.#lanes].map(([id, { n, answers, usedAt }]) => [id, n, usedAt, answers] as const);
-    return JSON.stringify({ position: this.position, commitId: this.commitId, floor: this.#floor, lanes, state: encodeState(this.state) });
+    return JSON.stringify({
+      position: this.position,
+      commitId: this.commitId,
+      floor: this.#floor,
+      lanes,
+      state: encodeState(this.state),
+    });
   }
   static decode(text: string): Machine {
     let saved: {
@@ -68,7 +74,11 @@ export class Machine {
     try {
       saved = JSON.parse(text) as typeof saved;
     } catch (cause) {
-      throw new OmniQError("OMNIQ_BACKEND_FAILED", "A checkpoint is damaged: it is not JSON; restore the store from a backup", { cause });
+      throw new OmniQError(
+        "OMNIQ_BACKEND_FAILED",
+        "A checkpoint is damaged: it is not JSON; restore the store from a backup",
+        { cause },
+      );
     }
     const machine = new Machine(decodeState(saved.state));
     machine.position = saved.position;

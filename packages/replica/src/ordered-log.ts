@@ -20,7 +20,9 @@ export type AppendAnswer =
   | { readonly state: "taken" | "unknown" | "stale" };
 
 /** `stale` as for {@link AppendAnswer}; an empty list is certain to be the end of the log at the time of the call. */
-export type ReadAnswer = { readonly state: "read"; readonly entries: readonly LogEntry[] } | { readonly state: "stale" };
+export type ReadAnswer =
+  | { readonly state: "read"; readonly entries: readonly LogEntry[] }
+  | { readonly state: "stale" };
 
 export interface LogCheckpoint {
   /** The last position whose commit the checkpoint holds. */

@@ -18,7 +18,10 @@ export function readCursor(list: string, cursor: string | undefined): number {
   return sequence;
 }
 export function foreignCursor(): OmniQError {
-  return new OmniQError("OMNIQ_INVALID_OPTION", "The cursor does not belong to this list; pass what `next` of the same list gave");
+  return new OmniQError(
+    "OMNIQ_INVALID_OPTION",
+    "The cursor does not belong to this list; pass what `next` of the same list gave",
+  );
 }
 
 /** The first `limit` that pass, and a cursor when more may follow. */

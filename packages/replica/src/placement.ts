@@ -100,7 +100,12 @@ function offerBest(task: TaskRecord, group: GroupRecord): void {
     if (first !== undefined && (best === undefined || startsBefore(first, best))) best = first;
   }
   const offer = group.offer;
-  if (offer === undefined || offer.task !== best?.task || offer.readyAt !== best.readyAt || offer.priority !== best.priority) {
+  if (
+    offer === undefined ||
+    offer.task !== best?.task ||
+    offer.readyAt !== best.readyAt ||
+    offer.priority !== best.priority
+  ) {
     if (offer !== undefined) ready.remove(offer);
     group.offer = best === undefined ? undefined : ready.add(best.task);
   }

@@ -48,7 +48,10 @@ class PriorityLane {
 
   places(): Place[] {
     const places = this.#queue.slice(this.#head).filter((place): place is Place => place !== undefined && !place.taken);
-    this.#late.visit(() => true, (place) => places.push(place));
+    this.#late.visit(
+      () => true,
+      (place) => places.push(place),
+    );
     return places;
   }
 
@@ -111,7 +114,9 @@ export class ReadyOrder {
 
   #rebuild(): void {
     this.#given = 0;
-    const places = [...this.#lanes.values()].flatMap((lane) => lane.places()).sort((a, b) => (startsBefore(a, b) ? -1 : 1));
+    const places = [...this.#lanes.values()]
+      .flatMap((lane) => lane.places())
+      .sort((a, b) => (startsBefore(a, b) ? -1 : 1));
     this.#lanes.clear();
     this.#priorities.length = 0;
     for (const place of places) this.#insert(place);

@@ -129,8 +129,14 @@ export class Replica implements Executor {
       const forget = (): void => signal?.removeEventListener("abort", aborted);
       const pending: Pending = {
         commands,
-        resolve: (answers) => { forget(); resolve(answers); },
-        reject: (reason) => { forget(); reject(reason as Error); },
+        resolve: (answers) => {
+          forget();
+          resolve(answers);
+        },
+        reject: (reason) => {
+          forget();
+          reject(reason as Error);
+        },
       };
       signal?.addEventListener("abort", aborted, { once: true });
       this.#pending.push(pending);
@@ -212,14 +218,20 @@ export class Replica implements Executor {
       if (answer === "stale") {
         await this.#persist(() => this.#reopen(), deadline, resendMs);
         inDoubt = true;
-      } else if (answer === "stored" && byPosition && this.#epoch === epoch && this.#machine.position === position - 1) {
+      } else if (
+        answer === "stored" &&
+        byPosition &&
+        this.#epoch === epoch &&
+        this.#machine.position === position - 1
+      ) {
         // What was stored need not be read back.
         this.#applyCommit(commit, body, position);
         this.#notify();
       } else await this.#persist(() => this.#catchUp(), deadline, resendMs);
       const outcome = this.#takeOutcome(request);
       if (outcome !== undefined) return { outcome, inDoubt };
-      if (inDoubt && request.n > 1 && !this.#machine.knowsLane(request.lane.id)) return { outcome: { state: "refused" }, inDoubt };
+      if (inDoubt && request.n > 1 && !this.#machine.knowsLane(request.lane.id))
+        return { outcome: { state: "refused" }, inDoubt };
       if (performance.now() > deadline) throw await this.#abandon(request);
       if (answer === "taken") await pause(Math.random() * Math.min(resendMs, 20));
     }
@@ -227,7 +239,11 @@ export class Replica implements Executor {
 
   /** Appends one body until the answer is definite. */
   async #append(
-    position: number, body: string, resendMs: number, deadline: number, request: CommitRequest,
+    position: number,
+    body: string,
+    resendMs: number,
+    deadline: number,
+    request: CommitRequest,
   ): Promise<"stored" | "taken" | "stale"> {
     for (;;) {
       try {
@@ -235,7 +251,8 @@ export class Replica implements Executor {
         if (answer.state !== "unknown") return answer.state;
       } catch (error) {
         // The store is away, or it refused for good; only the first may have stored it.
-        if (!isOmniQError(error) || !error.retryable || error.code === "OMNIQ_BACKEND_FULL") throw await this.#abandon(request, error);
+        if (!isOmniQError(error) || !error.retryable || error.code === "OMNIQ_BACKEND_FULL")
+          throw await this.#abandon(request, error);
       }
       this.#ended.signal.throwIfAborted();
       if (performance.now() > deadline) throw await this.#abandon(request);
@@ -248,7 +265,10 @@ export class Replica implements Executor {
     this.#outcomes.delete(outcomeKey(request));
     this.#newLane();
     if (cause !== undefined) return cause;
-    return new OmniQError("OMNIQ_BACKEND_UNAVAILABLE", "The store did not answer in time; the call may or may not have taken effect");
+    return new OmniQError(
+      "OMNIQ_BACKEND_UNAVAILABLE",
+      "The store did not answer in time; the call may or may not have taken effect",
+    );
   }
 
   async #persist(step: () => Promise<void>, deadline: number, resendMs: number): Promise<void> {
@@ -325,7 +345,8 @@ export class Replica implements Executor {
 
   #keepOutcome(request: CommitRequest, outcome: RequestOutcome): void {
     // The first says what it did; a second copy of it only repeats that.
-    if (!this.#outcomes.has(outcomeKey(request)) && request.n === this.#n) this.#outcomes.set(outcomeKey(request), outcome);
+    if (!this.#outcomes.has(outcomeKey(request)) && request.n === this.#n)
+      this.#outcomes.set(outcomeKey(request), outcome);
   }
 
   #notify(): void {
@@ -342,9 +363,10 @@ export class Replica implements Executor {
   /** Loads the newest checkpoint. Only a pass over the log does it, so that no other one reads on from the state before. */
   async #load(): Promise<void> {
     const checkpoint = await this.#log.readCheckpoint();
-    this.#machine = checkpoint === undefined
-      ? new Machine(createState({ eventTtlMs: this.#options.eventTtlMs }))
-      : Machine.decode(checkpoint.body);
+    this.#machine =
+      checkpoint === undefined
+        ? new Machine(createState({ eventTtlMs: this.#options.eventTtlMs }))
+        : Machine.decode(checkpoint.body);
     this.#checkpointSize = checkpoint?.body.length ?? 0;
     this.#logBytes = 0;
     this.#stale = false;
@@ -372,16 +394,19 @@ export class Replica implements Executor {
     if (this.#logBytes <= Math.max(this.#options.checkpointBytes ?? 8_388_608, this.#checkpointSize)) return;
     const checkpoint = { position: this.#machine.position, body: this.#machine.encode() };
     const before = this.#logBytes;
-    this.#checkpointing = this.#log.writeCheckpoint(checkpoint).then(
-      () => {
-        this.#checkpointSize = checkpoint.body.length;
-        this.#logBytes = Math.max(0, this.#logBytes - before);
-      },
-      // Not written: the log is longer for it, and the next commit tries again.
-      () => undefined,
-    ).finally(() => {
-      this.#checkpointing = undefined;
-    });
+    this.#checkpointing = this.#log
+      .writeCheckpoint(checkpoint)
+      .then(
+        () => {
+          this.#checkpointSize = checkpoint.body.length;
+          this.#logBytes = Math.max(0, this.#logBytes - before);
+        },
+        // Not written: the log is longer for it, and the next commit tries again.
+        () => undefined,
+      )
+      .finally(() => {
+        this.#checkpointing = undefined;
+      });
   }
 }
 

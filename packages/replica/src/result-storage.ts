@@ -1,6 +1,14 @@
 // The result storage component over an executor; waiters are found by the task that they wait for.
 import type {
-  CallOptions, NewResult, Page, PageRequest, ResultFilter, ResultReference, ResultStorage, ResultStorageCapabilities, StoredResult,
+  CallOptions,
+  NewResult,
+  Page,
+  PageRequest,
+  ResultFilter,
+  ResultReference,
+  ResultStorage,
+  ResultStorageCapabilities,
+  StoredResult,
 } from "@omniq/core";
 import type { Changes, Executor } from "./executor.ts";
 import { getResult } from "./results.ts";
@@ -33,9 +41,18 @@ export class ReplicaResultStorage implements ResultStorage {
     return results;
   }
 
-  async wait(references: readonly ResultReference[], waitMs: number, options: CallOptions = {}): Promise<readonly StoredResult[]> {
-    const found = await this.get(references.map(({ taskId }) => taskId), options);
-    const there = found.filter((result, index): result is StoredResult => result !== undefined && result.run >= (references[index]?.run ?? 0));
+  async wait(
+    references: readonly ResultReference[],
+    waitMs: number,
+    options: CallOptions = {},
+  ): Promise<readonly StoredResult[]> {
+    const found = await this.get(
+      references.map(({ taskId }) => taskId),
+      options,
+    );
+    const there = found.filter(
+      (result, index): result is StoredResult => result !== undefined && result.run >= (references[index]?.run ?? 0),
+    );
     if (there.length > 0 || waitMs <= 0) return there;
     return await this.#wait(references, waitMs, options.signal);
   }
@@ -79,7 +96,11 @@ export class ReplicaResultStorage implements ResultStorage {
     });
   }
 
-  #wait(references: readonly ResultReference[], waitMs: number, signal: AbortSignal | undefined): Promise<readonly StoredResult[]> {
+  #wait(
+    references: readonly ResultReference[],
+    waitMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly StoredResult[]> {
     return new Promise((resolve, reject) => {
       const finish = (): void => {
         clearTimeout(timeout);
@@ -96,8 +117,14 @@ export class ReplicaResultStorage implements ResultStorage {
         finish();
         resolve(results);
       };
-      const fail = (reason: unknown): void => { finish(); reject(reason as Error); };
-      const timeout = startTimer(waitMs, () => { finish(); resolve([]); });
+      const fail = (reason: unknown): void => {
+        finish();
+        reject(reason as Error);
+      };
+      const timeout = startTimer(waitMs, () => {
+        finish();
+        resolve([]);
+      });
       const forgetEnd = this.#lifetime.onEnd(signal, fail);
       for (const { taskId } of references) {
         const looks = this.#waiting.get(taskId);

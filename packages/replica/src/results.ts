@@ -79,7 +79,12 @@ export function deleteResults(state: ReplicaState, ids: readonly string[]): void
   }
 }
 
-export function listResults(state: ReplicaState, filter: ResultFilter, page: PageRequest, at: number): Page<StoredResult> {
+export function listResults(
+  state: ReplicaState,
+  filter: ResultFilter,
+  page: PageRequest,
+  at: number,
+): Page<StoredResult> {
   const limit = pageLimit(page);
   const after = readCursor("r", page.cursor);
   const { queue, name, status } = filter;
@@ -87,7 +92,9 @@ export function listResults(state: ReplicaState, filter: ResultFilter, page: Pag
     state.results.order.after(after),
     limit,
     ({ result }) =>
-      isThere(result, at) && (queue === undefined || result.queue === queue) && (name === undefined || result.name === name) &&
+      isThere(result, at) &&
+      (queue === undefined || result.queue === queue) &&
+      (name === undefined || result.name === name) &&
       (status === undefined || result.status === status),
     ({ result }) => result,
     ({ sequence }) => `r${sequence}`,
@@ -96,7 +103,11 @@ export function listResults(state: ReplicaState, filter: ResultFilter, page: Pag
 
 export function sweepResults(state: ReplicaState, limit: number, at: number): number {
   let removed = 0;
-  for (let entry = state.results.expiring.peek(); entry !== undefined && entry.at <= at && removed < limit; entry = state.results.expiring.peek()) {
+  for (
+    let entry = state.results.expiring.peek();
+    entry !== undefined && entry.at <= at && removed < limit;
+    entry = state.results.expiring.peek()
+  ) {
     state.results.expiring.pop();
     drop(state.results, entry.record);
     removed++;

@@ -1,6 +1,12 @@
 // The schedule storage component over an executor.
 import type {
-  CallOptions, ComponentCapabilities, NewSchedule, Page, PageRequest, ScheduleStorage, StoredSchedule,
+  CallOptions,
+  ComponentCapabilities,
+  NewSchedule,
+  Page,
+  PageRequest,
+  ScheduleStorage,
+  StoredSchedule,
 } from "@omniq/core";
 import type { Executor } from "./executor.ts";
 import { Lifetime } from "./waiting.ts";
@@ -18,7 +24,11 @@ export class ReplicaScheduleStorage implements ScheduleStorage {
     this.backend = backend;
   }
 
-  async put(schedule: NewSchedule, revision: string | null | undefined, options: CallOptions = {}): Promise<StoredSchedule | undefined> {
+  async put(
+    schedule: NewSchedule,
+    revision: string | null | undefined,
+    options: CallOptions = {},
+  ): Promise<StoredSchedule | undefined> {
     this.#lifetime.check(options.signal);
     const [stored] = await this.#executor.execute([{ verb: "putSchedule", schedule, revision }], options);
     return stored ?? undefined;
@@ -38,7 +48,10 @@ export class ReplicaScheduleStorage implements ScheduleStorage {
     const [deleted] = await this.#executor.execute([{ verb: "deleteSchedules", ids }], options);
     return deleted;
   }
-  async due(limit: number, options: CallOptions = {}): Promise<{ readonly now: number; readonly schedules: readonly StoredSchedule[] }> {
+  async due(
+    limit: number,
+    options: CallOptions = {},
+  ): Promise<{ readonly now: number; readonly schedules: readonly StoredSchedule[] }> {
     this.#lifetime.check(options.signal);
     const [due] = await this.#executor.execute([{ verb: "dueSchedules", limit }], options);
     return due;

@@ -82,7 +82,9 @@ export function dueSchedules(
   at: number,
 ): { readonly now: number; readonly schedules: readonly StoredSchedule[] } {
   checkInteger("The limit of due schedules", limit, 0);
-  const due = [...state.schedules.byId.values()].filter(({ paused, nextAt }) => !paused && nextAt !== null && nextAt <= at);
+  const due = [...state.schedules.byId.values()].filter(
+    ({ paused, nextAt }) => !paused && nextAt !== null && nextAt <= at,
+  );
   due.sort((a, b) => (a.nextAt as number) - (b.nextAt as number) || compareBytes(a.id, b.id));
   return { now: at, schedules: due.slice(0, limit) };
 }

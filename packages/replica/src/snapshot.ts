@@ -5,7 +5,13 @@ import { addEvent } from "./events.ts";
 import { watchExpiry } from "./enqueue.ts";
 import { makeReady, schedule } from "./placement.ts";
 import {
-  createState, openQueue, type KeyHold, type QueueRecord, type ReplicaState, type SettledToken, type TaskRecord,
+  createState,
+  openQueue,
+  type KeyHold,
+  type QueueRecord,
+  type ReplicaState,
+  type SettledToken,
+  type TaskRecord,
 } from "./state.ts";
 import { watchLease } from "./upkeep.ts";
 
@@ -13,13 +19,23 @@ import { watchLease } from "./upkeep.ts";
 export const snapshotVersion = 1;
 
 type Derived =
-  | "queue" | "dependents" | "place" | "dueEntry" | "leaseEntry" | "expiryEntry" | "deadEntry" | "gone" | "holdsSlot";
+  | "queue"
+  | "dependents"
+  | "place"
+  | "dueEntry"
+  | "leaseEntry"
+  | "expiryEntry"
+  | "deadEntry"
+  | "gone"
+  | "holdsSlot";
 interface TaskSnapshot extends Omit<TaskRecord, Derived> {
   readonly queue: string;
   readonly holdsSlot: boolean;
 }
-interface QueueSnapshot
-  extends Pick<QueueRecord, "name" | "paused" | "maxActive" | "rateLimit" | "deadLetterTtlMs" | "arrival"> {
+interface QueueSnapshot extends Pick<
+  QueueRecord,
+  "name" | "paused" | "maxActive" | "rateLimit" | "deadLetterTtlMs" | "arrival"
+> {
   readonly keys: readonly (readonly [string, KeyHold])[];
 }
 interface StateSnapshot {
@@ -46,9 +62,17 @@ export function encodeState(state: ReplicaState): string {
     eventTtlMs: state.eventTtlMs,
     nextSequence: state.nextSequence,
     draws: state.draws,
-    queues: [...state.queues.values()].map(({ name, paused, maxActive, rateLimit, deadLetterTtlMs, arrival, keys }) => (
-      { name, paused, maxActive, rateLimit, deadLetterTtlMs, arrival, keys: [...keys] }
-    )),
+    queues: [...state.queues.values()].map(
+      ({ name, paused, maxActive, rateLimit, deadLetterTtlMs, arrival, keys }) => ({
+        name,
+        paused,
+        maxActive,
+        rateLimit,
+        deadLetterTtlMs,
+        arrival,
+        keys: [...keys],
+      }),
+    ),
     tasks: [...state.order.after(0)].map(encodeTask),
     unrecorded: [...state.unrecorded.keys()],
     remembered: [...state.remembered],
@@ -77,10 +101,17 @@ export function decodeState(text: string): ReplicaState {
   try {
     snapshot = JSON.parse(text) as StateSnapshot;
   } catch (cause) {
-    throw new OmniQError("OMNIQ_BACKEND_FAILED", "A checkpoint is damaged: it is not JSON; restore the store from a backup", { cause });
+    throw new OmniQError(
+      "OMNIQ_BACKEND_FAILED",
+      "A checkpoint is damaged: it is not JSON; restore the store from a backup",
+      { cause },
+    );
   }
   if (typeof snapshot?.version !== "number") {
-    throw new OmniQError("OMNIQ_BACKEND_FAILED", "A checkpoint is damaged: it has no version; restore the store from a backup");
+    throw new OmniQError(
+      "OMNIQ_BACKEND_FAILED",
+      "A checkpoint is damaged: it has no version; restore the store from a backup",
+    );
   }
   if (snapshot.version > snapshotVersion) {
     throw new OmniQError(
@@ -126,7 +157,8 @@ function decodeTasks(state: ReplicaState, snapshot: StateSnapshot): void {
     queue.tasks.push(task);
     if (task.group !== undefined && task.holdsSlot) {
       const group = queue.groups.get(task.group.key);
-      if (group === undefined) queue.groups.set(task.group.key, { key: task.group.key, slots: 1, waiting: new Map(), offer: undefined });
+      if (group === undefined)
+        queue.groups.set(task.group.key, { key: task.group.key, slots: 1, waiting: new Map(), offer: undefined });
       else group.slots++;
     }
     if (task.lease !== undefined) watchLease(task, task.lease.deadline);
@@ -175,7 +207,10 @@ function restoreTask(saved: TaskSnapshot, queue: QueueRecord): TaskRecord {
     startedAt: saved.startedAt,
     finishedAt: saved.finishedAt,
     cancelling: saved.cancelling,
-    deduplication: saved.deduplication === undefined ? undefined : { key: saved.deduplication.key, windowMs: saved.deduplication.windowMs },
+    deduplication:
+      saved.deduplication === undefined
+        ? undefined
+        : { key: saved.deduplication.key, windowMs: saved.deduplication.windowMs },
     group: saved.group,
     dependencies: saved.dependencies?.map(({ taskId, onFailure, outcome }) => ({ taskId, onFailure, outcome })),
     dependents: undefined,

@@ -168,9 +168,15 @@ export function createState(options: { readonly eventTtlMs?: number | undefined 
     queues,
     unrecorded: new Map(),
     remembered,
-    forgetting: new Heap<RememberedId>((a, b) => a.at < b.at, (entry) => remembered.get(entry.id) === entry.at),
+    forgetting: new Heap<RememberedId>(
+      (a, b) => a.at < b.at,
+      (entry) => remembered.get(entry.id) === entry.at,
+    ),
     settled: new Map(),
-    lapsing: new Heap<LapsingKey>((a, b) => a.at < b.at, (entry) => queues.get(entry.queue)?.keys.get(entry.key)?.until === entry.at),
+    lapsing: new Heap<LapsingKey>(
+      (a, b) => a.at < b.at,
+      (entry) => queues.get(entry.queue)?.keys.get(entry.key)?.until === entry.at,
+    ),
     results: createResultState(),
     events: createEventState(),
     schedules: createScheduleState(),
@@ -210,7 +216,12 @@ export function isIdleQueue(queue: QueueRecord): boolean {
   return queue.tasks.size === 0 && !hasSettings(queue) && queue.keys.size === 0;
 }
 export function hasSettings(queue: QueueRecord): boolean {
-  return queue.paused || queue.maxActive !== undefined || queue.rateLimit !== undefined || queue.deadLetterTtlMs !== undefined;
+  return (
+    queue.paused ||
+    queue.maxActive !== undefined ||
+    queue.rateLimit !== undefined ||
+    queue.deadLetterTtlMs !== undefined
+  );
 }
 
 /** Gives a timed entry up and tells its heap. */
@@ -220,4 +231,3 @@ export function dropEntry(task: TaskRecord, kind: "dueEntry" | "leaseEntry" | "e
   const { due, leases, expiries, deadLetters } = task.queue;
   ({ dueEntry: due, leaseEntry: leases, expiryEntry: expiries, deadEntry: deadLetters })[kind].discarded();
 }
-

@@ -1,9 +1,29 @@
 // The task queue component over an executor; waiting reserves are served first come first served.
 import { OmniQError } from "@omniq/core";
 import type {
-  CallOptions, EnqueueAnswer, EnqueueCall, EnqueueOptions, Lease, LeaseExtension, LeaseState, Page, PageRequest, QueueCancelState, QueueCounts,
-  QueueSettings, RemoveState, ReserveRequest, RetryState, SettleState, Settlement, StoredTask, StoredTaskState, TaskFilter, TaskQueue,
-  TaskQueueCapabilities, UnrecordedOutcome,
+  CallOptions,
+  EnqueueAnswer,
+  EnqueueCall,
+  EnqueueOptions,
+  Lease,
+  LeaseExtension,
+  LeaseState,
+  Page,
+  PageRequest,
+  QueueCancelState,
+  QueueCounts,
+  QueueSettings,
+  RemoveState,
+  ReserveRequest,
+  RetryState,
+  SettleState,
+  Settlement,
+  StoredTask,
+  StoredTaskState,
+  TaskFilter,
+  TaskQueue,
+  TaskQueueCapabilities,
+  UnrecordedOutcome,
 } from "@omniq/core";
 import type { GrantedLease } from "./command.ts";
 import type { Executor } from "./executor.ts";
@@ -42,7 +62,10 @@ export class ReplicaTaskQueue implements TaskQueue {
   async enqueue(calls: readonly EnqueueCall[], options: EnqueueOptions = {}): Promise<readonly EnqueueAnswer[]> {
     this.#lifetime.check(options.signal);
     if (options.transaction !== undefined) {
-      throw new OmniQError("OMNIQ_UNSUPPORTED", "This task queue has no transactions; enqueue without `transaction`, or use PostgreSQL or SQLite");
+      throw new OmniQError(
+        "OMNIQ_UNSUPPORTED",
+        "This task queue has no transactions; enqueue without `transaction`, or use PostgreSQL or SQLite",
+      );
     }
     const [answers] = await this.#executor.execute([{ verb: "enqueue", calls }], options);
     return answers;
@@ -55,7 +78,11 @@ export class ReplicaTaskQueue implements TaskQueue {
     return await this.#wait(request, options.signal);
   }
 
-  async extend(leases: readonly LeaseExtension[], leaseMs: number, options: CallOptions = {}): Promise<readonly LeaseState[]> {
+  async extend(
+    leases: readonly LeaseExtension[],
+    leaseMs: number,
+    options: CallOptions = {},
+  ): Promise<readonly LeaseState[]> {
     this.#checkLease(leaseMs, options.signal);
     const [states] = await this.#executor.execute([{ verb: "extend", leases, leaseMs }], options);
     return states;
@@ -74,7 +101,10 @@ export class ReplicaTaskQueue implements TaskQueue {
   ): Promise<{ readonly states: readonly SettleState[]; readonly leases: readonly Lease[] }> {
     this.#checkLease(request.leaseMs, options.signal);
     const sentAt = performance.now();
-    const [states, leases] = await this.#executor.execute([{ verb: "settle", settlements }, reserveCommand(request)], options);
+    const [states, leases] = await this.#executor.execute(
+      [{ verb: "settle", settlements }, reserveCommand(request)],
+      options,
+    );
     return { states, leases: stamp(leases, sentAt) };
   }
 
@@ -130,7 +160,10 @@ export class ReplicaTaskQueue implements TaskQueue {
     const [outcomes] = await this.#executor.execute([{ verb: "unrecorded", limit }], options);
     return outcomes;
   }
-  async record(outcomes: readonly { readonly taskId: string; readonly run: number }[], options: CallOptions = {}): Promise<void> {
+  async record(
+    outcomes: readonly { readonly taskId: string; readonly run: number }[],
+    options: CallOptions = {},
+  ): Promise<void> {
     this.#lifetime.check(options.signal);
     await this.#executor.execute([{ verb: "record", outcomes }], options);
   }
@@ -152,7 +185,10 @@ export class ReplicaTaskQueue implements TaskQueue {
   #checkLease(leaseMs: number, signal: AbortSignal | undefined): void {
     this.#lifetime.check(signal);
     if (leaseMs >= this.capabilities.minimumLeaseMs) return;
-    throw new OmniQError("OMNIQ_INVALID_OPTION", `leaseMs is ${leaseMs}; this task queue gives leases of at least ${this.capabilities.minimumLeaseMs} ms`);
+    throw new OmniQError(
+      "OMNIQ_INVALID_OPTION",
+      `leaseMs is ${leaseMs}; this task queue gives leases of at least ${this.capabilities.minimumLeaseMs} ms`,
+    );
   }
 
   async #reserveNow(request: ReserveRequest, signal?: AbortSignal): Promise<readonly Lease[]> {
@@ -172,12 +208,19 @@ export class ReplicaTaskQueue implements TaskQueue {
       const waiter: Waiter = {
         request,
         over: false,
-        done: (leases) => { finish(); resolve(leases); },
-        fail: (reason) => { finish(); reject(reason as Error); },
+        done: (leases) => {
+          finish();
+          resolve(leases);
+        },
+        fail: (reason) => {
+          finish();
+          reject(reason as Error);
+        },
       };
       const timeout = startTimer(request.waitMs, () => waiter.done([]));
       const forgetEnd = this.#lifetime.onEnd(signal, waiter.fail);
-      if (this.#lifetime.closed) waiter.fail(new OmniQError("OMNIQ_CLOSED", "The task queue is closed; make a new one to go on"));
+      if (this.#lifetime.closed)
+        waiter.fail(new OmniQError("OMNIQ_CLOSED", "The task queue is closed; make a new one to go on"));
       else if (signal?.aborted === true) waiter.fail(signal.reason);
       else {
         this.#waiters.add(waiter);
@@ -241,7 +284,9 @@ export class ReplicaTaskQueue implements TaskQueue {
 
   /** Leases that came after their waiter had given up: it takes nothing. */
   async #giveBack(leases: readonly Lease[]): Promise<void> {
-    await this.#executor.execute([{ verb: "settle", settlements: leases.map((lease) => ({ ...lease, outcome: "release" as const })) }]);
+    await this.#executor.execute([
+      { verb: "settle", settlements: leases.map((lease) => ({ ...lease, outcome: "release" as const })) },
+    ]);
   }
 }
 

@@ -9,7 +9,11 @@ import { dropEntry, isIdleQueue, type Moment, type QueueRecord, type ReplicaStat
 export function maintainQueue(state: ReplicaState, queue: QueueRecord, moment: Moment, limit: number): number {
   const { at } = moment;
   let changed = 0;
-  for (let entry = queue.leases.peek(); entry !== undefined && entry.at <= at && changed < limit; entry = queue.leases.peek()) {
+  for (
+    let entry = queue.leases.peek();
+    entry !== undefined && entry.at <= at && changed < limit;
+    entry = queue.leases.peek()
+  ) {
     queue.leases.pop();
     const { task } = entry;
     task.leaseEntry = undefined;
@@ -22,11 +26,19 @@ export function maintainQueue(state: ReplicaState, queue: QueueRecord, moment: M
     expireLease(state, task, moment);
     changed++;
   }
-  for (let entry = queue.expiries.peek(); entry !== undefined && entry.at <= at && changed < limit; entry = queue.expiries.peek()) {
+  for (
+    let entry = queue.expiries.peek();
+    entry !== undefined && entry.at <= at && changed < limit;
+    entry = queue.expiries.peek()
+  ) {
     finishUnrecorded(state, entry.task, "expired", at);
     changed++;
   }
-  for (let entry = queue.due.peek(); entry !== undefined && entry.at <= at && changed < limit; entry = queue.due.peek()) {
+  for (
+    let entry = queue.due.peek();
+    entry !== undefined && entry.at <= at && changed < limit;
+    entry = queue.due.peek()
+  ) {
     queue.due.pop();
     entry.task.dueEntry = undefined;
     makeReady(state, entry.task, entry.task.runAt);
@@ -34,7 +46,11 @@ export function maintainQueue(state: ReplicaState, queue: QueueRecord, moment: M
   }
   if (queue.deadLetterTtlMs !== undefined) {
     const old = at - queue.deadLetterTtlMs;
-    for (let entry = queue.deadLetters.peek(); entry !== undefined && entry.at <= old && changed < limit; entry = queue.deadLetters.peek()) {
+    for (
+      let entry = queue.deadLetters.peek();
+      entry !== undefined && entry.at <= old && changed < limit;
+      entry = queue.deadLetters.peek()
+    ) {
       leave(state, entry.task, at);
       changed++;
     }

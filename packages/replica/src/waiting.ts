@@ -14,7 +14,8 @@ export class Lifetime {
   }
   /** Rejects everything from now on. Idempotent. */
   end(): void {
-    if (!this.closed) this.#ended.abort(new OmniQError("OMNIQ_CLOSED", `The ${this.#what} is closed; make a new one to go on`));
+    if (!this.closed)
+      this.#ended.abort(new OmniQError("OMNIQ_CLOSED", `The ${this.#what} is closed; make a new one to go on`));
   }
   /** Throws when the component is closed or the call aborted. */
   check(signal?: AbortSignal): void {

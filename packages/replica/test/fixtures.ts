@@ -1,10 +1,28 @@
 // What the tests share: tasks with defaults, and a state machine with a clock of its own.
 import type { NewTask } from "@omniq/core";
-import { apply, createState, decodeState, encodeState, type AnswerOf, type Command, type GrantedLease, type ReplicaState } from "../src/index.ts";
+import {
+  apply,
+  createState,
+  decodeState,
+  encodeState,
+  type AnswerOf,
+  type Command,
+  type GrantedLease,
+  type ReplicaState,
+} from "../src/index.ts";
 
 export function task(id: string, more: Partial<NewTask> = {}): NewTask {
   return {
-    id, name: "n", queue: "q", payload: `payload of ${id}`, envelope: "{}", priority: 0, maxAttempts: 3, resultTtlMs: 60_000, rememberMs: 10_000, ...more,
+    id,
+    name: "n",
+    queue: "q",
+    payload: `payload of ${id}`,
+    envelope: "{}",
+    priority: 0,
+    maxAttempts: 3,
+    resultTtlMs: 60_000,
+    rememberMs: 10_000,
+    ...more,
   };
 }
 
@@ -19,7 +37,8 @@ export class Bench {
     const twin = decodeState(encodeState(this.state));
     const answer = apply(this.state, command, this.at, commitId);
     const twins = apply(twin, command, this.at, commitId);
-    if (JSON.stringify(answer) !== JSON.stringify(twins)) throw new Error(`${command.verb}: a restored state answers otherwise`);
+    if (JSON.stringify(answer) !== JSON.stringify(twins))
+      throw new Error(`${command.verb}: a restored state answers otherwise`);
     if (encodeState(this.state) !== encodeState(twin)) throw new Error(`${command.verb}: a restored state parts`);
     return answer;
   }
@@ -48,7 +67,10 @@ export class Bench {
   }
   fail(lease: GrantedLease | undefined): string | undefined {
     if (lease === undefined) return undefined;
-    return this.run({ verb: "settle", settlements: [{ ...lease, outcome: "failed", storeResult: true, error: "bad" }] })[0];
+    return this.run({
+      verb: "settle",
+      settlements: [{ ...lease, outcome: "failed", storeResult: true, error: "bad" }],
+    })[0];
   }
   stateOf(id: string): string | undefined {
     return this.run({ verb: "getTasks", ids: [id] })[0]?.state;

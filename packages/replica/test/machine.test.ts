@@ -5,7 +5,14 @@ import { Bench, task } from "./fixtures.ts";
 describe("delivery", () => {
   it("order: priority, then readiness, then enqueue order; queues as listed", () => {
     const b = new Bench();
-    b.enqueue(task("a"), task("b", { priority: 5 }), task("c", { delayMs: 10 }), task("d"), task("x", { queue: "p" }), task("low", { priority: -1 }));
+    b.enqueue(
+      task("a"),
+      task("b", { priority: 5 }),
+      task("c", { delayMs: 10 }),
+      task("d"),
+      task("x", { queue: "p" }),
+      task("low", { priority: -1 }),
+    );
     b.at += 20;
     b.enqueue(task("e"));
     expect(b.ids(100, ["q", "p"])).toEqual(["b", "a", "d", "c", "e", "low", "x"]);
@@ -18,7 +25,11 @@ describe("delivery", () => {
     b.enqueue(task("c"));
     expect(b.release(lease)).toBe("settled");
     const again = b.reserve();
-    expect(again.map(({ taskId, attempt }) => [taskId, attempt])).toEqual([["a", 1], ["b", 1], ["c", 1]]);
+    expect(again.map(({ taskId, attempt }) => [taskId, attempt])).toEqual([
+      ["a", 1],
+      ["b", 1],
+      ["c", 1],
+    ]);
   });
   it("enqueue-idempotent: known while live and for rememberMs after", () => {
     const b = new Bench();
@@ -63,7 +74,9 @@ describe("delivery", () => {
     b.enqueue(task("a"));
     const [lease] = b.reserve();
     b.at += 900;
-    expect(b.run({ verb: "extend", leases: [{ ...lease!, progress: "half" }], leaseMs: 1_000 })).toEqual([{ state: "held", deadline: b.at + 1_000 }]);
+    expect(b.run({ verb: "extend", leases: [{ ...lease!, progress: "half" }], leaseMs: 1_000 })).toEqual([
+      { state: "held", deadline: b.at + 1_000 },
+    ]);
     b.at += 900;
     expect(b.ids()).toEqual([]);
     expect(b.run({ verb: "cancel", ids: ["a"] })).toEqual(["cancelling"]);
@@ -75,7 +88,11 @@ describe("delivery", () => {
   });
   it("no-early-delivery, no-late-delivery, exact counts between upkeeps", () => {
     const b = new Bench();
-    b.enqueue(task("a", { runAt: b.at + 100 }), task("b", { expiresInMs: 50 }), task("c", { delayMs: 200, expiresInMs: 10 }));
+    b.enqueue(
+      task("a", { runAt: b.at + 100 }),
+      task("b", { expiresInMs: 50 }),
+      task("c", { delayMs: 200, expiresInMs: 10 }),
+    );
     expect(b.counts()).toMatchObject({ scheduled: 2, ready: 1 });
     b.at += 99;
     expect(b.counts()).toMatchObject({ scheduled: 2, ready: 0, unrecorded: 1 });
@@ -159,7 +176,9 @@ describe("control", () => {
   });
   it("deduplicate: keep, replace, extend, windows, and a replace of an active holder", () => {
     const b = new Bench();
-    const key = (mode: "keep" | "replace" | "extend", windowMs?: number) => ({ deduplicate: { key: "k", mode, windowMs } });
+    const key = (mode: "keep" | "replace" | "extend", windowMs?: number) => ({
+      deduplicate: { key: "k", mode, windowMs },
+    });
     expect(b.enqueue(task("a", key("keep")), task("b", key("keep")))).toEqual(["enqueued", "deduplicated"]);
     expect(b.enqueue(task("c", { ...key("replace"), payload: "new" }))).toEqual(["replaced"]);
     expect(b.enqueue(task("d", { ...key("extend"), delayMs: 100 }))).toEqual(["extended"]);
@@ -167,7 +186,11 @@ describe("control", () => {
     b.at += 100;
     const [lease] = b.reserve();
     expect(lease?.task).toMatchObject({ id: "a", payload: "new" });
-    expect(b.enqueue(task("e", key("extend")), task("f", key("replace")), task("g", key("keep")))).toEqual(["deduplicated", "enqueued", "deduplicated"]);
+    expect(b.enqueue(task("e", key("extend")), task("f", key("replace")), task("g", key("keep")))).toEqual([
+      "deduplicated",
+      "enqueued",
+      "deduplicated",
+    ]);
     b.complete(lease);
     b.complete(b.reserve()[0]);
     expect(b.enqueue(task("h", key("keep", 1_000)))).toEqual(["enqueued"]);
@@ -189,15 +212,26 @@ describe("control", () => {
   it("dependencies: any order in a call, outcomes delivered, failures fail or free", () => {
     const b = new Bench();
     b.enqueue(
-      task("child", { dependencies: [{ taskId: "p2", onFailure: "run" }, { taskId: "p1", onFailure: "fail" }] }), task("p1"), task("p2"),
-      task("strict", { dependencies: [{ taskId: "p2", onFailure: "fail" }] }), task("below", { dependencies: [{ taskId: "strict", onFailure: "fail" }] }),
+      task("child", {
+        dependencies: [
+          { taskId: "p2", onFailure: "run" },
+          { taskId: "p1", onFailure: "fail" },
+        ],
+      }),
+      task("p1"),
+      task("p2"),
+      task("strict", { dependencies: [{ taskId: "p2", onFailure: "fail" }] }),
+      task("below", { dependencies: [{ taskId: "strict", onFailure: "fail" }] }),
     );
     const [p1, p2] = b.reserve();
     b.complete(p1, "one");
     b.fail(p2);
     expect(b.unrecorded()).toEqual(["strict failed"]);
     const [child] = b.reserve();
-    expect(child?.dependencies.map(({ taskId, status, value }) => [taskId, status, value])).toEqual([["p2", "failed", undefined], ["p1", "completed", "one"]]);
+    expect(child?.dependencies.map(({ taskId, status, value }) => [taskId, status, value])).toEqual([
+      ["p2", "failed", undefined],
+      ["p1", "completed", "one"],
+    ]);
     b.recordAll();
     expect(b.unrecorded()).toEqual(["below failed"]);
     expect(b.run({ verb: "getTasks", ids: ["below"] })[0]).toMatchObject({ attempt: 0 });
@@ -206,12 +240,22 @@ describe("control", () => {
   });
   it("dependencies: unknown ones are answered and nothing is stored; a given outcome counts; a removed one counts as cancelled", () => {
     const b = new Bench();
-    expect(b.run({ verb: "enqueue", calls: [{ tasks: [task("x"), task("a", { dependencies: [{ taskId: "gone", onFailure: "run" }] })] }, { tasks: [task("b")] }] }))
-      .toMatchObject([{ state: "unknown-dependencies", taskIds: ["gone"] }, { state: "accepted" }]);
+    expect(
+      b.run({
+        verb: "enqueue",
+        calls: [
+          { tasks: [task("x"), task("a", { dependencies: [{ taskId: "gone", onFailure: "run" }] })] },
+          { tasks: [task("b")] },
+        ],
+      }),
+    ).toMatchObject([{ state: "unknown-dependencies", taskIds: ["gone"] }, { state: "accepted" }]);
     expect(b.stateOf("x")).toBeUndefined();
     const outcome = { taskId: "gone", run: 1, attempt: 1, status: "completed", value: "v", finishedAt: 1 } as const;
     b.enqueue(task("a", { dependencies: [{ taskId: "gone", onFailure: "fail", outcome }] }));
-    expect(b.reserve().map(({ taskId, dependencies }) => [taskId, dependencies.length])).toEqual([["b", 0], ["a", 1]]);
+    expect(b.reserve().map(({ taskId, dependencies }) => [taskId, dependencies.length])).toEqual([
+      ["b", 0],
+      ["a", 1],
+    ]);
     b.enqueue(task("w"), task("dep", { dependencies: [{ taskId: "w", onFailure: "fail" }] }));
     expect(b.run({ verb: "remove", ids: ["w"] })).toEqual(["removed"]);
     expect(b.unrecorded()).toEqual(["dep failed"]);
@@ -219,7 +263,10 @@ describe("control", () => {
   it("enqueue-atomic: a dependency on a task that the call deduplicated points to the holder", () => {
     const b = new Bench();
     b.enqueue(task("holder", { deduplicate: { key: "k", mode: "keep" } }));
-    b.enqueue(task("dup", { deduplicate: { key: "k", mode: "keep" } }), task("child", { dependencies: [{ taskId: "dup", onFailure: "fail" }] }));
+    b.enqueue(
+      task("dup", { deduplicate: { key: "k", mode: "keep" } }),
+      task("child", { dependencies: [{ taskId: "dup", onFailure: "fail" }] }),
+    );
     b.complete(b.reserve()[0]);
     expect(b.reserve()[0]).toMatchObject({ taskId: "child", dependencies: [{ taskId: "holder" }] });
   });
@@ -228,7 +275,11 @@ describe("control", () => {
     b.enqueue(...Array.from({ length: 10 }, (_, index) => task(`t${index}`, { name: index % 2 ? "odd" : "even" })));
     const first = b.run({ verb: "listTasks", filter: { queue: "q", name: "odd" }, page: { limit: 2 } });
     b.run({ verb: "remove", ids: ["t3", "t5"] });
-    const rest = b.run({ verb: "listTasks", filter: { queue: "q", name: "odd" }, page: { limit: 5, cursor: first.next } });
+    const rest = b.run({
+      verb: "listTasks",
+      filter: { queue: "q", name: "odd" },
+      page: { limit: 5, cursor: first.next },
+    });
     expect([first, rest].flatMap(({ items }) => items.map(({ id }) => id))).toEqual(["t1", "t3", "t7", "t9"]);
     expect(rest.next).toBeUndefined();
     expect(() => b.run({ verb: "listTasks", filter: {}, page: { cursor: "e5" } })).toThrow("cursor");
@@ -249,7 +300,16 @@ describe("control", () => {
 describe("results, events and schedules", () => {
   it("result-first-wins, result-expiry", () => {
     const b = new Bench();
-    const result = { taskId: "a", run: 1, attempt: 1, name: "n", queue: "q", status: "completed", value: "1", ttlMs: 100 } as const;
+    const result = {
+      taskId: "a",
+      run: 1,
+      attempt: 1,
+      name: "n",
+      queue: "q",
+      status: "completed",
+      value: "1",
+      ttlMs: 100,
+    } as const;
     b.run({ verb: "putResults", results: [result] });
     expect(b.run({ verb: "putResults", results: [{ ...result, value: "2" }] })[0]?.value).toBe("1");
     expect(b.run({ verb: "putResults", results: [{ ...result, run: 2, value: "3" }] })[0]?.value).toBe("3");
@@ -260,13 +320,23 @@ describe("results, events and schedules", () => {
   });
   it("settle carries result and events in one step, once", () => {
     const b = new Bench();
-    const event = (id: string, taskId = "a") => ({ id, at: b.at, type: "completed", taskId, taskName: "n", queue: "q", run: 1, attempt: 1 }) as const;
+    const event = (id: string, taskId = "a") =>
+      ({ id, at: b.at, type: "completed", taskId, taskName: "n", queue: "q", run: 1, attempt: 1 }) as const;
     b.run({ verb: "enqueue", calls: [{ tasks: [task("a"), task("a")], events: [event("e1"), event("no", "other")] }] });
     const [lease] = b.reserve();
-    const settlement = { ...lease!, outcome: "completed", storeResult: true, value: "v", events: [event("e2"), event("e1")] } as const;
+    const settlement = {
+      ...lease!,
+      outcome: "completed",
+      storeResult: true,
+      value: "v",
+      events: [event("e2"), event("e1")],
+    } as const;
     b.run({ verb: "settle", settlements: [settlement] });
     b.run({ verb: "settle", settlements: [settlement] });
-    expect(b.run({ verb: "queryEvents", filter: { taskId: "a" }, page: {} }).items.map(({ id }) => id)).toEqual(["e1", "e2"]);
+    expect(b.run({ verb: "queryEvents", filter: { taskId: "a" }, page: {} }).items.map(({ id }) => id)).toEqual([
+      "e1",
+      "e2",
+    ]);
     expect(b.run({ verb: "getResults", ids: ["a"] })[0]).toMatchObject({ value: "v", expiresAt: b.at + 60_000 });
     b.at += 604_800_000;
     expect(b.run({ verb: "queryEvents", filter: {}, page: {} }).items).toEqual([]);
@@ -282,7 +352,12 @@ describe("results, events and schedules", () => {
     const page = b.run({ verb: "listSchedules", page: { limit: 1 } });
     expect(b.run({ verb: "listSchedules", page: { limit: 1, cursor: page.next } }).items[0]?.id).toBe("\u{1F600}");
     expect(b.run({ verb: "dueSchedules", limit: 10 }).schedules).toHaveLength(2);
-    const advance = { verb: "advanceSchedule", id: "\u{1F600}", revision: stored!.revision, next: { nextAt: null, runs: 1 } } as const;
+    const advance = {
+      verb: "advanceSchedule",
+      id: "\u{1F600}",
+      revision: stored!.revision,
+      next: { nextAt: null, runs: 1 },
+    } as const;
     expect([b.run(advance), b.run(advance)]).toEqual([true, false]);
     expect(b.run({ verb: "dueSchedules", limit: 10 }).schedules).toHaveLength(1);
   });

@@ -1,14 +1,31 @@
 // Many replicas over one log: they agree, and whatever answer is lost, nothing runs twice.
 import { afterEach, describe, expect, it } from "vitest";
-import { decodeCommit, encodeCommit, laneLimit, Machine, MemoryLog, MemoryLogStore, Replica, type AppendFault, type OrderedLog } from "../src/index.ts";
+import {
+  decodeCommit,
+  encodeCommit,
+  laneLimit,
+  Machine,
+  MemoryLog,
+  MemoryLogStore,
+  Replica,
+  type AppendFault,
+  type OrderedLog,
+} from "../src/index.ts";
 import { task } from "./fixtures.ts";
 
 const open: Replica[] = [];
 afterEach(async () => {
   await Promise.all(open.splice(0).map((replica) => replica.close()));
 });
-async function replicas(store: MemoryLogStore, count: number, ordering: OrderedLog["ordering"] = "position", checkpointBytes?: number): Promise<Replica[]> {
-  const made = await Promise.all(Array.from({ length: count }, () => Replica.open(new MemoryLog(store, ordering), { resendMs: 1, checkpointBytes })));
+async function replicas(
+  store: MemoryLogStore,
+  count: number,
+  ordering: OrderedLog["ordering"] = "position",
+  checkpointBytes?: number,
+): Promise<Replica[]> {
+  const made = await Promise.all(
+    Array.from({ length: count }, () => Replica.open(new MemoryLog(store, ordering), { resendMs: 1, checkpointBytes })),
+  );
   open.push(...made);
   return made;
 }
@@ -20,40 +37,55 @@ async function drain(replica: Replica, taken: string[]): Promise<void> {
     const [leases] = await replica.execute([reserve]);
     if (leases.length === 0) return;
     taken.push(...leases.map(({ taskId }) => taskId));
-    const settlements = leases.map((lease) => ({ ...lease, outcome: "completed", storeResult: true, value: "v" }) as const);
+    const settlements = leases.map(
+      (lease) => ({ ...lease, outcome: "completed", storeResult: true, value: "v" }) as const,
+    );
     const [states] = await replica.execute([{ verb: "settle", settlements }]);
     expect(new Set(states)).toEqual(new Set(["settled"]));
   }
 }
 
 describe.each(["position", "server"] as const)("a log ordered by %s", (ordering) => {
-  it.each<AppendFault | "none" | "all">(["none", "lose", "drop", "late", "stale", "lose-stale", "all"])("fault %s: each task once, all agree", async (fault) => {
-    const store = new MemoryLogStore();
-    let appends = 0;
-    const kinds: AppendFault[] = ["lose", "drop", "late", "stale", "lose-stale"];
-    store.fault = () => (fault === "none" || ++appends % 3 !== 0 ? undefined : fault === "all" ? kinds[appends % kinds.length] : fault);
-    store.beforeAppend = () => new Promise((resolve) => void setImmediate(resolve));
-    const all = await replicas(store, 4, ordering, 4_000);
-    const ids = Array.from({ length: 60 }, (_, index) => `t${index}`);
-    const answers = await Promise.all(ids.map((id, index) => all[index % 4]!.execute([enqueue(id)])));
-    expect(answers.every(([answer]) => answer[0]?.state === "accepted" && answer[0].receipts[0]?.state === "enqueued")).toBe(true);
-    const taken: string[] = [];
-    await Promise.all(all.map((replica) => drain(replica, taken)));
-    expect(taken.sort()).toEqual(ids.sort());
-    for (const replica of all) await replica.execute([{ verb: "counts" }]);
-    const [first, ...others] = all.map((replica) => replica.encode());
-    for (const other of others) expect(other).toBe(first);
-    const [late] = await replicas(store, 1, ordering);
-    expect(late?.encode()).toBe(first);
-    expect(store.checkpoint).toBeDefined();
-  });
+  it.each<AppendFault | "none" | "all">(["none", "lose", "drop", "late", "stale", "lose-stale", "all"])(
+    "fault %s: each task once, all agree",
+    async (fault) => {
+      const store = new MemoryLogStore();
+      let appends = 0;
+      const kinds: AppendFault[] = ["lose", "drop", "late", "stale", "lose-stale"];
+      store.fault = () =>
+        fault === "none" || ++appends % 3 !== 0 ? undefined : fault === "all" ? kinds[appends % kinds.length] : fault;
+      store.beforeAppend = () => new Promise((resolve) => void setImmediate(resolve));
+      const all = await replicas(store, 4, ordering, 4_000);
+      const ids = Array.from({ length: 60 }, (_, index) => `t${index}`);
+      const answers = await Promise.all(ids.map((id, index) => all[index % 4]!.execute([enqueue(id)])));
+      expect(
+        answers.every(([answer]) => answer[0]?.state === "accepted" && answer[0].receipts[0]?.state === "enqueued"),
+      ).toBe(true);
+      const taken: string[] = [];
+      await Promise.all(all.map((replica) => drain(replica, taken)));
+      expect(taken.sort()).toEqual(ids.sort());
+      for (const replica of all) await replica.execute([{ verb: "counts" }]);
+      const [first, ...others] = all.map((replica) => replica.encode());
+      for (const other of others) expect(other).toBe(first);
+      const [late] = await replicas(store, 1, ordering);
+      expect(late?.encode()).toBe(first);
+      expect(store.checkpoint).toBeDefined();
+    },
+  );
 });
 
 describe("lanes", () => {
-  const request = (id: string, n: number, since = 0) => ({ lane: { id, since }, n, operations: [enqueue(`${id}-${n}`)] });
+  const request = (id: string, n: number, since = 0) => ({
+    lane: { id, since },
+    n,
+    operations: [enqueue(`${id}-${n}`)],
+  });
   const commit = (machine: Machine, ...requests: ReturnType<typeof request>[]) => {
     const position = machine.position + 1;
-    return machine.applyCommit({ id: `c${position}`, sequence: position, previous: machine.commitId, at: 1, requests }, position);
+    return machine.applyCommit(
+      { id: `c${position}`, sequence: position, previous: machine.commitId, at: 1, requests },
+      position,
+    );
   };
   it("a duplicate gets the answers of then; a gap or an unknown lane is refused; eviction raises the floor", () => {
     const machine = new Machine();

@@ -8,14 +8,24 @@ import { sqlite } from "@omniq/sqlite";
 
 const synchronous = process.argv[2] === "normal" ? "normal" : "full";
 const task = (id) => ({
-  id, name: "n", queue: "q", payload: "{\"to\":\"someone\"}", envelope: "{}", priority: 0, maxAttempts: 5, resultTtlMs: 86_400_000, rememberMs: 600_000,
+  id,
+  name: "n",
+  queue: "q",
+  payload: '{"to":"someone"}',
+  envelope: "{}",
+  priority: 0,
+  maxAttempts: 5,
+  resultTtlMs: 86_400_000,
+  rememberMs: 600_000,
 });
 const request = { queues: ["q"], limit: 100, leaseMs: 30_000, waitMs: 0, worker: "bench" };
-const settled = (lease) => ({ ...lease, outcome: "completed", storeResult: true, value: "{\"ok\":true}" });
+const settled = (lease) => ({ ...lease, outcome: "completed", storeResult: true, value: '{"ok":true}' });
 
 async function fill(queue, count, from = 0) {
   for (let index = 0; index < count; index += 10_000) {
-    const tasks = Array.from({ length: Math.min(10_000, count - index) }, (_, offset) => task(`t${String(from + index + offset).padStart(12, "0")}`));
+    const tasks = Array.from({ length: Math.min(10_000, count - index) }, (_, offset) =>
+      task(`t${String(from + index + offset).padStart(12, "0")}`),
+    );
     await queue.enqueue([{ tasks }]);
   }
 }
@@ -58,7 +68,9 @@ if (process.env.OMNIQ_BENCH_WORKER !== undefined) {
     const bulk = ((backlog + 10_000) * 1_000) / (performance.now() - started);
     const rate = await drain(queue, 10_000);
     rates.push(rate);
-    console.log(`backlog ${backlog}: bulk enqueue ${Math.round(bulk)}/s, drain at 100 in flight ${Math.round(rate)}/s (${synchronous})`);
+    console.log(
+      `backlog ${backlog}: bulk enqueue ${Math.round(bulk)}/s, drain at 100 in flight ${Math.round(rate)}/s (${synchronous})`,
+    );
     await backend.close();
   }
   console.log(`ratio of the large to the small backlog: ${(rates[1] / rates[0]).toFixed(2)}`);
@@ -68,10 +80,14 @@ if (process.env.OMNIQ_BENCH_WORKER !== undefined) {
   await queue.counts();
   const started = performance.now();
   let next = 0;
-  await Promise.all(Array.from({ length: 100 }, async () => {
-    while (next < 10_000) await queue.enqueue([{ tasks: [task(`s${next++}`)] }]);
-  }));
-  console.log(`100 concurrent callers, one task each: ${Math.round((10_000 * 1_000) / (performance.now() - started))}/s`);
+  await Promise.all(
+    Array.from({ length: 100 }, async () => {
+      while (next < 10_000) await queue.enqueue([{ tasks: [task(`s${next++}`)] }]);
+    }),
+  );
+  console.log(
+    `100 concurrent callers, one task each: ${Math.round((10_000 * 1_000) / (performance.now() - started))}/s`,
+  );
   await single.close();
 
   const file = join(folder, "wake.db");
@@ -93,7 +109,9 @@ if (process.env.OMNIQ_BENCH_WORKER !== undefined) {
   await backend.taskQueue().enqueue([{ tasks: [task("end")] }]);
   await new Promise((resolve) => child.once("exit", resolve));
   delays.sort((one, other) => one - other);
-  console.log(`pick-up in another process: median ${delays[50]?.toFixed(2)} ms, 95 % ${delays[95]?.toFixed(2)} ms, from the call to the lease`);
+  console.log(
+    `pick-up in another process: median ${delays[50]?.toFixed(2)} ms, 95 % ${delays[95]?.toFixed(2)} ms, from the call to the lease`,
+  );
   await backend.close();
   rmSync(folder, { recursive: true, force: true });
 }

@@ -55,24 +55,36 @@ export class SqliteBackend implements Backend {
   }
 
   taskQueue(): SqliteTaskQueue {
-    return this.#component("task-queue", (onClose) => new SqliteTaskQueue(this, this.#store, this.#capabilities, onClose));
+    return this.#component(
+      "task-queue",
+      (onClose) => new SqliteTaskQueue(this, this.#store, this.#capabilities, onClose),
+    );
   }
 
   resultStorage(): SqliteResultStorage {
     const { durable, push, reach } = this.#capabilities;
     const capabilities = { durable, push, reach, maxValueBytes: maxBytes, maxBatch };
-    return this.#component("result-storage", (onClose) => new SqliteResultStorage(this, this.#store, capabilities, onClose));
+    return this.#component(
+      "result-storage",
+      (onClose) => new SqliteResultStorage(this, this.#store, capabilities, onClose),
+    );
   }
 
   eventStorage(): SqliteEventStorage {
     const { durable, push, reach } = this.#capabilities;
     const capabilities = { durable, push, reach, maxDataBytes: maxBytes, maxBatch };
-    return this.#component("event-storage", (onClose) => new SqliteEventStorage(this, this.#store, capabilities, onClose));
+    return this.#component(
+      "event-storage",
+      (onClose) => new SqliteEventStorage(this, this.#store, capabilities, onClose),
+    );
   }
 
   scheduleStorage(): SqliteScheduleStorage {
     const { durable, push, reach } = this.#capabilities;
-    return this.#component("schedule-storage", (onClose) => new SqliteScheduleStorage(this, this.#store, { durable, push, reach }, onClose));
+    return this.#component(
+      "schedule-storage",
+      (onClose) => new SqliteScheduleStorage(this, this.#store, { durable, push, reach }, onClose),
+    );
   }
 
   async check(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {

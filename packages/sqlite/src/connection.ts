@@ -32,7 +32,8 @@ export class Connection {
     this.prefix = options.prefix;
     const { databasePath, database } = options;
     this.path = databasePath === undefined || databasePath === ":memory:" ? undefined : resolve(databasePath);
-    this.what = database !== undefined ? "the given SQLite database" : `the SQLite database "${this.path ?? ":memory:"}"`;
+    this.what =
+      database !== undefined ? "the given SQLite database" : `the SQLite database "${this.path ?? ":memory:"}"`;
   }
 
   /** The store's clock: it never runs backward, or what was due would not be due any more. */
@@ -73,11 +74,22 @@ export class Connection {
   /** Statements on the handle of a user's open transaction, on the same database; with the tables made sure of. */
   foreign(transaction: unknown): Sql {
     const handle = transaction as SqliteDatabaseLike;
-    if (typeof handle !== "object" || handle === null || typeof handle.prepare !== "function" || typeof handle.inTransaction !== "boolean") {
-      throw new OmniQError("OMNIQ_INVALID_OPTION", "transaction must be the better-sqlite3 Database on which your transaction is open");
+    if (
+      typeof handle !== "object" ||
+      handle === null ||
+      typeof handle.prepare !== "function" ||
+      typeof handle.inTransaction !== "boolean"
+    ) {
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        "transaction must be the better-sqlite3 Database on which your transaction is open",
+      );
     }
     if (!handle.inTransaction) {
-      throw new OmniQError("OMNIQ_INVALID_OPTION", "No transaction is open on the given database: call inside database.transaction(() => …)");
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        "No transaction is open on the given database: call inside database.transaction(() => …)",
+      );
     }
     let sql = this.#foreign.get(handle);
     if (sql === undefined) {
@@ -100,7 +112,10 @@ export class Connection {
     const file = mainFile(sql.handle);
     const expected = ours === undefined ? this.path : mainFile(ours);
     if (file === "" || expected === undefined || realPath(file) !== realPath(expected)) {
-      throw new OmniQError("OMNIQ_INVALID_OPTION", `The transaction's database is another one than ${this.what}: open the same file`);
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        `The transaction's database is another one than ${this.what}: open the same file`,
+      );
     }
   }
 
@@ -152,7 +167,11 @@ function makeFolder(folder: string, what: string): void {
   try {
     mkdirSync(folder, { recursive: true });
   } catch (error) {
-    throw new OmniQError("OMNIQ_BACKEND_FAILED", `The folder of ${what} can't be made (${(error as { code?: string }).code ?? "unknown"}); check the path and its rights`, { cause: error });
+    throw new OmniQError(
+      "OMNIQ_BACKEND_FAILED",
+      `The folder of ${what} can't be made (${(error as { code?: string }).code ?? "unknown"}); check the path and its rights`,
+      { cause: error },
+    );
   }
 }
 

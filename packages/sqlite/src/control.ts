@@ -1,5 +1,12 @@
 // Control: cancel, retry, remove, purge, pause and the settings of queues.
-import { OmniQError, type QueueCancelState, type QueueSettings, type RemoveState, type RetryState, type StoredTaskState } from "@omniq/core";
+import {
+  OmniQError,
+  type QueueCancelState,
+  type QueueSettings,
+  type RemoveState,
+  type RetryState,
+  type StoredTaskState,
+} from "@omniq/core";
 import { keyHolder, takeKey } from "./deduplication.ts";
 import { refill, stateWhenDue } from "./groups.ts";
 import { decide, removeTask } from "./outcomes.ts";
@@ -38,7 +45,10 @@ export function retryTasks(tx: Transacting, ids: readonly string[]): RetryState[
     tx.sql.run(
       `UPDATE {p}_tasks SET state = ?, run = run + 1, attempt = 0, expiries = 0, started_at = NULL, finished_at = NULL, cancelling = 0,
          run_at = ?, ready_at = ?, slot = 0, error = NULL, progress = NULL WHERE seq = ?`,
-      state, tx.now, tx.now, row.seq,
+      state,
+      tx.now,
+      tx.now,
+      row.seq,
     );
     if (state === held && row.group_key !== null) refill(tx, row.queue, row.group_key);
     tx.wake.tasks = true;
@@ -68,7 +78,10 @@ export function purgeCondition(states: readonly StoredTaskState[]): string {
   const conditions = states.map((state) => {
     const condition = Object.hasOwn(purgeable, state) ? purgeable[state] : undefined;
     if (condition === undefined) {
-      throw new OmniQError("OMNIQ_INVALID_OPTION", `Tasks in the state "${state}" can't be purged; blocked, scheduled, ready and failed can`);
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        `Tasks in the state "${state}" can't be purged; blocked, scheduled, ready and failed can`,
+      );
     }
     return condition;
   });
@@ -92,15 +105,21 @@ export function purgeStep(
 }
 
 export function setPaused(tx: Transacting, queue: string, paused: boolean): void {
-  tx.sql.run("INSERT INTO {p}_queues (name, paused) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET paused = excluded.paused", queue, paused ? 1 : 0);
+  tx.sql.run(
+    "INSERT INTO {p}_queues (name, paused) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET paused = excluded.paused",
+    queue,
+    paused ? 1 : 0,
+  );
   if (!paused) tx.wake.tasks = true;
 }
 
 export function configure(tx: Transacting, queue: string, settings: QueueSettings): void {
   const { sql } = tx;
   sql.run("INSERT OR IGNORE INTO {p}_queues (name) VALUES (?)", queue);
-  if (settings.maxActive !== undefined) sql.run("UPDATE {p}_queues SET max_active = ? WHERE name = ?", settings.maxActive, queue);
-  if (settings.deadLetterTtlMs !== undefined) sql.run("UPDATE {p}_queues SET dead_ttl = ? WHERE name = ?", settings.deadLetterTtlMs, queue);
+  if (settings.maxActive !== undefined)
+    sql.run("UPDATE {p}_queues SET max_active = ? WHERE name = ?", settings.maxActive, queue);
+  if (settings.deadLetterTtlMs !== undefined)
+    sql.run("UPDATE {p}_queues SET dead_ttl = ? WHERE name = ?", settings.deadLetterTtlMs, queue);
   if (settings.rateLimit === null) {
     sql.run("UPDATE {p}_queues SET rate_limit = NULL, rate_window = NULL, rate_arrival = NULL WHERE name = ?", queue);
   } else if (settings.rateLimit !== undefined) {

@@ -5,7 +5,10 @@ import { active, blocked, held, slimColumns, type SlimRow } from "./task-row.ts"
 import type { Transacting } from "./sql.ts";
 
 /** When a task is due and when it expires. A `runAt` in the past is now. */
-export function timesOf(task: NewTask, now: number): { readonly runAt: number; readonly expiresAt: number | null; readonly expiresIn: number | null } {
+export function timesOf(
+  task: NewTask,
+  now: number,
+): { readonly runAt: number; readonly expiresAt: number | null; readonly expiresIn: number | null } {
   const runAt = task.runAt === undefined ? now + (task.delayMs ?? 0) : Math.max(task.runAt, now);
   const expiresIn = task.expiresInMs ?? null;
   return { runAt, expiresIn, expiresAt: task.expiresAt ?? (expiresIn === null ? null : runAt + expiresIn) };
@@ -15,14 +18,25 @@ export function timesOf(task: NewTask, now: number): { readonly runAt: number; r
 export function keyHolder(tx: Transacting, queue: string, key: string): string | undefined {
   return tx.sql.get<{ task_id: string }>(
     "SELECT task_id FROM {p}_deduplication WHERE queue = ? AND key = ? AND (until IS NULL OR until > ?)",
-    queue, key, tx.now,
+    queue,
+    key,
+    tx.now,
   )?.task_id;
 }
 
-export function takeKey(tx: Transacting, queue: string, key: string, taskId: string, windowMs: number | undefined): void {
+export function takeKey(
+  tx: Transacting,
+  queue: string,
+  key: string,
+  taskId: string,
+  windowMs: number | undefined,
+): void {
   tx.sql.run(
     "INSERT OR REPLACE INTO {p}_deduplication (queue, key, task_id, until) VALUES (?, ?, ?, ?)",
-    queue, key, taskId, windowMs === undefined ? null : tx.now + windowMs,
+    queue,
+    key,
+    taskId,
+    windowMs === undefined ? null : tx.now + windowMs,
   );
 }
 
@@ -48,7 +62,15 @@ function replaceWaiting(tx: Transacting, holder: SlimRow, task: NewTask): void {
   tx.sql.run(
     `UPDATE {p}_tasks SET payload = ?, envelope = ?, priority = ?, max_attempts = ?, result_ttl = ?, run_at = ?, expires_at = ?, expires_in = ?
      WHERE seq = ?`,
-    task.payload, task.envelope, task.priority, task.maxAttempts, task.resultTtlMs, runAt, expiresAt, expiresIn, holder.seq,
+    task.payload,
+    task.envelope,
+    task.priority,
+    task.maxAttempts,
+    task.resultTtlMs,
+    runAt,
+    expiresAt,
+    expiresIn,
+    holder.seq,
   );
   placeAgain(tx, holder, runAt);
 }

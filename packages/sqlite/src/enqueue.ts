@@ -28,7 +28,10 @@ function enqueueCall(tx: Transacting, call: EnqueueCall): EnqueueAnswer {
   return unknown.length > 0 ? { state: "unknown-dependencies", taskIds: unknown } : { state: "accepted", receipts };
 }
 
-function storeTasks(tx: Transacting, call: EnqueueCall): { readonly receipts: EnqueueReceipt[]; readonly stored: Stored[] } {
+function storeTasks(
+  tx: Transacting,
+  call: EnqueueCall,
+): { readonly receipts: EnqueueReceipt[]; readonly stored: Stored[] } {
   const receipts: EnqueueReceipt[] = [];
   const stored: Stored[] = [];
   const queues = new Set<string>();
@@ -47,14 +50,22 @@ function storeTasks(tx: Transacting, call: EnqueueCall): { readonly receipts: En
   }
   if (call.events !== undefined && call.events.length > 0 && stored.length > 0) {
     const fresh = new Set(stored.map(({ task }) => task.id));
-    appendEvents(tx, call.events.filter((event) => fresh.has(event.taskId)));
+    appendEvents(
+      tx,
+      call.events.filter((event) => fresh.has(event.taskId)),
+    );
   }
   return { receipts, stored };
 }
 
 function isKnown(tx: Transacting, id: string): boolean {
   return (
-    tx.sql.get("SELECT 1 AS known FROM {p}_tasks WHERE id = ? UNION ALL SELECT 1 FROM {p}_remembered WHERE id = ? AND until > ?", id, id, tx.now) !== undefined
+    tx.sql.get(
+      "SELECT 1 AS known FROM {p}_tasks WHERE id = ? UNION ALL SELECT 1 FROM {p}_remembered WHERE id = ? AND until > ?",
+      id,
+      id,
+      tx.now,
+    ) !== undefined
   );
 }
 
@@ -67,9 +78,27 @@ function insertTask(tx: Transacting, task: NewTask): number {
     `INSERT INTO {p}_tasks (id, queue, name, state, priority, ready_at, run_at, enqueued_at, expires_at, expires_in, max_attempts, result_ttl,
        remember_ms, edges, pending, dedup_key, dedup_window, group_key, group_limit, envelope, payload)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    task.id, task.queue, task.name, state, task.priority, runAt, runAt, tx.now, expiresAt, expiresIn, task.maxAttempts, task.resultTtlMs,
-    task.rememberMs, dependencies, dependencies, task.deduplicate?.key ?? null, task.deduplicate?.windowMs ?? null, groupKey,
-    task.group?.limit ?? null, task.envelope, task.payload,
+    task.id,
+    task.queue,
+    task.name,
+    state,
+    task.priority,
+    runAt,
+    runAt,
+    tx.now,
+    expiresAt,
+    expiresIn,
+    task.maxAttempts,
+    task.resultTtlMs,
+    task.rememberMs,
+    dependencies,
+    dependencies,
+    task.deduplicate?.key ?? null,
+    task.deduplicate?.windowMs ?? null,
+    groupKey,
+    task.group?.limit ?? null,
+    task.envelope,
+    task.payload,
   );
   if (state === held && groupKey !== null) refill(tx, task.queue, groupKey);
   if (task.deduplicate !== undefined) takeKey(tx, task.queue, task.deduplicate.key, task.id, task.deduplicate.windowMs);
@@ -78,7 +107,12 @@ function insertTask(tx: Transacting, task: NewTask): number {
 }
 
 /** Gives the dependencies that the queue does not know. */
-function linkDependencies(tx: Transacting, call: EnqueueCall, receipts: readonly EnqueueReceipt[], stored: readonly Stored[]): string[] {
+function linkDependencies(
+  tx: Transacting,
+  call: EnqueueCall,
+  receipts: readonly EnqueueReceipt[],
+  stored: readonly Stored[],
+): string[] {
   const { sql } = tx;
   // A task of the same call that was deduplicated stands for the key's holder.
   const ids = new Map(call.tasks.map((task, index) => [task.id, receipts[index]?.id ?? task.id]));
@@ -91,7 +125,10 @@ function linkDependencies(tx: Transacting, call: EnqueueCall, receipts: readonly
       const parentId = ids.get(dependency.taskId) ?? dependency.taskId;
       sql.run(
         "INSERT INTO {p}_dependencies (child, position, parent_id, may_fail) VALUES (?, ?, ?, ?)",
-        seq, position, parentId, dependency.onFailure === "run" ? 1 : 0,
+        seq,
+        position,
+        parentId,
+        dependency.onFailure === "run" ? 1 : 0,
       );
       const { outcome } = dependency;
       let ending: Ending | undefined;
@@ -125,5 +162,12 @@ function linkDependencies(tx: Transacting, call: EnqueueCall, receipts: readonly
 }
 
 function endingOfDeadLetter(parent: SlimRow): Ending {
-  return { status: "failed", run: parent.run, attempt: parent.attempt, finishedAt: parent.finished_at ?? 0, value: null, error: parent.error };
+  return {
+    status: "failed",
+    run: parent.run,
+    attempt: parent.attempt,
+    finishedAt: parent.finished_at ?? 0,
+    value: null,
+    error: parent.error,
+  };
 }

@@ -21,7 +21,15 @@ export function appendEvents(tx: Transacting, events: readonly NewEvent[]): void
     const changes = tx.sql.run(
       `INSERT INTO {p}_events (id, at, type, task_id, task_name, queue, run, attempt, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (id) DO NOTHING`,
-      event.id, event.at, event.type, event.taskId, event.taskName, event.queue, event.run, event.attempt, event.data ?? null,
+      event.id,
+      event.at,
+      event.type,
+      event.taskId,
+      event.taskName,
+      event.queue,
+      event.run,
+      event.attempt,
+      event.data ?? null,
     );
     if (changes > 0) tx.wake.events = true;
   }

@@ -1,6 +1,13 @@
 // The event storage on SQLite: a table in append order. There is one writer at a time, so its numbers follow the commits.
 import {
-  OmniQError, type CallOptions, type EventFilter, type EventStorage, type EventStorageCapabilities, type NewEvent, type Page, type PageRequest,
+  OmniQError,
+  type CallOptions,
+  type EventFilter,
+  type EventStorage,
+  type EventStorageCapabilities,
+  type NewEvent,
+  type Page,
+  type PageRequest,
   type StoredEvent,
 } from "@omniq/core";
 import { appendEvents, toStoredEvent, type EventRow } from "./event-rows.ts";
@@ -42,7 +49,9 @@ export class SqliteEventStorage implements EventStorage {
       const items = rows.slice(0, limit);
       const last = items.at(-1);
       const shown = items.map((row) => toStoredEvent(row, writeCursor(tailKey, String(row.seq))));
-      return rows.length > limit && last !== undefined ? { items: shown, next: writeCursor(key, String(last.seq)) } : { items: shown };
+      return rows.length > limit && last !== undefined
+        ? { items: shown, next: writeCursor(key, String(last.seq)) }
+        : { items: shown };
     });
   }
 
@@ -52,7 +61,11 @@ export class SqliteEventStorage implements EventStorage {
     return this.#follow(filter, from, options.signal);
   }
 
-  async *#follow(filter: EventFilter, from: number | "start" | "now", signal: AbortSignal | undefined): AsyncGenerator<StoredEvent, void, undefined> {
+  async *#follow(
+    filter: EventFilter,
+    from: number | "start" | "now",
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<StoredEvent, void, undefined> {
     const ended = this.#life.signal;
     const over = (): boolean => ended.aborted || signal?.aborted === true;
     if (over()) return;
@@ -84,7 +97,12 @@ export class SqliteEventStorage implements EventStorage {
     this.#life.check(options.signal);
     const ttlMs = this.#store.options.eventTtlMs;
     return this.#store.write(
-      (tx) => tx.sql.run("DELETE FROM {p}_events WHERE seq IN (SELECT seq FROM {p}_events WHERE at <= ? LIMIT ?)", tx.now - ttlMs, limit),
+      (tx) =>
+        tx.sql.run(
+          "DELETE FROM {p}_events WHERE seq IN (SELECT seq FROM {p}_events WHERE at <= ? LIMIT ?)",
+          tx.now - ttlMs,
+          limit,
+        ),
       options.signal,
     );
   }
@@ -107,7 +125,10 @@ function readTailCursor(cursor: string): number {
   const [key, position = "", ...rest] = typeof cursor === "string" ? cursor.split(".") : [];
   const seq = Number(Buffer.from(position, "base64url").toString());
   if (key !== tailKey || rest.length > 0 || position === "" || !Number.isSafeInteger(seq) || seq < 0) {
-    throw new OmniQError("OMNIQ_INVALID_OPTION", "The cursor is not an event's: give the `cursor` of a stored event, \"start\" or \"now\"");
+    throw new OmniQError(
+      "OMNIQ_INVALID_OPTION",
+      'The cursor is not an event\'s: give the `cursor` of a stored event, "start" or "now"',
+    );
   }
   return seq;
 }

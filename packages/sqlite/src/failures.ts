@@ -15,23 +15,41 @@ export function isBusy(error: unknown): boolean {
 
 /** The store itself failed, not one call's data: every call of the same transaction fails with it. */
 export function isStoreFailure(error: unknown): boolean {
-  return /^SQLITE_(BUSY|LOCKED|FULL|IOERR|CORRUPT|NOTADB|CANTOPEN|READONLY|NOMEM|PERM|PROTOCOL|AUTH|INTERRUPT)/.test(sqliteCode(error));
+  return /^SQLITE_(BUSY|LOCKED|FULL|IOERR|CORRUPT|NOTADB|CANTOPEN|READONLY|NOMEM|PERM|PROTOCOL|AUTH|INTERRUPT)/.test(
+    sqliteCode(error),
+  );
 }
 
 /** The error that callers see. `what` names the database. */
 export function failure(error: unknown, what: string): unknown {
   if (isOmniQError(error)) return error;
   const code = sqliteCode(error);
-  const made = (kind: "OMNIQ_BACKEND_UNAVAILABLE" | "OMNIQ_BACKEND_FULL" | "OMNIQ_BACKEND_FAILED", text: string): OmniQError =>
-    new OmniQError(kind, text, { cause: error });
-  if (isBusy(error)) return made("OMNIQ_BACKEND_UNAVAILABLE", `${what} was locked by another connection for too long; try again, and look for a long write transaction`);
-  if (code === "SQLITE_FULL") return made("OMNIQ_BACKEND_FULL", `${what} can't grow: its disk is full or its page limit is reached; make room`);
-  if (code === "SQLITE_NOTADB") return made("OMNIQ_BACKEND_FAILED", `${what} is not an SQLite database; give another path`);
-  if (code.startsWith("SQLITE_CORRUPT")) return made("OMNIQ_BACKEND_FAILED", `${what} is damaged; restore it from a backup`);
-  if (code.startsWith("SQLITE_READONLY")) return made("OMNIQ_BACKEND_FAILED", `${what} can't be written to; check the rights of the file and its folder`);
+  const made = (
+    kind: "OMNIQ_BACKEND_UNAVAILABLE" | "OMNIQ_BACKEND_FULL" | "OMNIQ_BACKEND_FAILED",
+    text: string,
+  ): OmniQError => new OmniQError(kind, text, { cause: error });
+  if (isBusy(error))
+    return made(
+      "OMNIQ_BACKEND_UNAVAILABLE",
+      `${what} was locked by another connection for too long; try again, and look for a long write transaction`,
+    );
+  if (code === "SQLITE_FULL")
+    return made("OMNIQ_BACKEND_FULL", `${what} can't grow: its disk is full or its page limit is reached; make room`);
+  if (code === "SQLITE_NOTADB")
+    return made("OMNIQ_BACKEND_FAILED", `${what} is not an SQLite database; give another path`);
+  if (code.startsWith("SQLITE_CORRUPT"))
+    return made("OMNIQ_BACKEND_FAILED", `${what} is damaged; restore it from a backup`);
+  if (code.startsWith("SQLITE_READONLY"))
+    return made("OMNIQ_BACKEND_FAILED", `${what} can't be written to; check the rights of the file and its folder`);
   if (code.startsWith("SQLITE_CANTOPEN") || code === "SQLITE_PERM") {
-    return made("OMNIQ_BACKEND_FAILED", `${what} can't be opened (${code}); check that the path is a file and that its folder can be written to`);
+    return made(
+      "OMNIQ_BACKEND_FAILED",
+      `${what} can't be opened (${code}); check that the path is a file and that its folder can be written to`,
+    );
   }
   if (code !== "") return made("OMNIQ_BACKEND_FAILED", `${what} answered with the error ${code}`);
-  return made("OMNIQ_BACKEND_FAILED", `A call to ${what} failed: ${error instanceof Error ? error.name : typeof error}; see the cause`);
+  return made(
+    "OMNIQ_BACKEND_FAILED",
+    `A call to ${what} failed: ${error instanceof Error ? error.name : typeof error}; see the cause`,
+  );
 }

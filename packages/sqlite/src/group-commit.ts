@@ -48,7 +48,8 @@ export class GroupCommit {
       const calls = this.#waiting;
       try {
         const sql = this.#connection.current ?? (await this.#connection.open());
-        if (sql.handle.inTransaction) throw Object.assign(new Error("A transaction is open on the given database"), { code: "SQLITE_BUSY" });
+        if (sql.handle.inTransaction)
+          throw Object.assign(new Error("A transaction is open on the given database"), { code: "SQLITE_BUSY" });
         this.#waiting = this.#commit(sql, calls);
         busySince = undefined;
       } catch (error) {

@@ -24,27 +24,34 @@ export function stateWhenDue(tx: Transacting, runAt: number, groupKey: string | 
  */
 export function refill(tx: Transacting, queue: string, key: string): boolean {
   const { sql } = tx;
-  const slots = sql.get<{ slots: number }>("SELECT slots FROM {p}_groups WHERE queue = ? AND key = ?", queue, key)?.slots ?? 0;
+  const slots =
+    sql.get<{ slots: number }>("SELECT slots FROM {p}_groups WHERE queue = ? AND key = ?", queue, key)?.slots ?? 0;
   const candidate = sql.get<Placed>(
     `SELECT ${placedColumns} FROM {p}_tasks WHERE queue = ? AND group_key = ? AND state = 2 AND slot = 0 AND group_key IS NOT NULL`,
-    queue, key,
+    queue,
+    key,
   );
   let best: Placed | undefined;
-  for (let limit = slots; ; ) {
+  for (let limit = slots; ;) {
     const next = sql.get<{ least: number | null }>(
       "SELECT min(group_limit) AS least FROM {p}_tasks WHERE state = 3 AND queue = ? AND group_key = ? AND group_limit > ?",
-      queue, key, limit,
+      queue,
+      key,
+      limit,
     )?.least;
     if (next === null || next === undefined) break;
     const first = sql.get<Placed>(
       `SELECT ${placedColumns} FROM {p}_tasks WHERE state = 3 AND queue = ? AND group_key = ? AND group_limit = ?
        ORDER BY priority DESC, ready_at, seq LIMIT 1`,
-      queue, key, next,
+      queue,
+      key,
+      next,
     );
     if (first !== undefined && (best === undefined || isBefore(first, best))) best = first;
     limit = next;
   }
-  const stays = candidate !== undefined && candidate.group_limit > slots && (best === undefined || isBefore(candidate, best));
+  const stays =
+    candidate !== undefined && candidate.group_limit > slots && (best === undefined || isBefore(candidate, best));
   if (stays) return false;
   if (candidate !== undefined) sql.run("UPDATE {p}_tasks SET state = 3 WHERE seq = ?", candidate.seq);
   if (best === undefined) return false;
@@ -62,7 +69,8 @@ function isBefore(one: Placed, other: Placed): boolean {
 export function takeSlot(tx: Transacting, queue: string, key: string): void {
   tx.sql.run(
     "INSERT INTO {p}_groups (queue, key, slots) VALUES (?, ?, 1) ON CONFLICT (queue, key) DO UPDATE SET slots = slots + 1",
-    queue, key,
+    queue,
+    key,
   );
 }
 

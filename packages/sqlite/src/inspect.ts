@@ -29,7 +29,8 @@ const conditions: Readonly<Record<StoredTaskState, readonly string[]>> = {
 export function listTasks(sql: Sql, filter: TaskFilter, page: PageRequest, now: number): Page<StoredTask> {
   const key = listKey("t", filter);
   const { limit, after } = readSequencePage(key, page);
-  const texts = filter.states === undefined ? ["seq > ?"] : [...new Set(filter.states)].flatMap((state) => conditions[state]);
+  const texts =
+    filter.states === undefined ? ["seq > ?"] : [...new Set(filter.states)].flatMap((state) => conditions[state]);
   const found: TaskRow[] = [];
   for (const text of texts) {
     const values: SqlValue[] = text.includes("run_at") ? [now, after] : [after];
@@ -43,7 +44,9 @@ export function listTasks(sql: Sql, filter: TaskFilter, page: PageRequest, now: 
       values.push(filter.name);
     }
     const order = text.includes("+seq") ? "+seq" : "seq";
-    found.push(...sql.all<TaskRow>(`SELECT * FROM {p}_tasks WHERE ${where} ORDER BY ${order} LIMIT ?`, ...values, limit + 1));
+    found.push(
+      ...sql.all<TaskRow>(`SELECT * FROM {p}_tasks WHERE ${where} ORDER BY ${order} LIMIT ?`, ...values, limit + 1),
+    );
   }
   found.sort((one, other) => one.seq - other.seq);
   const rows = found.slice(0, limit);
@@ -65,7 +68,10 @@ export function countTasks(sql: Sql, queues: readonly string[] | undefined, now:
     const counted: QueueCounts = {
       blocked: count("state = 0 AND queue = ?"),
       scheduled: count("state = 1 AND queue = ? AND run_at > ?", now),
-      ready: count("state = 2 AND queue = ?") + count("state = 3 AND queue = ?") + count("state = 1 AND queue = ? AND run_at <= ?", now),
+      ready:
+        count("state = 2 AND queue = ?") +
+        count("state = 3 AND queue = ?") +
+        count("state = 1 AND queue = ? AND run_at <= ?", now),
       active: count("state = 4 AND queue = ?"),
       failed: count("state = 5 AND queue = ?"),
       unrecorded: count("unrecorded = 1 AND queue = ?"),

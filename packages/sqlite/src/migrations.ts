@@ -178,7 +178,10 @@ export function migrate(sql: Sql, prefix: string, what: string): void {
     if (from < schemaVersion) {
       sql.once("CREATE TABLE IF NOT EXISTS {p}_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID");
       for (const statements of migrations.slice(from)) for (const statement of statements) sql.once(statement);
-      sql.run("INSERT INTO {p}_meta (key, value) VALUES ('version', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", String(schemaVersion));
+      sql.run(
+        "INSERT INTO {p}_meta (key, value) VALUES ('version', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        String(schemaVersion),
+      );
     }
     if (own) sql.run("COMMIT");
   } catch (error) {

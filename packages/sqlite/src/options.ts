@@ -45,24 +45,39 @@ const defaultEventTtlMs = 7 * 24 * 3_600_000;
 /** Checks options. Throws `OMNIQ_CONFIG_INVALID` with the option's name. */
 export function checkOptions(options: SqliteOptions): CheckedOptions {
   if (typeof options !== "object" || options === null) {
-    throw invalid("the options must be an object such as { databasePath: \"./omniq.db\" }");
+    throw invalid('the options must be an object such as { databasePath: "./omniq.db" }');
   }
-  const { databasePath, synchronous = "full", database, prefix = "omniq", eventTtlMs = defaultEventTtlMs, now = Date.now } = options;
+  const {
+    databasePath,
+    synchronous = "full",
+    database,
+    prefix = "omniq",
+    eventTtlMs = defaultEventTtlMs,
+    now = Date.now,
+  } = options;
   if (database === undefined && databasePath === undefined) {
     throw invalid("databasePath is missing: give the path of the database file, or your own database as `database`");
   }
-  if (database !== undefined && databasePath !== undefined) throw invalid("databasePath and database exclude each other: give one of them");
-  if (databasePath !== undefined && (typeof databasePath !== "string" || databasePath === "" || databasePath.includes("\0"))) {
+  if (database !== undefined && databasePath !== undefined)
+    throw invalid("databasePath and database exclude each other: give one of them");
+  if (
+    databasePath !== undefined &&
+    (typeof databasePath !== "string" || databasePath === "" || databasePath.includes("\0"))
+  ) {
     throw invalid("databasePath must be a path that is not empty");
   }
-  if (database !== undefined && (typeof database !== "object" || database === null || typeof database.prepare !== "function")) {
+  if (
+    database !== undefined &&
+    (typeof database !== "object" || database === null || typeof database.prepare !== "function")
+  ) {
     throw invalid("database must be an open better-sqlite3 Database");
   }
-  if (synchronous !== "full" && synchronous !== "normal") throw invalid("synchronous must be \"full\" or \"normal\"");
+  if (synchronous !== "full" && synchronous !== "normal") throw invalid('synchronous must be "full" or "normal"');
   if (typeof prefix !== "string" || !/^[A-Za-z_][A-Za-z0-9_]{0,39}$/.test(prefix)) {
     throw invalid("prefix must be 1 to 40 letters, digits and underscores, and not begin with a digit");
   }
-  if (!Number.isSafeInteger(eventTtlMs) || eventTtlMs < 1) throw invalid("eventTtlMs must be a whole number of at least 1");
+  if (!Number.isSafeInteger(eventTtlMs) || eventTtlMs < 1)
+    throw invalid("eventTtlMs must be a whole number of at least 1");
   if (typeof now !== "function") throw invalid("now must be a function");
   // SQLite compares table names without case; so two prefixes that differ only in case would share their tables.
   return { databasePath, synchronous, database, prefix: prefix.toLowerCase(), eventTtlMs, now };

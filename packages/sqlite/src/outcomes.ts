@@ -28,7 +28,12 @@ export function decide(
   tx.sql.run(
     `UPDATE {p}_tasks SET state = ?, unrecorded = 1, finished_at = ?, error = ?, attempt = ?, expiries = ?, slot = 0, token = NULL,
        deadline = NULL WHERE seq = ?`,
-    state, tx.now, change.error === undefined ? row.error : change.error, change.attempt ?? row.attempt, change.expiries ?? row.expiries, row.seq,
+    state,
+    tx.now,
+    change.error === undefined ? row.error : change.error,
+    change.attempt ?? row.attempt,
+    change.expiries ?? row.expiries,
+    row.seq,
   );
   leaveGroup(tx, row);
 }
@@ -53,7 +58,14 @@ export function tellDependents(tx: Transacting, parent: Pick<SlimRow, "id" | "de
 export function closeEdge(tx: Transacting, child: number, position: number, ending: Ending): void {
   tx.sql.run(
     `UPDATE {p}_dependencies SET status = ?, run = ?, attempt = ?, finished_at = ?, value = ?, error = ? WHERE child = ? AND position = ?`,
-    ending.status, ending.run, ending.attempt, ending.finishedAt, ending.value, ending.error, child, position,
+    ending.status,
+    ending.run,
+    ending.attempt,
+    ending.finishedAt,
+    ending.value,
+    ending.error,
+    child,
+    position,
   );
 }
 
@@ -69,7 +81,12 @@ export function failDependent(tx: Transacting, child: SlimRow, parentId: string,
 /** All that it depended on is over: ready now, or scheduled if its time is still to come. */
 export function unblock(tx: Transacting, child: SlimRow): void {
   const state = stateWhenDue(tx, child.run_at, child.group_key, child.slot);
-  tx.sql.run("UPDATE {p}_tasks SET state = ?, ready_at = ? WHERE seq = ?", state, Math.max(child.run_at, tx.now), child.seq);
+  tx.sql.run(
+    "UPDATE {p}_tasks SET state = ?, ready_at = ? WHERE seq = ?",
+    state,
+    Math.max(child.run_at, tx.now),
+    child.seq,
+  );
   if (state === held && child.group_key !== null) refill(tx, child.queue, child.group_key);
   tx.wake.tasks = true;
 }
@@ -79,7 +96,9 @@ export function releaseKey(tx: Transacting, row: Pick<SlimRow, "id" | "queue" | 
   if (row.dedup_key === null) return;
   tx.sql.run(
     "DELETE FROM {p}_deduplication WHERE queue = ? AND key = ? AND task_id = ? AND until IS NULL",
-    row.queue, row.dedup_key, row.id,
+    row.queue,
+    row.dedup_key,
+    row.id,
   );
 }
 
@@ -91,7 +110,11 @@ export function leave(tx: Transacting, row: SlimRow, token: string | null): void
   const tokenUntil = token === null ? 0 : now + settleRepeatMs;
   sql.run(
     "INSERT OR REPLACE INTO {p}_remembered (id, until, token, token_until, gone_at) VALUES (?, ?, ?, ?, ?)",
-    row.id, until, token, tokenUntil, Math.max(until, tokenUntil),
+    row.id,
+    until,
+    token,
+    tokenUntil,
+    Math.max(until, tokenUntil),
   );
   if (row.edges > 0) sql.run("DELETE FROM {p}_dependencies WHERE child = ?", row.seq);
   releaseKey(tx, row);
@@ -103,14 +126,25 @@ export function removeTask(tx: Transacting, row: SlimRow): void {
   leave(tx, row, null);
   tellDependents(tx, row, {
     status: row.state === failed ? "failed" : "cancelled",
-    run: row.run, attempt: row.attempt, finishedAt: tx.now, value: null, error: row.error,
+    run: row.run,
+    attempt: row.attempt,
+    finishedAt: tx.now,
+    value: null,
+    error: row.error,
   });
 }
 
-const statuses: Readonly<Record<number, "failed" | "cancelled" | "expired">> = { [failed]: "failed", [cancelled]: "cancelled", [expired]: "expired" };
+const statuses: Readonly<Record<number, "failed" | "cancelled" | "expired">> = {
+  [failed]: "failed",
+  [cancelled]: "cancelled",
+  [expired]: "expired",
+};
 
 export function unrecorded(sql: Sql, limit: number): UnrecordedOutcome[] {
-  const rows = sql.all<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE unrecorded = 1 ORDER BY finished_at, seq LIMIT ?`, limit);
+  const rows = sql.all<SlimRow>(
+    `SELECT ${slimColumns} FROM {p}_tasks WHERE unrecorded = 1 ORDER BY finished_at, seq LIMIT ?`,
+    limit,
+  );
   return rows.map((row) => ({
     taskId: row.id,
     run: row.run,
@@ -127,7 +161,11 @@ export function unrecorded(sql: Sql, limit: number): UnrecordedOutcome[] {
 /** The outcome's result is stored: dependents and the key are let go; only dead letters stay. */
 export function record(tx: Transacting, outcomes: readonly { readonly taskId: string; readonly run: number }[]): void {
   for (const { taskId, run } of outcomes) {
-    const row = tx.sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE id = ? AND run = ? AND unrecorded = 1`, taskId, run);
+    const row = tx.sql.get<SlimRow>(
+      `SELECT ${slimColumns} FROM {p}_tasks WHERE id = ? AND run = ? AND unrecorded = 1`,
+      taskId,
+      run,
+    );
     if (row === undefined) continue;
     if (row.state === failed) {
       tx.sql.run("UPDATE {p}_tasks SET unrecorded = 0 WHERE seq = ?", row.seq);
@@ -137,7 +175,11 @@ export function record(tx: Transacting, outcomes: readonly { readonly taskId: st
     }
     tellDependents(tx, row, {
       status: statuses[row.state] ?? "failed",
-      run: row.run, attempt: row.attempt, finishedAt: row.finished_at ?? tx.now, value: null, error: row.error,
+      run: row.run,
+      attempt: row.attempt,
+      finishedAt: row.finished_at ?? tx.now,
+      value: null,
+      error: row.error,
     });
   }
 }

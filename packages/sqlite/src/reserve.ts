@@ -44,7 +44,10 @@ export function reserveTasks(tx: Transacting, request: ReserveRequest): Lease[] 
 function roomOf(tx: Transacting, queue: string, row: QueueRow): number {
   let room = Infinity;
   if (row.max_active !== null) {
-    const counted = tx.sql.get<{ n: number }>("SELECT count(*) AS n FROM {p}_tasks WHERE state = 4 AND queue = ?", queue);
+    const counted = tx.sql.get<{ n: number }>(
+      "SELECT count(*) AS n FROM {p}_tasks WHERE state = 4 AND queue = ?",
+      queue,
+    );
     room = row.max_active - (counted?.n ?? 0);
   }
   if (row.rate_limit !== null && row.rate_window !== null) {
@@ -55,14 +58,20 @@ function roomOf(tx: Transacting, queue: string, row: QueueRow): number {
   return room;
 }
 
-function take(tx: Transacting, queue: string, room: number, batch: { readonly token: string; readonly leases: Lease[]; readonly request: ReserveRequest }): void {
+function take(
+  tx: Transacting,
+  queue: string,
+  room: number,
+  batch: { readonly token: string; readonly leases: Lease[]; readonly request: ReserveRequest },
+): void {
   const { leases, request } = batch;
   const end = leases.length + room;
   const deadline = tx.now + Math.ceil(request.leaseMs);
   while (leases.length < end) {
     const rows = tx.sql.all<TaskRow>(
       "SELECT * FROM {p}_tasks WHERE state = 2 AND queue = ? ORDER BY priority DESC, ready_at, seq LIMIT ?",
-      queue, end - leases.length,
+      queue,
+      end - leases.length,
     );
     if (rows.length === 0) return;
     for (const row of rows) {
@@ -76,13 +85,30 @@ function take(tx: Transacting, queue: string, room: number, batch: { readonly to
       const slot = row.group_key === null ? 0 : 1;
       tx.sql.run(
         `UPDATE {p}_tasks SET state = 4, attempt = attempt + 1, token = ?, deadline = ?, worker = ?, started_at = ?, slot = ? WHERE seq = ?`,
-        token, deadline, request.worker, row.started_at ?? tx.now, slot, row.seq,
+        token,
+        deadline,
+        request.worker,
+        row.started_at ?? tx.now,
+        slot,
+        row.seq,
       );
       const edges = row.edges > 0 ? edgesOf(tx.sql, row.seq) : undefined;
-      const task = toStoredTask({ ...row, state: active, attempt: row.attempt + 1, started_at: row.started_at ?? tx.now }, tx.now, edges);
+      const task = toStoredTask(
+        { ...row, state: active, attempt: row.attempt + 1, started_at: row.started_at ?? tx.now },
+        tx.now,
+        edges,
+      );
       leases.push({
-        taskId: row.id, queue, token, run: row.run, attempt: task.attempt, task, deadline, sentAt: tx.sentAt,
-        cancelling: row.cancelling === 1, dependencies: edges === undefined ? [] : toOutcomes(edges),
+        taskId: row.id,
+        queue,
+        token,
+        run: row.run,
+        attempt: task.attempt,
+        task,
+        deadline,
+        sentAt: tx.sentAt,
+        cancelling: row.cancelling === 1,
+        dependencies: edges === undefined ? [] : toOutcomes(edges),
       });
       if (row.group_key !== null && row.slot === 0) {
         takeSlot(tx, queue, row.group_key);
@@ -106,21 +132,32 @@ export function lookAhead(sql: Sql, queues: readonly string[], now: number): Out
   for (const queue of new Set(queues)) {
     const row = sql.get<QueueRow>(queueText, queue);
     if (row === undefined) continue;
-    const due = sql.get<{ at: number | null }>("SELECT min(run_at) AS at FROM {p}_tasks WHERE state = 1 AND queue = ?", queue)?.at ?? Infinity;
-    const dead = sql.get<{ at: number | null }>("SELECT min(deadline) AS at FROM {p}_tasks WHERE state = 4 AND queue = ?", queue)?.at ?? Infinity;
+    const due =
+      sql.get<{ at: number | null }>("SELECT min(run_at) AS at FROM {p}_tasks WHERE state = 1 AND queue = ?", queue)
+        ?.at ?? Infinity;
+    const dead =
+      sql.get<{ at: number | null }>("SELECT min(deadline) AS at FROM {p}_tasks WHERE state = 4 AND queue = ?", queue)
+        ?.at ?? Infinity;
     const late =
       sql.get<{ at: number | null }>(
         "SELECT min(expires_at) AS at FROM {p}_tasks WHERE expires_at IS NOT NULL AND started_at IS NULL AND state < 4 AND queue = ?",
         queue,
       )?.at ?? Infinity;
-    const waits = sql.get("SELECT 1 AS there FROM {p}_tasks WHERE state = 2 AND queue = ? LIMIT 1", queue) !== undefined;
+    const waits =
+      sql.get("SELECT 1 AS there FROM {p}_tasks WHERE state = 2 AND queue = ? LIMIT 1", queue) !== undefined;
     let rateAt = 0;
     if (row.rate_limit !== null && row.rate_window !== null && row.rate_arrival !== null) {
       rateAt = Math.ceil(row.rate_arrival + row.rate_window / row.rate_limit - row.rate_window);
     }
     if (due <= now || dead <= now || late <= now || (waits && row.paused === 0 && rateAt <= now)) worth = true;
     // A paused queue or one without rate is woken by what changes it, or when its rate comes back.
-    nextAt = Math.min(nextAt, due > now ? due : Infinity, dead > now ? dead : Infinity, late > now ? late : Infinity, waits && rateAt > now ? rateAt : Infinity);
+    nextAt = Math.min(
+      nextAt,
+      due > now ? due : Infinity,
+      dead > now ? dead : Infinity,
+      late > now ? late : Infinity,
+      waits && rateAt > now ? rateAt : Infinity,
+    );
   }
   return { worth, nextAt: nextAt === Infinity ? undefined : nextAt };
 }

@@ -25,8 +25,17 @@ export function putResult(tx: Transacting, result: NewResult): boolean {
      ON CONFLICT (task_id) DO UPDATE SET run = excluded.run, attempt = excluded.attempt, name = excluded.name, queue = excluded.queue,
        status = excluded.status, finished_at = excluded.finished_at, expires_at = excluded.expires_at, error = excluded.error, value = excluded.value
      WHERE excluded.run > run OR expires_at <= ?`,
-    result.taskId, result.run, result.attempt, result.name, result.queue, result.status, finishedAt,
-    result.ttlMs === null ? null : finishedAt + result.ttlMs, result.error ?? null, result.value ?? null, tx.now,
+    result.taskId,
+    result.run,
+    result.attempt,
+    result.name,
+    result.queue,
+    result.status,
+    finishedAt,
+    result.ttlMs === null ? null : finishedAt + result.ttlMs,
+    result.error ?? null,
+    result.value ?? null,
+    tx.now,
   );
   if (changes > 0) tx.wake.results.add(result.taskId);
   return changes > 0;

@@ -1,6 +1,14 @@
 // The result storage on SQLite: one row for each task, the first result of the highest run.
 import type {
-  CallOptions, NewResult, Page, PageRequest, ResultFilter, ResultReference, ResultStorage, ResultStorageCapabilities, StoredResult,
+  CallOptions,
+  NewResult,
+  Page,
+  PageRequest,
+  ResultFilter,
+  ResultReference,
+  ResultStorage,
+  ResultStorageCapabilities,
+  StoredResult,
 } from "@omniq/core";
 import { listKey, readSequencePage, writeCursor } from "./pages.ts";
 import { putResult, toStoredResult, type ResultRow } from "./result-rows.ts";
@@ -46,14 +54,22 @@ export class SqliteResultStorage implements ResultStorage {
     );
   }
 
-  async wait(references: readonly ResultReference[], waitMs: number, options: CallOptions = {}): Promise<readonly StoredResult[]> {
+  async wait(
+    references: readonly ResultReference[],
+    waitMs: number,
+    options: CallOptions = {},
+  ): Promise<readonly StoredResult[]> {
     const { signal } = options;
     const ended = this.#life.signal;
     this.#life.check(signal);
     const until = performance.now() + waitMs;
     const ids = [...new Set(references.map((reference) => reference.taskId))];
     for (;;) {
-      const listening = this.#store.wakeUp.listen("results", { waitMs: until - performance.now(), ids, signals: [signal, ended] });
+      const listening = this.#store.wakeUp.listen("results", {
+        waitMs: until - performance.now(),
+        ids,
+        signals: [signal, ended],
+      });
       try {
         const found = await this.#store.read((sql, now) => findAll(sql, references, now));
         signal?.throwIfAborted();
@@ -87,18 +103,29 @@ export class SqliteResultStorage implements ResultStorage {
         where += ` AND ${column} = ?`;
         values.push(wanted);
       }
-      const rows = sql.all<ResultRow>(`SELECT * FROM {p}_results WHERE ${where} ORDER BY seq LIMIT ?`, ...values, limit + 1);
+      const rows = sql.all<ResultRow>(
+        `SELECT * FROM {p}_results WHERE ${where} ORDER BY seq LIMIT ?`,
+        ...values,
+        limit + 1,
+      );
       const items = rows.slice(0, limit);
       const last = items.at(-1);
       const shown = items.map(toStoredResult);
-      return rows.length > limit && last !== undefined ? { items: shown, next: writeCursor(key, String(last.seq)) } : { items: shown };
+      return rows.length > limit && last !== undefined
+        ? { items: shown, next: writeCursor(key, String(last.seq)) }
+        : { items: shown };
     });
   }
 
   async sweep(limit: number, options: CallOptions = {}): Promise<number> {
     this.#life.check(options.signal);
     return this.#store.write(
-      (tx) => tx.sql.run("DELETE FROM {p}_results WHERE seq IN (SELECT seq FROM {p}_results WHERE expires_at <= ? LIMIT ?)", tx.now, limit),
+      (tx) =>
+        tx.sql.run(
+          "DELETE FROM {p}_results WHERE seq IN (SELECT seq FROM {p}_results WHERE expires_at <= ? LIMIT ?)",
+          tx.now,
+          limit,
+        ),
       options.signal,
     );
   }

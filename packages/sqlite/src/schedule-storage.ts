@@ -1,6 +1,14 @@
 // The schedule storage on SQLite: a table, changed by compare-and-set on a random revision.
 import { randomBytes } from "node:crypto";
-import type { CallOptions, ComponentCapabilities, NewSchedule, Page, PageRequest, ScheduleStorage, StoredSchedule } from "@omniq/core";
+import type {
+  CallOptions,
+  ComponentCapabilities,
+  NewSchedule,
+  Page,
+  PageRequest,
+  ScheduleStorage,
+  StoredSchedule,
+} from "@omniq/core";
 import { listKey, readPage, writeCursor } from "./pages.ts";
 import type { Sql } from "./sql.ts";
 import { Lifetime, type Store } from "./store.ts";
@@ -29,7 +37,11 @@ export class SqliteScheduleStorage implements ScheduleStorage {
     this.#life = new Lifetime("schedule storage", onClose);
   }
 
-  async put(schedule: NewSchedule, revision: string | null | undefined, options: CallOptions = {}): Promise<StoredSchedule | undefined> {
+  async put(
+    schedule: NewSchedule,
+    revision: string | null | undefined,
+    options: CallOptions = {},
+  ): Promise<StoredSchedule | undefined> {
     this.#life.check(options.signal);
     return this.#store.write((tx) => {
       const stored = byId(tx.sql, schedule.id)?.revision ?? null;
@@ -38,7 +50,13 @@ export class SqliteScheduleStorage implements ScheduleStorage {
       const next = newRevision();
       tx.sql.run(
         "INSERT OR REPLACE INTO {p}_schedules (id, rule, template, next_at, runs, paused, revision) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        id, rule, template, nextAt, runs, paused ? 1 : 0, next,
+        id,
+        rule,
+        template,
+        nextAt,
+        runs,
+        paused ? 1 : 0,
+        next,
       );
       return { id, rule, template, nextAt, runs, paused, revision: next };
     }, options.signal);
@@ -60,7 +78,11 @@ export class SqliteScheduleStorage implements ScheduleStorage {
     const { limit, after } = readPage(key, page);
     return this.#store.read((sql) => {
       // SQLite's own order of text is that of its UTF-8 bytes.
-      const rows = sql.all<ScheduleRow>("SELECT * FROM {p}_schedules WHERE id > ? ORDER BY id LIMIT ?", after ?? "", limit + 1);
+      const rows = sql.all<ScheduleRow>(
+        "SELECT * FROM {p}_schedules WHERE id > ? ORDER BY id LIMIT ?",
+        after ?? "",
+        limit + 1,
+      );
       const items = rows.slice(0, limit).map(toStoredSchedule);
       const last = items.at(-1);
       return rows.length > limit && last !== undefined ? { items, next: writeCursor(key, last.id) } : { items };
@@ -69,17 +91,24 @@ export class SqliteScheduleStorage implements ScheduleStorage {
 
   async delete(ids: readonly string[], options: CallOptions = {}): Promise<readonly boolean[]> {
     this.#life.check(options.signal);
-    return this.#store.write((tx) => ids.map((id) => tx.sql.run("DELETE FROM {p}_schedules WHERE id = ?", id) > 0), options.signal);
+    return this.#store.write(
+      (tx) => ids.map((id) => tx.sql.run("DELETE FROM {p}_schedules WHERE id = ?", id) > 0),
+      options.signal,
+    );
   }
 
-  async due(limit: number, options: CallOptions = {}): Promise<{ readonly now: number; readonly schedules: readonly StoredSchedule[] }> {
+  async due(
+    limit: number,
+    options: CallOptions = {},
+  ): Promise<{ readonly now: number; readonly schedules: readonly StoredSchedule[] }> {
     this.#life.check(options.signal);
     return this.#store.read((sql, now) => ({
       now,
       schedules: sql
         .all<ScheduleRow>(
           "SELECT * FROM {p}_schedules WHERE paused = 0 AND next_at IS NOT NULL AND next_at <= ? ORDER BY next_at, id LIMIT ?",
-          now, limit,
+          now,
+          limit,
         )
         .map(toStoredSchedule),
     }));
@@ -96,7 +125,11 @@ export class SqliteScheduleStorage implements ScheduleStorage {
       (tx) =>
         tx.sql.run(
           "UPDATE {p}_schedules SET next_at = ?, runs = ?, revision = ? WHERE id = ? AND revision = ?",
-          next.nextAt, next.runs, newRevision(), id, revision,
+          next.nextAt,
+          next.runs,
+          newRevision(),
+          id,
+          revision,
         ) > 0,
       options.signal,
     );
@@ -122,6 +155,12 @@ function newRevision(): string {
 
 function toStoredSchedule(row: ScheduleRow): StoredSchedule {
   return {
-    id: row.id, rule: row.rule, template: row.template, nextAt: row.next_at, runs: row.runs, paused: row.paused === 1, revision: row.revision,
+    id: row.id,
+    rule: row.rule,
+    template: row.template,
+    nextAt: row.next_at,
+    runs: row.runs,
+    paused: row.paused === 1,
+    revision: row.revision,
   };
 }

@@ -12,7 +12,10 @@ export function extendLeases(tx: Transacting, leases: readonly LeaseExtension[],
   return leases.map((lease) => {
     const row = tx.sql.get<{ cancelling: number }>(
       "UPDATE {p}_tasks SET deadline = ?, progress = coalesce(?, progress) WHERE id = ? AND token = ? AND state = 4 RETURNING cancelling",
-      deadline, lease.progress ?? null, lease.taskId, lease.token,
+      deadline,
+      lease.progress ?? null,
+      lease.taskId,
+      lease.token,
     );
     return row === undefined ? { state: "lost" } : { state: row.cancelling === 1 ? "cancelling" : "held", deadline };
   });
@@ -32,13 +35,16 @@ export function settleAll(tx: Transacting, settlements: readonly Settlement[]): 
 function settleOne(tx: Transacting, settlement: Settlement): SettleState {
   const { sql } = tx;
   const row = sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE id = ?`, settlement.taskId);
-  if (row === undefined || row.state !== 4 || row.token !== settlement.token) return wasSettled(tx, settlement) ? "settled" : "lost";
+  if (row === undefined || row.state !== 4 || row.token !== settlement.token)
+    return wasSettled(tx, settlement) ? "settled" : "lost";
   if (settlement.outcome === "completed" || settlement.outcome === "failed" || settlement.outcome === "cancelled") {
     finish(tx, row, settlement);
   } else {
     sql.run(
       "INSERT OR REPLACE INTO {p}_settled (token, task_id, until) VALUES (?, ?, ?)",
-      settledMark(settlement), row.id, tx.now + settleRepeatMs,
+      settledMark(settlement),
+      row.id,
+      tx.now + settleRepeatMs,
     );
     if (settlement.outcome === "retry") retryLater(tx, row, settlement.delayMs, settlement.error);
     else release(tx, row);
@@ -57,7 +63,12 @@ function wasSettled(tx: Transacting, settlement: Settlement): boolean {
     tx.sql.get(
       `SELECT 1 AS there FROM {p}_remembered WHERE id = ? AND token = ? AND token_until > ?
        UNION ALL SELECT 1 FROM {p}_settled WHERE token = ? AND task_id = ? AND until > ?`,
-      settlement.taskId, settledMark(settlement), tx.now, settledMark(settlement), settlement.taskId, tx.now,
+      settlement.taskId,
+      settledMark(settlement),
+      tx.now,
+      settledMark(settlement),
+      settlement.taskId,
+      tx.now,
     ) !== undefined
   );
 }
@@ -68,18 +79,30 @@ function finish(tx: Transacting, row: SlimRow, settlement: Terminal): void {
   const { outcome, value, error } = settlement;
   if (settlement.storeResult && row.result_ttl !== 0) {
     putResult(tx, {
-      taskId: row.id, run: row.run, attempt: row.attempt, name: row.name, queue: row.queue, status: outcome,
-      value, error, finishedAt: tx.now, ttlMs: row.result_ttl,
+      taskId: row.id,
+      run: row.run,
+      attempt: row.attempt,
+      name: row.name,
+      queue: row.queue,
+      status: outcome,
+      value,
+      error,
+      finishedAt: tx.now,
+      ttlMs: row.result_ttl,
     });
   }
   if (outcome === "failed") {
     tx.sql.run(
       `UPDATE {p}_tasks SET state = 5, finished_at = ?, error = ?, slot = 0, token = NULL, deadline = NULL WHERE seq = ?`,
-      tx.now, error ?? null, row.seq,
+      tx.now,
+      error ?? null,
+      row.seq,
     );
     tx.sql.run(
       "INSERT OR REPLACE INTO {p}_settled (token, task_id, until) VALUES (?, ?, ?)",
-      settledMark(settlement), row.id, tx.now + settleRepeatMs,
+      settledMark(settlement),
+      row.id,
+      tx.now + settleRepeatMs,
     );
     releaseKey(tx, row);
     leaveGroup(tx, row);
@@ -87,7 +110,12 @@ function finish(tx: Transacting, row: SlimRow, settlement: Terminal): void {
     leave(tx, row, settledMark(settlement));
   }
   tellDependents(tx, row, {
-    status: outcome, run: row.run, attempt: row.attempt, finishedAt: tx.now, value: value ?? null, error: error ?? null,
+    status: outcome,
+    run: row.run,
+    attempt: row.attempt,
+    finishedAt: tx.now,
+    value: value ?? null,
+    error: error ?? null,
   });
 }
 
@@ -111,13 +139,25 @@ function release(tx: Transacting, row: SlimRow): void {
 function putBack(
   tx: Transacting,
   row: SlimRow,
-  place: { readonly runAt: number; readonly readyAt: number; readonly slot: number; readonly attempt: number; readonly error: string | null },
+  place: {
+    readonly runAt: number;
+    readonly readyAt: number;
+    readonly slot: number;
+    readonly attempt: number;
+    readonly error: string | null;
+  },
 ): void {
   const state = stateWhenDue(tx, place.runAt, row.group_key, place.slot);
   tx.sql.run(
     `UPDATE {p}_tasks SET state = ?, run_at = ?, ready_at = ?, slot = ?, attempt = ?, error = ?, token = NULL, deadline = NULL, worker = NULL
      WHERE seq = ?`,
-    state, place.runAt, place.readyAt, place.slot, place.attempt, place.error, row.seq,
+    state,
+    place.runAt,
+    place.readyAt,
+    place.slot,
+    place.attempt,
+    place.error,
+    row.seq,
   );
   if (state === held || place.slot === 0) leaveGroup(tx, row);
   tx.wake.tasks = true;

@@ -95,7 +95,8 @@ export class Lifetime {
 
   /** Rejects verbs of a closed component, and calls whose signal has aborted. */
   check(signal?: AbortSignal | undefined): void {
-    if (this.#ended.signal.aborted) throw new OmniQError("OMNIQ_CLOSED", `The ${this.#what} is closed; make a new backend`);
+    if (this.#ended.signal.aborted)
+      throw new OmniQError("OMNIQ_CLOSED", `The ${this.#what} is closed; make a new backend`);
     signal?.throwIfAborted();
   }
 

@@ -1,9 +1,28 @@
 // The task queue on SQLite: each verb is a small function in a file of its own; here they meet group commit and waiting.
 import {
-  type CallOptions, type EnqueueAnswer, type EnqueueCall, type EnqueueOptions, type Lease, type LeaseExtension, type LeaseState,
-  type Page, type PageRequest, type QueueCancelState, type QueueCounts, type QueueSettings, type RemoveState, type ReserveRequest,
-  type RetryState, type Settlement, type SettleState, type StoredTask, type StoredTaskState, type TaskFilter, type TaskQueue,
-  type TaskQueueCapabilities, type UnrecordedOutcome,
+  type CallOptions,
+  type EnqueueAnswer,
+  type EnqueueCall,
+  type EnqueueOptions,
+  type Lease,
+  type LeaseExtension,
+  type LeaseState,
+  type Page,
+  type PageRequest,
+  type QueueCancelState,
+  type QueueCounts,
+  type QueueSettings,
+  type RemoveState,
+  type ReserveRequest,
+  type RetryState,
+  type Settlement,
+  type SettleState,
+  type StoredTask,
+  type StoredTaskState,
+  type TaskFilter,
+  type TaskQueue,
+  type TaskQueueCapabilities,
+  type UnrecordedOutcome,
 } from "@omniq/core";
 import { cancelTasks, configure, purgeCondition, purgeStep, removeTasks, retryTasks, setPaused } from "./control.ts";
 import { enqueueAll } from "./enqueue.ts";
@@ -55,7 +74,8 @@ export class SqliteTaskQueue implements TaskQueue {
           ? this.#store.wakeUp.listen("tasks", { waitMs: left, dueAt: outlook.nextAt, signals: [signal, ended] })
           : undefined;
       try {
-        const again = listening === undefined ? outlook : await this.#store.read((sql, now) => lookAhead(sql, request.queues, now));
+        const again =
+          listening === undefined ? outlook : await this.#store.read((sql, now) => lookAhead(sql, request.queues, now));
         if (again.worth) {
           const leases = await this.#store.write((tx) => (ended.aborted ? [] : reserveTasks(tx, request)), signal);
           if (leases.length > 0) return leases;
@@ -71,7 +91,11 @@ export class SqliteTaskQueue implements TaskQueue {
     }
   }
 
-  async extend(leases: readonly LeaseExtension[], leaseMs: number, options: CallOptions = {}): Promise<readonly LeaseState[]> {
+  async extend(
+    leases: readonly LeaseExtension[],
+    leaseMs: number,
+    options: CallOptions = {},
+  ): Promise<readonly LeaseState[]> {
     this.#life.check(options.signal);
     return this.#store.write((tx) => extendLeases(tx, leases, leaseMs), options.signal);
   }
@@ -87,7 +111,10 @@ export class SqliteTaskQueue implements TaskQueue {
     options: CallOptions = {},
   ): Promise<{ readonly states: readonly SettleState[]; readonly leases: readonly Lease[] }> {
     this.#life.check(options.signal);
-    return this.#store.write((tx) => ({ states: settleAll(tx, settlements), leases: reserveTasks(tx, request) }), options.signal);
+    return this.#store.write(
+      (tx) => ({ states: settleAll(tx, settlements), leases: reserveTasks(tx, request) }),
+      options.signal,
+    );
   }
 
   async cancel(ids: readonly string[], options: CallOptions = {}): Promise<readonly QueueCancelState[]> {
@@ -139,11 +166,16 @@ export class SqliteTaskQueue implements TaskQueue {
     this.#life.check(options.signal);
     const condition = purgeCondition(states);
     // In steps, so that a million tasks keep neither the event loop nor the other writers waiting.
-    const last = await this.#store.read((sql) => sql.get<{ seq: number | null }>("SELECT max(seq) AS seq FROM {p}_tasks")?.seq ?? 0);
+    const last = await this.#store.read(
+      (sql) => sql.get<{ seq: number | null }>("SELECT max(seq) AS seq FROM {p}_tasks")?.seq ?? 0,
+    );
     let removed = 0;
-    for (let after: number | undefined = 0; after !== undefined; ) {
+    for (let after: number | undefined = 0; after !== undefined;) {
       const from: number = after;
-      const step = await this.#store.write((tx) => purgeStep(tx, queue, condition, from, last, purgeStepSize), options.signal);
+      const step = await this.#store.write(
+        (tx) => purgeStep(tx, queue, condition, from, last, purgeStepSize),
+        options.signal,
+      );
       removed += step.removed;
       after = step.after;
     }
@@ -155,7 +187,10 @@ export class SqliteTaskQueue implements TaskQueue {
     return this.#store.read((sql) => unrecorded(sql, limit));
   }
 
-  async record(outcomes: readonly { readonly taskId: string; readonly run: number }[], options: CallOptions = {}): Promise<void> {
+  async record(
+    outcomes: readonly { readonly taskId: string; readonly run: number }[],
+    options: CallOptions = {},
+  ): Promise<void> {
     this.#life.check(options.signal);
     await this.#store.write((tx) => record(tx, outcomes), options.signal);
   }

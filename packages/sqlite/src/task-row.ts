@@ -84,19 +84,30 @@ export function toOutcomes(edges: readonly EdgeRow[]): DependencyOutcome[] {
   return edges.flatMap((edge) =>
     edge.status === null
       ? []
-      : [{
-          taskId: edge.parent_id,
-          run: edge.run ?? 1,
-          attempt: edge.attempt ?? 0,
-          status: edge.status,
-          finishedAt: edge.finished_at ?? 0,
-          ...(edge.value === null ? {} : { value: edge.value }),
-          ...(edge.error === null ? {} : { error: edge.error }),
-        }],
+      : [
+          {
+            taskId: edge.parent_id,
+            run: edge.run ?? 1,
+            attempt: edge.attempt ?? 0,
+            status: edge.status,
+            finishedAt: edge.finished_at ?? 0,
+            ...(edge.value === null ? {} : { value: edge.value }),
+            ...(edge.error === null ? {} : { error: edge.error }),
+          },
+        ],
   );
 }
 
-const stateNames: readonly StoredTaskState[] = ["blocked", "scheduled", "ready", "ready", "active", "failed", "cancelled", "expired"];
+const stateNames: readonly StoredTaskState[] = [
+  "blocked",
+  "scheduled",
+  "ready",
+  "ready",
+  "active",
+  "failed",
+  "cancelled",
+  "expired",
+];
 
 /** `edges` are those of the task, where it has any. */
 export function toStoredTask(row: TaskRow, now: number, edges: readonly EdgeRow[] | undefined): StoredTask {

@@ -9,17 +9,29 @@ import type { Transacting } from "./sql.ts";
 export function upkeep(tx: Transacting, queue: string, bound: number): number {
   const { sql, now } = tx;
   let changed = 0;
-  const dead = sql.all<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE state = 4 AND queue = ? AND deadline <= ? ORDER BY deadline LIMIT ?`, queue, now, bound);
+  const dead = sql.all<SlimRow>(
+    `SELECT ${slimColumns} FROM {p}_tasks WHERE state = 4 AND queue = ? AND deadline <= ? ORDER BY deadline LIMIT ?`,
+    queue,
+    now,
+    bound,
+  );
   for (const row of dead) endDeadLease(tx, row);
   changed += dead.length;
   const late = sql.all<SlimRow>(
     `SELECT ${slimColumns} FROM {p}_tasks WHERE expires_at IS NOT NULL AND started_at IS NULL AND state < 4 AND queue = ? AND expires_at <= ?
      ORDER BY expires_at LIMIT ?`,
-    queue, now, bound,
+    queue,
+    now,
+    bound,
   );
   for (const row of late) decide(tx, row, expired);
   changed += late.length;
-  const due = sql.all<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE state = 1 AND queue = ? AND run_at <= ? ORDER BY run_at, seq LIMIT ?`, queue, now, bound);
+  const due = sql.all<SlimRow>(
+    `SELECT ${slimColumns} FROM {p}_tasks WHERE state = 1 AND queue = ? AND run_at <= ? ORDER BY run_at, seq LIMIT ?`,
+    queue,
+    now,
+    bound,
+  );
   for (const row of due) promote(tx, row);
   return changed + due.length;
 }
@@ -48,7 +60,12 @@ function endDeadLease(tx: Transacting, row: SlimRow): void {
   tx.sql.run(
     `UPDATE {p}_tasks SET state = 1, attempt = ?, expiries = ?, run_at = ?, ready_at = ?, slot = ?, token = NULL, deadline = NULL, worker = NULL
      WHERE seq = ?`,
-    attempt, expiries, runAt, runAt, slot, row.seq,
+    attempt,
+    expiries,
+    runAt,
+    runAt,
+    slot,
+    row.seq,
   );
   if (slot === 0) leaveGroup(tx, row);
   tx.wake.tasks = true;
@@ -65,7 +82,9 @@ export function sweepTasks(tx: Transacting, limit: number): number {
     if (deadTtl === null || left <= 0) continue;
     const dead = sql.all<SlimRow>(
       `SELECT ${slimColumns} FROM {p}_tasks WHERE state = 5 AND queue = ? AND finished_at <= ? AND unrecorded = 0 ORDER BY finished_at LIMIT ?`,
-      name, now - deadTtl, left,
+      name,
+      now - deadTtl,
+      left,
     );
     for (const row of dead) removeTask(tx, row);
     left -= dead.length;

@@ -55,7 +55,12 @@ export class WakeUp {
    */
   listen(
     kind: WaitKind,
-    request: { readonly waitMs: number; readonly dueAt?: number | undefined; readonly ids?: readonly string[]; readonly signals: readonly (AbortSignal | undefined)[] },
+    request: {
+      readonly waitMs: number;
+      readonly dueAt?: number | undefined;
+      readonly ids?: readonly string[];
+      readonly signals: readonly (AbortSignal | undefined)[];
+    },
   ): { readonly wait: () => Promise<void>; readonly stop: () => void } {
     let woken = false;
     let resolve: (() => void) | undefined;

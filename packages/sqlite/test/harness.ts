@@ -1,4 +1,5 @@
 // What the tests of this package share: a store in a folder of its own, and short ways to make tasks.
+import Database from "better-sqlite3";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,7 +26,15 @@ export class Folder {
 let counter = 0;
 export function task(given: Partial<NewTask> = {}): NewTask {
   return {
-    id: `t${++counter}`, name: "n", queue: "q", payload: "p", envelope: "e", priority: 0, maxAttempts: 3, resultTtlMs: 60_000, rememberMs: 60_000,
+    id: `t${++counter}`,
+    name: "n",
+    queue: "q",
+    payload: "p",
+    envelope: "e",
+    priority: 0,
+    maxAttempts: 3,
+    resultTtlMs: 60_000,
+    rememberMs: 60_000,
     ...given,
   };
 }
@@ -41,5 +50,32 @@ export function ids(leases: readonly { readonly taskId: string }[]): string[] {
   return leases.map((lease) => lease.taskId);
 }
 export function complete(lease: Lease, value = "v") {
-  return { taskId: lease.taskId, queue: lease.queue, token: lease.token, run: lease.run, attempt: lease.attempt, outcome: "completed" as const, storeResult: true, value };
+  return {
+    taskId: lease.taskId,
+    queue: lease.queue,
+    token: lease.token,
+    run: lease.run,
+    attempt: lease.attempt,
+    outcome: "completed" as const,
+    storeResult: true,
+    value,
+  };
+}
+
+/** Runs `body` in a transaction on a handle of the user's own; rolls back and rejects when it throws or rejects. */
+export async function inTransaction(path: string, body: (transaction: unknown) => unknown): Promise<unknown> {
+  const database = new Database(path);
+  try {
+    database.exec("BEGIN IMMEDIATE");
+    try {
+      const answer = await body(database);
+      database.exec("COMMIT");
+      return answer;
+    } catch (error) {
+      database.exec("ROLLBACK");
+      throw error;
+    }
+  } finally {
+    database.close();
+  }
 }

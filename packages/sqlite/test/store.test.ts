@@ -35,19 +35,32 @@ test("prefixes are apart", async () => {
 test("files that can't be used name their path", async () => {
   const bad = join(folder.path, "bad.db");
   writeFileSync(bad, "this is not a database, but it is long enough to be looked at as one".repeat(20));
-  await expect(folder.open({ databasePath: bad }).check()).rejects.toMatchObject({ code: "OMNIQ_BACKEND_FAILED", message: expect.stringContaining(bad) });
+  await expect(folder.open({ databasePath: bad }).check()).rejects.toMatchObject({
+    code: "OMNIQ_BACKEND_FAILED",
+    message: expect.stringContaining(bad),
+  });
   const directory = join(folder.path, "directory");
   mkdirSync(directory);
-  await expect(folder.open({ databasePath: directory }).check()).rejects.toMatchObject({ code: "OMNIQ_BACKEND_FAILED", message: expect.stringContaining(directory) });
-  await expect(folder.open({ databasePath: join(bad, "x", "y.db") }).check()).rejects.toMatchObject({ code: "OMNIQ_BACKEND_FAILED" });
+  await expect(folder.open({ databasePath: directory }).check()).rejects.toMatchObject({
+    code: "OMNIQ_BACKEND_FAILED",
+    message: expect.stringContaining(directory),
+  });
+  await expect(folder.open({ databasePath: join(bad, "x", "y.db") }).check()).rejects.toMatchObject({
+    code: "OMNIQ_BACKEND_FAILED",
+  });
   await folder.open({ databasePath: join(folder.path, "new", "folder", "x.db") }).check();
   expect(() => sqlite({})).toThrow(expect.objectContaining({ code: "OMNIQ_CONFIG_INVALID" }));
-  expect(() => sqlite({ databasePath: "x", prefix: "a;b" })).toThrow(expect.objectContaining({ code: "OMNIQ_CONFIG_INVALID" }));
+  expect(() => sqlite({ databasePath: "x", prefix: "a;b" })).toThrow(
+    expect.objectContaining({ code: "OMNIQ_CONFIG_INVALID" }),
+  );
 });
 
 test("URLs", () => {
   expect(sqlite.fromUrl?.("sqlite:///var/data/q.db")).toEqual({ databasePath: "/var/data/q.db" });
-  expect(sqlite.fromUrl?.("sqlite:data/q.db?synchronous=normal")).toEqual({ databasePath: "data/q.db", synchronous: "normal" });
+  expect(sqlite.fromUrl?.("sqlite:data/q.db?synchronous=normal")).toEqual({
+    databasePath: "data/q.db",
+    synchronous: "normal",
+  });
   expect(sqlite.fromUrl?.("sqlite://./q%20q.db")).toEqual({ databasePath: "./q q.db" });
   expect(() => sqlite.fromUrl?.("sqlite:")).toThrow(expect.objectContaining({ code: "OMNIQ_CONFIG_INVALID" }));
 });
@@ -58,7 +71,10 @@ test("a full database says so, keeps what it has, and goes on when there is room
   await enqueue(queue, task({ id: "before" }));
   const pages = database.pragma("page_count", { simple: true }) as number;
   database.pragma(`max_page_count = ${pages}`);
-  await expect(enqueue(queue, task({ id: "big", payload: "x".repeat(500_000) }))).rejects.toMatchObject({ code: "OMNIQ_BACKEND_FULL", retryable: true });
+  await expect(enqueue(queue, task({ id: "big", payload: "x".repeat(500_000) }))).rejects.toMatchObject({
+    code: "OMNIQ_BACKEND_FULL",
+    retryable: true,
+  });
   database.pragma("max_page_count = 1000000");
   expect(await enqueue(queue, task({ id: "big", payload: "x".repeat(500_000) }))).toEqual(["enqueued"]);
   expect(ids(await reserve(queue))).toEqual(["before", "big"]);
@@ -81,11 +97,17 @@ test.each(["same handle", "other handle"])("a user's transaction on the %s", asy
   add("there", false);
   expect(ids(await waiting)).toEqual(["there"]);
   expect(await queue.get(["never"])).toEqual([undefined]);
-  expect(() => queue.enqueueSync([{ tasks: [task()] }], { transaction: database })).toThrow(expect.objectContaining({ code: "OMNIQ_INVALID_OPTION" }));
-  await expect(queue.enqueue([{ tasks: [task()] }], { transaction: {} })).rejects.toMatchObject({ code: "OMNIQ_INVALID_OPTION" });
+  expect(() => queue.enqueueSync([{ tasks: [task()] }], { transaction: database })).toThrow(
+    expect.objectContaining({ code: "OMNIQ_INVALID_OPTION" }),
+  );
+  await expect(queue.enqueue([{ tasks: [task()] }], { transaction: {} })).rejects.toMatchObject({
+    code: "OMNIQ_INVALID_OPTION",
+  });
   const stranger = new Database(":memory:");
   stranger.exec("BEGIN");
-  expect(() => queue.enqueueSync([{ tasks: [task()] }], { transaction: stranger })).toThrow(expect.objectContaining({ code: "OMNIQ_INVALID_OPTION" }));
+  expect(() => queue.enqueueSync([{ tasks: [task()] }], { transaction: stranger })).toThrow(
+    expect.objectContaining({ code: "OMNIQ_INVALID_OPTION" }),
+  );
   stranger.close();
   await backend.close();
   expect(database.open).toBe(true);
@@ -99,7 +121,11 @@ test("calls of one turn share a commit, and one that fails disturbs no other", a
   const version = () => reader.pragma("data_version", { simple: true });
   const before = version() as number;
   const bad = { ...task(), payload: {} as unknown as string };
-  const answers = await Promise.allSettled([enqueue(queue, task()), enqueue(queue, bad), ...Array.from({ length: 50 }, () => enqueue(queue, task()))]);
+  const answers = await Promise.allSettled([
+    enqueue(queue, task()),
+    enqueue(queue, bad),
+    ...Array.from({ length: 50 }, () => enqueue(queue, task())),
+  ]);
   expect(answers.map((answer) => answer.status).filter((status) => status === "rejected")).toHaveLength(1);
   expect((await queue.counts(["q"]))["q"]?.ready).toBe(51);
   expect(version()).not.toBe(before);
@@ -126,7 +152,10 @@ test("waits end by abort, close and time; closed components refuse", async () =>
   const backend = folder.open();
   const queue = backend.taskQueue();
   const abort = new AbortController();
-  const aborted = queue.reserve({ queues: ["q"], limit: 1, leaseMs: 1_000, waitMs: 60_000, worker: "w" }, { signal: abort.signal });
+  const aborted = queue.reserve(
+    { queues: ["q"], limit: 1, leaseMs: 1_000, waitMs: 60_000, worker: "w" },
+    { signal: abort.signal },
+  );
   setTimeout(() => abort.abort(new Error("enough")), 10);
   await expect(aborted).rejects.toThrow("enough");
   expect(await reserve(queue, 1, { waitMs: 20 })).toEqual([]);
@@ -153,7 +182,16 @@ test("another connection's commit wakes waiters; a scheduled task wakes at its t
   await enqueue(there.taskQueue(), task({ id: "far", delayMs: 30 }));
   const [lease] = await waiting;
   expect(lease?.taskId).toBe("far");
-  const told = { id: "e", at: 1, type: "completed" as const, taskId: "far", taskName: "n", queue: "q", run: 1, attempt: 1 };
+  const told = {
+    id: "e",
+    at: 1,
+    type: "completed" as const,
+    taskId: "far",
+    taskName: "n",
+    queue: "q",
+    run: 1,
+    attempt: 1,
+  };
   await there.taskQueue().settle([{ ...complete(lease!), events: [told] }]);
   expect(await result).toMatchObject([{ taskId: "far", status: "completed" }]);
   expect((await event).value).toMatchObject(told);
@@ -165,7 +203,9 @@ test("schedules advance once per revision", async () => {
   const schedule = { id: "s", rule: "r", template: "t", nextAt: 5, runs: 0, paused: false };
   const stored = await storage.put(schedule, null);
   expect(await storage.put(schedule, null)).toBeUndefined();
-  const racers = await Promise.all(Array.from({ length: 10 }, () => storage.advance("s", stored!.revision, { nextAt: 6, runs: 1 })));
+  const racers = await Promise.all(
+    Array.from({ length: 10 }, () => storage.advance("s", stored!.revision, { nextAt: 6, runs: 1 })),
+  );
   expect(racers.filter(Boolean)).toHaveLength(1);
   expect((await storage.due(10)).schedules).toMatchObject([{ id: "s", nextAt: 6, runs: 1 }]);
   expect(await storage.delete(["s", "s"])).toEqual([true, false]);
@@ -189,7 +229,9 @@ test("consumers in several processes get each task once", { timeout: 60_000 }, a
     await queue.close();`;
   const run = () =>
     new Promise<string[]>((resolve, reject) => {
-      const child = spawn(process.execPath, ["--input-type=module", "-e", program, folder.file], { cwd: join(import.meta.dirname, "..") });
+      const child = spawn(process.execPath, ["--input-type=module", "-e", program, folder.file], {
+        cwd: join(import.meta.dirname, ".."),
+      });
       let out = "";
       let errors = "";
       child.stdout.on("data", (data) => (out += String(data)));

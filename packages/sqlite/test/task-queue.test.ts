@@ -40,7 +40,14 @@ test("a group of one keeps strict order over retries, and hides no other group",
 
 test("a group of two starts two, mixed with others in order, and the next best when a slot is free", async () => {
   const group = { key: "g", limit: 2 };
-  await enqueue(queue, task({ id: "1", group }), task({ id: "x" }), task({ id: "2", group }), task({ id: "3", group }), task({ id: "4", group, priority: 1 }));
+  await enqueue(
+    queue,
+    task({ id: "1", group }),
+    task({ id: "x" }),
+    task({ id: "2", group }),
+    task({ id: "3", group }),
+    task({ id: "4", group, priority: 1 }),
+  );
   const leases = await reserve(queue);
   expect(ids(leases)).toEqual(["4", "1", "x"]);
   await queue.settle([complete(leases[0]!)]);
@@ -74,9 +81,20 @@ test("a settlement is stored with result and events at once, may be repeated for
   const backend = folder.open({ now: () => now });
   await enqueue(queue, task({ id: "a" }));
   const [lease] = await reserve(queue);
-  const event = { id: "e1", at: now, type: "completed" as const, taskId: "a", taskName: "n", queue: "q", run: 1, attempt: 1 };
+  const event = {
+    id: "e1",
+    at: now,
+    type: "completed" as const,
+    taskId: "a",
+    taskName: "n",
+    queue: "q",
+    run: 1,
+    attempt: 1,
+  };
   expect(await queue.settle([{ ...complete(lease!, "out"), events: [event] }])).toEqual(["settled"]);
-  expect(await backend.resultStorage().get(["a"])).toMatchObject([{ status: "completed", value: "out", expiresAt: now + 60_000 }]);
+  expect(await backend.resultStorage().get(["a"])).toMatchObject([
+    { status: "completed", value: "out", expiresAt: now + 60_000 },
+  ]);
   expect((await backend.eventStorage().query({ taskId: "a" }, {})).items).toHaveLength(1);
   expect(await enqueue(queue, task({ id: "a" }))).toEqual(["duplicate"]);
   now += 60_000;
@@ -93,14 +111,27 @@ test("dependents start with the outputs, fail with a failed one, and calls with 
   const after = (taskId: string, onFailure: "fail" | "run" = "fail") => ({ taskId, onFailure });
   const answers = await queue.enqueue([
     { tasks: [task({ id: "lost" }), task({ id: "c0", dependencies: [after("nobody")] })] },
-    { tasks: [task({ id: "c1", dependencies: [after("p1"), after("p2", "run")] }), task({ id: "p1" }), task({ id: "p2" }), task({ id: "c2", dependencies: [after("p2")] })] },
+    {
+      tasks: [
+        task({ id: "c1", dependencies: [after("p1"), after("p2", "run")] }),
+        task({ id: "p1" }),
+        task({ id: "p2" }),
+        task({ id: "c2", dependencies: [after("p2")] }),
+      ],
+    },
   ]);
   expect(answers.map((answer) => answer.state)).toEqual(["unknown-dependencies", "accepted"]);
   expect(await queue.get(["lost"])).toEqual([undefined]);
   const [p1, p2] = await reserve(queue);
-  expect(await queue.settle([complete(p1!, "one"), { ...complete(p2!), outcome: "failed", error: "bad" }])).toEqual(["settled", "settled"]);
+  expect(await queue.settle([complete(p1!, "one"), { ...complete(p2!), outcome: "failed", error: "bad" }])).toEqual([
+    "settled",
+    "settled",
+  ]);
   const [c1] = await reserve(queue);
-  expect(c1?.dependencies).toMatchObject([{ taskId: "p1", value: "one" }, { taskId: "p2", status: "failed" }]);
+  expect(c1?.dependencies).toMatchObject([
+    { taskId: "p1", value: "one" },
+    { taskId: "p2", status: "failed" },
+  ]);
   expect((await queue.get(["c2"]))[0]).toMatchObject({ state: "failed", attempt: 0, dependencies: ["p2"] });
   expect(await queue.unrecorded(10)).toMatchObject([{ taskId: "c2", status: "failed" }]);
 });
@@ -113,8 +144,14 @@ test("keys: keep, replace, extend, windows", async () => {
   };
   expect(await one({ id: "a", deduplicate: deduplicate("keep") })).toEqual({ id: "a", state: "enqueued" });
   expect(await one({ id: "b", deduplicate: deduplicate("keep") })).toEqual({ id: "a", state: "deduplicated" });
-  expect(await one({ id: "c", payload: "new", deduplicate: deduplicate("replace") })).toEqual({ id: "a", state: "replaced" });
-  expect(await one({ id: "d", delayMs: 10, deduplicate: deduplicate("extend") })).toEqual({ id: "a", state: "extended" });
+  expect(await one({ id: "c", payload: "new", deduplicate: deduplicate("replace") })).toEqual({
+    id: "a",
+    state: "replaced",
+  });
+  expect(await one({ id: "d", delayMs: 10, deduplicate: deduplicate("extend") })).toEqual({
+    id: "a",
+    state: "extended",
+  });
   expect((await queue.get(["a"]))[0]).toMatchObject({ payload: "new", state: "scheduled", runAt: now + 10 });
   now += 10;
   const [lease] = await reserve(queue);
@@ -149,7 +186,12 @@ test("limits: active tasks and the token bucket", async () => {
 });
 
 test("lists page in enqueue order, cursors of other lists are refused, purge and expiry", async () => {
-  await enqueue(queue, ...Array.from({ length: 5 }, (_, index) => task({ id: `l${index}`, ...(index % 2 === 1 ? { delayMs: 60_000 } : { expiresInMs: 50 }) })));
+  await enqueue(
+    queue,
+    ...Array.from({ length: 5 }, (_, index) =>
+      task({ id: `l${index}`, ...(index % 2 === 1 ? { delayMs: 60_000 } : { expiresInMs: 50 }) }),
+    ),
+  );
   const page = await queue.list({ queue: "q" }, { limit: 3 });
   expect(page.items.map((item) => item.id)).toEqual(["l0", "l1", "l2"]);
   const rest = await queue.list({ queue: "q" }, { limit: 3, cursor: page.next });
@@ -167,23 +209,49 @@ test("lists page in enqueue order, cursors of other lists are refused, purge and
 
 test("reserve alone expires what is blocked or scheduled, and retries may have fractions of delays", async () => {
   await enqueue(queue, task({ id: "later", delayMs: 100, expiresAt: now + 50 }), task({ id: "p" }));
-  await enqueue(queue, task({ id: "blocked", expiresAt: now + 50, dependencies: [{ taskId: "p", onFailure: "fail" }] }));
+  await enqueue(
+    queue,
+    task({ id: "blocked", expiresAt: now + 50, dependencies: [{ taskId: "p", onFailure: "fail" }] }),
+  );
   const [lease] = await reserve(queue);
   const { outcome: _, ...reference } = complete(lease!);
   expect(await queue.settle([{ ...reference, outcome: "retry", delayMs: 1_000.5, error: "x" }])).toEqual(["settled"]);
   expect((await queue.get(["p"]))[0]).toMatchObject({ runAt: now + 1_001 });
   now += 50;
   expect(await reserve(queue)).toEqual([]);
-  expect((await queue.unrecorded(10)).map(({ taskId, status }) => [taskId, status])).toEqual([["later", "expired"], ["blocked", "expired"]]);
+  expect((await queue.unrecorded(10)).map(({ taskId, status }) => [taskId, status])).toEqual([
+    ["later", "expired"],
+    ["blocked", "expired"],
+  ]);
 });
 
 test("hostile names and texts come back as they were", async () => {
-  const names = ["__proto__", "constructor", "'; DROP TABLE omniq_tasks; --", "{p}_tasks ?", "\u{1F600} é é", "%_*", "a.b"];
-  await enqueue(queue, ...names.map((id) => task({ id, queue: id, name: id, payload: `\0${id}\0`, group: { key: id, limit: 1 }, deduplicate: { key: id, mode: "keep" } })));
-  const leases = await queue.reserve({ queues: names, limit: 100, leaseMs: 1_000, waitMs: 0, worker: "\0" });
-  expect(leases.map(({ taskId, task: { queue: lane, name, payload, group } }) => [taskId, lane, name, payload, group?.key])).toEqual(
-    names.map((id) => [id, id, id, `\0${id}\0`, id]),
+  const names = [
+    "__proto__",
+    "constructor",
+    "'; DROP TABLE omniq_tasks; --",
+    "{p}_tasks ?",
+    "\u{1F600} é é",
+    "%_*",
+    "a.b",
+  ];
+  await enqueue(
+    queue,
+    ...names.map((id) =>
+      task({
+        id,
+        queue: id,
+        name: id,
+        payload: `\0${id}\0`,
+        group: { key: id, limit: 1 },
+        deduplicate: { key: id, mode: "keep" },
+      }),
+    ),
   );
+  const leases = await queue.reserve({ queues: names, limit: 100, leaseMs: 1_000, waitMs: 0, worker: "\0" });
+  expect(
+    leases.map(({ taskId, task: { queue: lane, name, payload, group } }) => [taskId, lane, name, payload, group?.key]),
+  ).toEqual(names.map((id) => [id, id, id, `\0${id}\0`, id]));
   expect(Object.keys(await queue.counts()).sort()).toEqual([...names].sort());
   const page = await queue.list({}, { limit: 4 });
   expect((await queue.list({}, { limit: 4, cursor: page.next })).items.map((item) => item.id)).toEqual(names.slice(4));

@@ -15,7 +15,11 @@ export function referenceOptions(): WorldOptions {
       now += ms;
     },
   };
-  return { adapter: (options: Parameters<typeof memory>[0]) => memory(options), options: (name) => ({ name, now: clock.now }), clock };
+  return {
+    adapter: (options: Parameters<typeof memory>[0]) => memory(options),
+    options: (name) => ({ name, now: clock.now }),
+    clock,
+  };
 }
 
 /** The reference with something done to every backend that is made. */
@@ -32,7 +36,10 @@ export function durableOptions(keeps: boolean): WorldOptions {
   const generations = new Map<string, number>();
   const named = (namespace: string): unknown => options.options(`${namespace}_${generations.get(namespace) ?? 0}`);
   const durable = changed({ ...options, options: named }, (backend) =>
-    breakComponent(backend, "taskQueue", (queue) => override(queue, { capabilities: { ...queue.capabilities, durable: true } })));
+    breakComponent(backend, "taskQueue", (queue) =>
+      override(queue, { capabilities: { ...queue.capabilities, durable: true } }),
+    ),
+  );
   return {
     ...durable,
     adapter: (given: { name: string }) => {
@@ -60,21 +67,28 @@ interface Waiting {
 
 /** Memory with transactions: what is enqueued in one waits for the commit. `rollsBack`: what waited is dropped, as it must be. */
 export function transactionalOptions(rollsBack: boolean): WorldOptions {
-  const options = changed(referenceOptions(), (backend) => breakComponent(backend, "taskQueue", (queue) => override(queue, {
-    capabilities: { ...queue.capabilities, transactions: "async" },
-    enqueue: async (calls, given) => {
-      const waiting = given?.transaction as Waiting | undefined;
-      if (waiting === undefined) return queue.enqueue(calls, given);
-      waiting.calls.push(...calls);
-      waiting.queue = queue;
-      const known = await queue.get(calls.flatMap((call) => call.tasks.map((task) => task.id)));
-      let index = 0;
-      return calls.map((call) => ({
-        state: "accepted",
-        receipts: call.tasks.map((task) => ({ id: task.id, state: known[index++] === undefined ? "enqueued" : "duplicate" })),
-      }));
-    },
-  })));
+  const options = changed(referenceOptions(), (backend) =>
+    breakComponent(backend, "taskQueue", (queue) =>
+      override(queue, {
+        capabilities: { ...queue.capabilities, transactions: "async" },
+        enqueue: async (calls, given) => {
+          const waiting = given?.transaction as Waiting | undefined;
+          if (waiting === undefined) return queue.enqueue(calls, given);
+          waiting.calls.push(...calls);
+          waiting.queue = queue;
+          const known = await queue.get(calls.flatMap((call) => call.tasks.map((task) => task.id)));
+          let index = 0;
+          return calls.map((call) => ({
+            state: "accepted",
+            receipts: call.tasks.map((task) => ({
+              id: task.id,
+              state: known[index++] === undefined ? "enqueued" : "duplicate",
+            })),
+          }));
+        },
+      }),
+    ),
+  );
   return {
     ...options,
     transaction: async (_namespace, body) => {
@@ -98,16 +112,17 @@ export function outageOptions(code: "OMNIQ_BACKEND_UNAVAILABLE" | "OMNIQ_BACKEND
   const check = (): void => {
     if (away) throw new OmniQError(code, "The backend does not answer; try again when it is back");
   };
-  const cut = <T extends object>(component: T): T => new Proxy(component, {
-    get(own, key) {
-      const value: unknown = Reflect.get(own, key, own);
-      if (typeof value !== "function") return value;
-      return (...given: unknown[]): unknown => {
-        if (away && key !== "close" && key !== "tail") return Promise.resolve().then(check);
-        return (value as (...all: unknown[]) => unknown).apply(own, given);
-      };
-    },
-  });
+  const cut = <T extends object>(component: T): T =>
+    new Proxy(component, {
+      get(own, key) {
+        const value: unknown = Reflect.get(own, key, own);
+        if (typeof value !== "function") return value;
+        return (...given: unknown[]): unknown => {
+          if (away && key !== "close" && key !== "tail") return Promise.resolve().then(check);
+          return (value as (...all: unknown[]) => unknown).apply(own, given);
+        };
+      },
+    });
   const options = changed(referenceOptions(), (backend) => breakComponent(backend, "taskQueue", cut));
   return {
     ...options,

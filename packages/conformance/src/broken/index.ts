@@ -3,7 +3,14 @@ import type { Rule } from "../rules.ts";
 import { type RunOptions, runSuite, type SuiteReport } from "../run-suite.ts";
 import { type ComponentName, componentNames } from "../suites.ts";
 import type { WorldOptions } from "../world.ts";
-import { changed, durableOptions, outageOptions, referenceOptions, sharedOptions, transactionalOptions } from "./backends.ts";
+import {
+  changed,
+  durableOptions,
+  outageOptions,
+  referenceOptions,
+  sharedOptions,
+  transactionalOptions,
+} from "./backends.ts";
 import { breakComponent } from "./override.ts";
 import { brokenQueues } from "./queues.ts";
 import { brokenEvents, brokenResults, brokenSchedules } from "./storages.ts";
@@ -20,17 +27,48 @@ const everywhere = (rule: Rule, does: string, options: () => WorldOptions): read
   componentNames.map((component) => ({ rule, component, does, options }));
 
 export const brokenBackends: readonly BrokenBackend[] = [
-  ...brokenQueues.map(({ rule, does, wreck }): BrokenBackend =>
-    ({ rule, does, component: "taskQueue", options: () => changed(referenceOptions(), (backend) => breakComponent(backend, "taskQueue", wreck)) })),
-  ...brokenResults.map(({ rule, does, wreck }): BrokenBackend =>
-    ({ rule, does, component: "resultStorage", options: () => changed(referenceOptions(), (backend) => breakComponent(backend, "resultStorage", wreck)) })),
-  ...brokenEvents.map(({ rule, does, wreck }): BrokenBackend =>
-    ({ rule, does, component: "eventStorage", options: () => changed(referenceOptions(), (backend) => breakComponent(backend, "eventStorage", wreck)) })),
-  ...brokenSchedules.map(({ rule, does, wreck }): BrokenBackend =>
-    ({ rule, does, component: "scheduleStorage", options: () => changed(referenceOptions(), (backend) => breakComponent(backend, "scheduleStorage", wreck)) })),
-  { rule: "enqueue-durable", component: "taskQueue", does: "is empty when it is opened again", options: () => durableOptions(false) },
-  { rule: "transactional", component: "taskQueue", does: "commits what was rolled back", options: () => transactionalOptions(false) },
-  { rule: "outage", component: "taskQueue", does: "rejects with an error that is not retryable", options: () => outageOptions("OMNIQ_BACKEND_FAILED") },
+  ...brokenQueues.map(({ rule, does, wreck }): BrokenBackend => ({
+    rule,
+    does,
+    component: "taskQueue",
+    options: () => changed(referenceOptions(), (backend) => breakComponent(backend, "taskQueue", wreck)),
+  })),
+  ...brokenResults.map(({ rule, does, wreck }): BrokenBackend => ({
+    rule,
+    does,
+    component: "resultStorage",
+    options: () => changed(referenceOptions(), (backend) => breakComponent(backend, "resultStorage", wreck)),
+  })),
+  ...brokenEvents.map(({ rule, does, wreck }): BrokenBackend => ({
+    rule,
+    does,
+    component: "eventStorage",
+    options: () => changed(referenceOptions(), (backend) => breakComponent(backend, "eventStorage", wreck)),
+  })),
+  ...brokenSchedules.map(({ rule, does, wreck }): BrokenBackend => ({
+    rule,
+    does,
+    component: "scheduleStorage",
+    options: () => changed(referenceOptions(), (backend) => breakComponent(backend, "scheduleStorage", wreck)),
+  })),
+  {
+    rule: "enqueue-durable",
+    component: "taskQueue",
+    does: "is empty when it is opened again",
+    options: () => durableOptions(false),
+  },
+  {
+    rule: "transactional",
+    component: "taskQueue",
+    does: "commits what was rolled back",
+    options: () => transactionalOptions(false),
+  },
+  {
+    rule: "outage",
+    component: "taskQueue",
+    does: "rejects with an error that is not retryable",
+    options: () => outageOptions("OMNIQ_BACKEND_FAILED"),
+  },
   ...everywhere("isolation", "has one state for all namespaces", sharedOptions),
 ];
 
@@ -43,5 +81,11 @@ export const wholeBackends: readonly { readonly rule: Rule; readonly options: ()
 
 /** The cases of a broken backend's rule, run against it. */
 export function runBroken(broken: BrokenBackend, options: Partial<RunOptions> = {}): Promise<SuiteReport> {
-  return runSuite({ ...broken.options(), components: [broken.component], rules: [broken.rule], timeoutMs: 5_000, ...options });
+  return runSuite({
+    ...broken.options(),
+    components: [broken.component],
+    rules: [broken.rule],
+    timeoutMs: 5_000,
+    ...options,
+  });
 }

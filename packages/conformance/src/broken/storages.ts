@@ -11,17 +11,24 @@ interface Broken<K extends "resultStorage" | "eventStorage" | "scheduleStorage">
 
 export const brokenResults: readonly Broken<"resultStorage">[] = [
   {
-    rule: "result-first-wins", does: "overwrites",
-    wreck: (storage) => override(storage, {
-      put: async (results, options) => {
-        await storage.delete(results.map((result) => result.taskId));
-        return storage.put(results, options);
-      },
-    }),
+    rule: "result-first-wins",
+    does: "overwrites",
+    wreck: (storage) =>
+      override(storage, {
+        put: async (results, options) => {
+          await storage.delete(results.map((result) => result.taskId));
+          return storage.put(results, options);
+        },
+      }),
   },
-  { rule: "result-wait", does: "answers a wait at once", wreck: (storage) => override(storage, { wait: (references, _ms, options) => storage.wait(references, 0, options) }) },
   {
-    rule: "result-expiry", does: "shows results that are past their time",
+    rule: "result-wait",
+    does: "answers a wait at once",
+    wreck: (storage) => override(storage, { wait: (references, _ms, options) => storage.wait(references, 0, options) }),
+  },
+  {
+    rule: "result-expiry",
+    does: "shows results that are past their time",
     wreck: (storage) => {
       const kept = new Map<string, StoredResult>();
       return override(storage, {
@@ -30,7 +37,8 @@ export const brokenResults: readonly Broken<"resultStorage">[] = [
           for (const result of stored) kept.set(result.taskId, result);
           return stored;
         },
-        get: async (ids, options) => (await storage.get(ids, options)).map((result, index) => result ?? kept.get(ids[index] as string)),
+        get: async (ids, options) =>
+          (await storage.get(ids, options)).map((result, index) => result ?? kept.get(ids[index] as string)),
       });
     },
   },
@@ -42,33 +50,42 @@ async function* everySecond(events: AsyncIterable<StoredEvent>): AsyncGenerator<
   for await (const event of events) if ((index += 1) % 2 === 1) yield event;
 }
 
-const reversed = (storage: EventStorage): EventStorage => override(storage, {
-  query: async (filter, page, options) => {
-    const answer = await storage.query(filter, page, options);
-    return { ...answer, items: [...answer.items].reverse() };
-  },
-});
+const reversed = (storage: EventStorage): EventStorage =>
+  override(storage, {
+    query: async (filter, page, options) => {
+      const answer = await storage.query(filter, page, options);
+      return { ...answer, items: [...answer.items].reverse() };
+    },
+  });
 
 export const brokenEvents: readonly Broken<"eventStorage">[] = [
   { rule: "event-order", does: "gives the latest event first", wreck: reversed },
   {
-    rule: "event-query", does: "forgets the queue and the time of a filter",
-    wreck: (storage) => override(storage, { query: ({ taskId, types }, page, options) => storage.query({ taskId, types }, page, options) }),
+    rule: "event-query",
+    does: "forgets the queue and the time of a filter",
+    wreck: (storage) =>
+      override(storage, {
+        query: ({ taskId, types }, page, options) => storage.query({ taskId, types }, page, options),
+      }),
   },
   {
-    rule: "event-tail", does: "leaves out every second event",
-    wreck: (storage) => override(storage, { tail: (filter, after, options) => everySecond(storage.tail(filter, after, options)) }),
+    rule: "event-tail",
+    does: "leaves out every second event",
+    wreck: (storage) =>
+      override(storage, { tail: (filter, after, options) => everySecond(storage.tail(filter, after, options)) }),
   },
 ];
 
 export const brokenSchedules: readonly Broken<"scheduleStorage">[] = [
   {
-    rule: "schedule-once", does: "advances whatever the revision",
-    wreck: (storage) => override(storage, {
-      advance: async (id, _revision, next, options) => {
-        const [stored] = await storage.get([id]);
-        return stored !== undefined && storage.advance(id, stored.revision, next, options);
-      },
-    }),
+    rule: "schedule-once",
+    does: "advances whatever the revision",
+    wreck: (storage) =>
+      override(storage, {
+        advance: async (id, _revision, next, options) => {
+          const [stored] = await storage.get([id]);
+          return stored !== undefined && storage.advance(id, stored.revision, next, options);
+        },
+      }),
   },
 ];

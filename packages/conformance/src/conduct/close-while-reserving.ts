@@ -15,12 +15,18 @@ export const closeWhileReservingCases: readonly Case<TaskQueue>[] = [
     title: "a reserve that was closed while it waited takes nothing: the next task goes to another connection",
     async run(queue, world) {
       const other = await anotherConnection(world, "taskQueue");
-      const closed = queue.reserve(waiting).then(() => undefined, () => undefined);
+      const closed = queue.reserve(waiting).then(
+        () => undefined,
+        () => undefined,
+      );
       await settleDown();
       await queue.close();
       await within(closed, "the end of the wait");
       await enqueueAll(other, [newTask("a")]);
-      assert.deepEqual((await take(other)).map((lease) => lease.taskId), ["a"]);
+      assert.deepEqual(
+        (await take(other)).map((lease) => lease.taskId),
+        ["a"],
+      );
     },
   },
   {
@@ -30,12 +36,18 @@ export const closeWhileReservingCases: readonly Case<TaskQueue>[] = [
       const stop = new AbortController();
       const reason = new Error("shutdown");
       const aborted = queue.reserve(waiting, { signal: stop.signal });
-      const outcome = aborted.then(() => "answered", (error: unknown) => error);
+      const outcome = aborted.then(
+        () => "answered",
+        (error: unknown) => error,
+      );
       await settleDown();
       stop.abort(reason);
       assert.equal(await within(outcome, "the end of the wait"), reason);
       await enqueueAll(queue, [newTask("a")]);
-      assert.deepEqual((await take(queue)).map((lease) => lease.taskId), ["a"]);
+      assert.deepEqual(
+        (await take(queue)).map((lease) => lease.taskId),
+        ["a"],
+      );
     },
   },
   {
@@ -49,7 +61,10 @@ export const closeWhileReservingCases: readonly Case<TaskQueue>[] = [
       await queue.close();
       assert.deepEqual(await take(other), []);
       const { taskId, queue: name, token, run, attempt } = lease;
-      assert.deepEqual(await other.settle([{ taskId, queue: name, token, run, attempt, outcome: "completed", storeResult: false }]), ["settled"]);
+      assert.deepEqual(
+        await other.settle([{ taskId, queue: name, token, run, attempt, outcome: "completed", storeResult: false }]),
+        ["settled"],
+      );
     },
   },
 ];

@@ -16,7 +16,9 @@ export interface Closable<Component> {
   readonly use: (component: Component) => Promise<void>;
 }
 
-export function closeCases<Component extends Components[keyof Components]>(closable: Closable<Component>): readonly Case<Component>[] {
+export function closeCases<Component extends Components[keyof Components]>(
+  closable: Closable<Component>,
+): readonly Case<Component>[] {
   const rule = "close";
   const cases: Case<Component>[] = [
     {

@@ -25,7 +25,10 @@ export async function reopened<Kind extends keyof Components>(world: World, kind
 }
 
 /** The `unless` of cases about what stays after the death of every process. */
-export function unlessReopens(world: World, component: { readonly capabilities: { readonly durable: boolean } }): string | undefined {
+export function unlessReopens(
+  world: World,
+  component: { readonly capabilities: { readonly durable: boolean } },
+): string | undefined {
   if (!component.capabilities.durable) return "not durable";
   return world.reopen === undefined ? "nothing to reopen" : undefined;
 }

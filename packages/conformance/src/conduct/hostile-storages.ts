@@ -18,10 +18,18 @@ export const hostileResultCases: readonly Case<ResultStorage>[] = [
     async run(results) {
       await results.put(keys.map((key) => newResult(key, { name: key, queue: key, value: key })));
       const stored = await results.get(keys);
-      keys.forEach((key, i) => assert.deepEqual([stored[i]?.name, stored[i]?.queue, stored[i]?.value], [key, key, key]));
+      keys.forEach((key, i) =>
+        assert.deepEqual([stored[i]?.name, stored[i]?.queue, stored[i]?.value], [key, key, key]),
+      );
       for (const key of ["%", "_", "a", "A", "a ", "__proto__"]) {
-        assert.deepEqual((await listResults(results, { queue: key }, 10)).map((result) => result.taskId), [key]);
-        assert.deepEqual((await listResults(results, { name: key }, 10)).map((result) => result.taskId), [key]);
+        assert.deepEqual(
+          (await listResults(results, { queue: key }, 10)).map((result) => result.taskId),
+          [key],
+        );
+        assert.deepEqual(
+          (await listResults(results, { name: key }, 10)).map((result) => result.taskId),
+          [key],
+        );
       }
       await results.delete(["%", "*"]);
       assert.equal((await listResults(results, {}, 50)).length, keys.length - 2);
@@ -33,13 +41,24 @@ export const hostileResultCases: readonly Case<ResultStorage>[] = [
     timeoutMs: 60_000,
     async run(results) {
       await fc.assert(
-        fc.asyncProperty(fc.uniqueArray(anyKey, { minLength: 1, maxLength: 5 }), anyText, anyText, async (ids, value, error) => {
-          await results.delete(ids);
-          await results.put(ids.map((id) => newResult(id, { value, error, name: id })));
-          for (const found of [await results.get(ids), await Promise.all(ids.map(async (taskId) => (await results.wait([{ taskId, run: 1 }], 5_000))[0]))]) {
-            assert.deepEqual(found.map((result) => [result?.taskId, result?.name, result?.value, result?.error]), ids.map((id) => [id, id, value, error]));
-          }
-        }),
+        fc.asyncProperty(
+          fc.uniqueArray(anyKey, { minLength: 1, maxLength: 5 }),
+          anyText,
+          anyText,
+          async (ids, value, error) => {
+            await results.delete(ids);
+            await results.put(ids.map((id) => newResult(id, { value, error, name: id })));
+            for (const found of [
+              await results.get(ids),
+              await Promise.all(ids.map(async (taskId) => (await results.wait([{ taskId, run: 1 }], 5_000))[0])),
+            ]) {
+              assert.deepEqual(
+                found.map((result) => [result?.taskId, result?.name, result?.value, result?.error]),
+                ids.map((id) => [id, id, value, error]),
+              );
+            }
+          },
+        ),
         { numRuns: 25 },
       );
     },
@@ -61,7 +80,9 @@ export const hostileResultCases: readonly Case<ResultStorage>[] = [
       const count = Math.min(results.capabilities.maxBatch, 1_000);
       const answers = await results.put(Array.from({ length: count }, (_, i) => newResult(`r-${i}`)));
       assert.equal(answers.length, count);
-      assert.ok((await results.get(answers.map((answer) => answer.taskId))).every((result, i) => result?.taskId === `r-${i}`));
+      assert.ok(
+        (await results.get(answers.map((answer) => answer.taskId))).every((result, i) => result?.taskId === `r-${i}`),
+      );
     },
   },
 ];
@@ -73,10 +94,19 @@ export const hostileEventCases: readonly Case<EventStorage>[] = [
     async run(events) {
       await events.append(keys.map((key) => newEvent(key, { taskId: key, taskName: key, queue: key, data: key })));
       const all = await queryAll(events, {}, 50);
-      assert.deepEqual(all.map((event) => [event.id, event.taskId, event.taskName, event.queue, event.data]), keys.map((key) => [key, key, key, key, key]));
+      assert.deepEqual(
+        all.map((event) => [event.id, event.taskId, event.taskName, event.queue, event.data]),
+        keys.map((key) => [key, key, key, key, key]),
+      );
       for (const key of ["%", "_", "*", ">", "a", "A", "a ", "a.b", "__proto__"]) {
-        assert.deepEqual((await queryAll(events, { taskId: key }, 10)).map((event) => event.id), [key]);
-        assert.deepEqual((await queryAll(events, { queue: key }, 10)).map((event) => event.id), [key]);
+        assert.deepEqual(
+          (await queryAll(events, { taskId: key }, 10)).map((event) => event.id),
+          [key],
+        );
+        assert.deepEqual(
+          (await queryAll(events, { queue: key }, 10)).map((event) => event.id),
+          [key],
+        );
       }
     },
   },
@@ -87,13 +117,21 @@ export const hostileEventCases: readonly Case<EventStorage>[] = [
     async run(events) {
       const seen = new Set<string>();
       await fc.assert(
-        fc.asyncProperty(fc.uniqueArray(anyKey, { minLength: 1, maxLength: 5 }), anyKey, anyText, async (ids, taskId, data) => {
-          const fresh = ids.filter((id) => !seen.has(id));
-          for (const id of fresh) seen.add(id);
-          await events.append(fresh.map((id) => newEvent(id, { taskId, data, taskName: id, queue: id })));
-          const stored = (await queryAll(events, { taskId }, 100)).filter((event) => fresh.includes(event.id));
-          assert.deepEqual(stored.map((event) => [event.id, event.taskName, event.queue, event.data]), fresh.map((id) => [id, id, id, data]));
-        }),
+        fc.asyncProperty(
+          fc.uniqueArray(anyKey, { minLength: 1, maxLength: 5 }),
+          anyKey,
+          anyText,
+          async (ids, taskId, data) => {
+            const fresh = ids.filter((id) => !seen.has(id));
+            for (const id of fresh) seen.add(id);
+            await events.append(fresh.map((id) => newEvent(id, { taskId, data, taskName: id, queue: id })));
+            const stored = (await queryAll(events, { taskId }, 100)).filter((event) => fresh.includes(event.id));
+            assert.deepEqual(
+              stored.map((event) => [event.id, event.taskName, event.queue, event.data]),
+              fresh.map((id) => [id, id, id, data]),
+            );
+          },
+        ),
         { numRuns: 25 },
       );
     },
@@ -116,7 +154,10 @@ export const hostileEventCases: readonly Case<EventStorage>[] = [
     async run(events) {
       const given = Array.from({ length: Math.min(events.capabilities.maxBatch, 1_000) }, (_, i) => newEvent(`e-${i}`));
       await events.append(given);
-      assert.deepEqual((await queryAll(events, {}, 1_000)).map((event) => event.id), given.map((event) => event.id));
+      assert.deepEqual(
+        (await queryAll(events, {}, 1_000)).map((event) => event.id),
+        given.map((event) => event.id),
+      );
     },
   },
 ];
@@ -126,8 +167,15 @@ export const hostileScheduleCases: readonly Case<ScheduleStorage>[] = [
     rule,
     title: "ids that look alike are schedules apart",
     async run(schedules) {
-      for (const key of keys) assert.ok((await schedules.put(newSchedule(key, { rule: key, template: key }), null)) !== undefined, JSON.stringify(key));
-      assert.deepEqual((await schedules.get(keys)).map((schedule) => [schedule?.id, schedule?.rule]), keys.map((key) => [key, key]));
+      for (const key of keys)
+        assert.ok(
+          (await schedules.put(newSchedule(key, { rule: key, template: key }), null)) !== undefined,
+          JSON.stringify(key),
+        );
+      assert.deepEqual(
+        (await schedules.get(keys)).map((schedule) => [schedule?.id, schedule?.rule]),
+        keys.map((key) => [key, key]),
+      );
       assert.deepEqual(new Set((await listSchedules(schedules, 20)).map((schedule) => schedule.id)), new Set(keys));
       assert.deepEqual(await schedules.delete(["%", "*", "nobody"]), [true, true, false]);
       assert.equal((await listSchedules(schedules, 100)).length, keys.length - 2);

@@ -8,7 +8,12 @@ import { closeCases } from "./close.ts";
 import { closeWhileReservingCases } from "./close-while-reserving.ts";
 import { hostileTaskQueueCases } from "./hostile-input.ts";
 import { hostileEventCases, hostileResultCases, hostileScheduleCases } from "./hostile-storages.ts";
-import { eventIsolationCases, resultIsolationCases, scheduleIsolationCases, taskQueueIsolationCases } from "./isolation.ts";
+import {
+  eventIsolationCases,
+  resultIsolationCases,
+  scheduleIsolationCases,
+  taskQueueIsolationCases,
+} from "./isolation.ts";
 import { newTask } from "./new-task.ts";
 import { outageCases } from "./outage.ts";
 

@@ -19,14 +19,26 @@ export const taskQueueIsolationCases: readonly Case<TaskQueue>[] = [
       const other = await anotherConnection(world, "taskQueue", neighbour(world));
       await enqueueAll(queue, [newTask("a", { payload: "here" }), newTask("b")]);
       await enqueueAll(other, [newTask("a", { payload: "there" })]);
-      assert.deepEqual((await queue.list({}, {})).items.map((task) => task.payload), ["here", "payload of b"]);
-      assert.deepEqual((await other.list({}, {})).items.map((task) => task.payload), ["there"]);
+      assert.deepEqual(
+        (await queue.list({}, {})).items.map((task) => task.payload),
+        ["here", "payload of b"],
+      );
+      assert.deepEqual(
+        (await other.list({}, {})).items.map((task) => task.payload),
+        ["there"],
+      );
       assert.equal((await other.get(["b"]))[0], undefined);
       assert.equal((await queue.counts())["q"]?.ready, 2);
       assert.equal((await other.counts())["q"]?.ready, 1);
-      assert.deepEqual((await take(other)).map((lease) => lease.task.payload), ["there"]);
+      assert.deepEqual(
+        (await take(other)).map((lease) => lease.task.payload),
+        ["there"],
+      );
       assert.deepEqual((await take(other)).length, 0);
-      assert.deepEqual((await take(queue)).map((lease) => lease.taskId), ["a", "b"]);
+      assert.deepEqual(
+        (await take(queue)).map((lease) => lease.taskId),
+        ["a", "b"],
+      );
     },
   },
   {
@@ -40,7 +52,10 @@ export const taskQueueIsolationCases: readonly Case<TaskQueue>[] = [
       await take(other);
       assert.ok(lease !== undefined);
       const { taskId, queue: name, token, run, attempt } = lease;
-      assert.deepEqual(await other.settle([{ taskId, queue: name, token, run, attempt, outcome: "completed", storeResult: false }]), ["lost"]);
+      assert.deepEqual(
+        await other.settle([{ taskId, queue: name, token, run, attempt, outcome: "completed", storeResult: false }]),
+        ["lost"],
+      );
       assert.equal((await other.get(["a"]))[0]?.state, "active");
     },
   },
@@ -54,12 +69,18 @@ export const taskQueueIsolationCases: readonly Case<TaskQueue>[] = [
       await queue.pause("q");
       assert.equal((await other.counts(["q"]))["q"]?.paused, false);
       assert.deepEqual(await queue.cancel(["a"]), ["cancelled"]);
-      assert.deepEqual((await queue.unrecorded(10)).map((outcome) => outcome.taskId), ["a"]);
+      assert.deepEqual(
+        (await queue.unrecorded(10)).map((outcome) => outcome.taskId),
+        ["a"],
+      );
       assert.deepEqual(await other.unrecorded(10), []);
       await other.record([{ taskId: "a", run: 1 }]);
       assert.equal((await queue.unrecorded(10)).length, 1);
       assert.equal(await queue.purge("q", ["ready"]), 1);
-      assert.deepEqual((await take(other)).map((lease) => lease.taskId), ["a", "b"]);
+      assert.deepEqual(
+        (await take(other)).map((lease) => lease.taskId),
+        ["a", "b"],
+      );
     },
   },
   {
@@ -68,11 +89,17 @@ export const taskQueueIsolationCases: readonly Case<TaskQueue>[] = [
     async run(queue, world) {
       const other = await anotherConnection(world, "taskQueue", neighbour(world));
       const stop = new AbortController();
-      const waiting = queue.reserve({ queues: ["q"], limit: 1, leaseMs: 60_000, waitMs: 20_000, worker: "w" }, { signal: stop.signal });
+      const waiting = queue.reserve(
+        { queues: ["q"], limit: 1, leaseMs: 60_000, waitMs: 20_000, worker: "w" },
+        { signal: stop.signal },
+      );
       await settleDown();
       await enqueueAll(other, [newTask("there")]);
       await enqueueAll(queue, [newTask("here")]);
-      assert.deepEqual((await within(waiting, "the lease")).map((lease) => lease.taskId), ["here"]);
+      assert.deepEqual(
+        (await within(waiting, "the lease")).map((lease) => lease.taskId),
+        ["here"],
+      );
       stop.abort();
       assert.equal((await other.get(["there"]))[0]?.state, "ready");
     },
@@ -109,9 +136,15 @@ export const eventIsolationCases: readonly Case<EventStorage>[] = [
       const following = tail.take(2);
       await events.append([newEvent("a", { data: "here" }), newEvent("b")]);
       await other.append([newEvent("a", { data: "there" }), newEvent("c")]);
-      assert.deepEqual((await queryAll(other, {}, 10)).map((event) => event.data ?? event.id), ["there", "c"]);
+      assert.deepEqual(
+        (await queryAll(other, {}, 10)).map((event) => event.data ?? event.id),
+        ["there", "c"],
+      );
       assert.deepEqual(eventIds(await queryAll(events, {}, 10)), ["a", "b"]);
-      assert.deepEqual((await following).map((event) => event.data ?? event.id), ["there", "c"]);
+      assert.deepEqual(
+        (await following).map((event) => event.data ?? event.id),
+        ["there", "c"],
+      );
     },
   },
 ];

@@ -5,8 +5,16 @@ import type { Lease, NewTask, ReserveRequest, TaskQueue } from "@omniq/core";
 /** A plain task of queue `q`. */
 export function newTask(id: string, given: Partial<NewTask> = {}): NewTask {
   return {
-    id, name: "n", queue: "q", payload: `payload of ${id}`, envelope: "{}", priority: 0, maxAttempts: 3,
-    resultTtlMs: 60_000, rememberMs: 60_000, ...given,
+    id,
+    name: "n",
+    queue: "q",
+    payload: `payload of ${id}`,
+    envelope: "{}",
+    priority: 0,
+    maxAttempts: 3,
+    resultTtlMs: 60_000,
+    rememberMs: 60_000,
+    ...given,
   };
 }
 
@@ -24,5 +32,12 @@ export async function enqueueAll(queue: TaskQueue, tasks: readonly NewTask[]): P
 
 /** Leases of queue `q`, or as the request says, without waiting. */
 export function take(queue: TaskQueue, given: Partial<ReserveRequest> = {}): Promise<readonly Lease[]> {
-  return queue.reserve({ queues: ["q"], limit: 10, leaseMs: Math.max(60_000, queue.capabilities.minimumLeaseMs), waitMs: 0, worker: "w", ...given });
+  return queue.reserve({
+    queues: ["q"],
+    limit: 10,
+    leaseMs: Math.max(60_000, queue.capabilities.minimumLeaseMs),
+    waitMs: 0,
+    worker: "w",
+    ...given,
+  });
 }

@@ -13,7 +13,8 @@ export interface Interruptible<T> {
   readonly stored: (component: T) => Promise<readonly string[]>;
 }
 
-const unless = (world: World): string | undefined => (world.outage === undefined ? "this adapter's test can not take the backend away" : undefined);
+const unless = (world: World): string | undefined =>
+  world.outage === undefined ? "this adapter's test can not take the backend away" : undefined;
 
 /** Waits are allowed, and so is this one error. */
 function isOutage(error: unknown): boolean {
@@ -37,7 +38,8 @@ export function outageCases<T extends Component<ComponentKind>>(interruptible: I
   return [
     {
       rule,
-      title: "a call while the backend is away rejects with OMNIQ_BACKEND_UNAVAILABLE, retryable, or waits; then all goes on",
+      title:
+        "a call while the backend is away rejects with OMNIQ_BACKEND_UNAVAILABLE, retryable, or waits; then all goes on",
       unless,
       timeoutMs: 90_000,
       async run(component, world) {
@@ -45,7 +47,10 @@ export function outageCases<T extends Component<ComponentKind>>(interruptible: I
         assert.ok(outage !== undefined);
         await interruptible.store(component, "before");
         await outage.stop();
-        const during = interruptible.store(component, "during").then(() => undefined, (error: unknown) => error);
+        const during = interruptible.store(component, "during").then(
+          () => undefined,
+          (error: unknown) => error,
+        );
         try {
           await Promise.race([during, sleep(1_500)]);
         } finally {
@@ -55,7 +60,11 @@ export function outageCases<T extends Component<ComponentKind>>(interruptible: I
         assert.ok(error === undefined || isOutage(error), describeError(error));
         await untilBack(() => interruptible.store(component, "during"), "the same call again");
         await untilBack(() => interruptible.store(component, "after"), "a later call");
-        assert.deepEqual([...(await untilBack(() => interruptible.stored(component), "reading"))].sort(), ["after", "before", "during"]);
+        assert.deepEqual([...(await untilBack(() => interruptible.stored(component), "reading"))].sort(), [
+          "after",
+          "before",
+          "during",
+        ]);
       },
     },
     {
@@ -87,7 +96,11 @@ export function outageCases<T extends Component<ComponentKind>>(interruptible: I
         await within(writing, "the writer's end", 60_000);
         const stored = new Set(await untilBack(() => interruptible.stored(component), "reading"));
         assert.ok(acknowledged.length > 0);
-        assert.deepEqual(acknowledged.filter((name) => !stored.has(name)), [], "acknowledged things are gone");
+        assert.deepEqual(
+          acknowledged.filter((name) => !stored.has(name)),
+          [],
+          "acknowledged things are gone",
+        );
       },
     },
   ];

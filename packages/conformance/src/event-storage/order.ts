@@ -31,7 +31,8 @@ export const orderCases: readonly Case<EventStorage>[] = [
     title: "interleaved appends of two connections keep each task's order",
     async run(events, world) {
       const other = await anotherConnection(world, "eventStorage");
-      for (let i = 0; i < 10; i += 1) await (i % 2 === 0 ? events : other).append([newEvent(`i-${i}`, { taskId: `t-${i % 3}` })]);
+      for (let i = 0; i < 10; i += 1)
+        await (i % 2 === 0 ? events : other).append([newEvent(`i-${i}`, { taskId: `t-${i % 3}` })]);
       for (let task = 0; task < 3; task += 1) {
         const expected = [...Array(10).keys()].filter((i) => i % 3 === task).map((i) => `i-${i}`);
         assert.deepEqual(eventIds(await queryAll(other, { taskId: `t-${task}` }, 10)), expected);
@@ -43,11 +44,25 @@ export const orderCases: readonly Case<EventStorage>[] = [
     title: "every field of every type comes back as it was, with data present, empty or absent",
     async run(events) {
       const types: readonly TaskEventType[] = [
-        "enqueued", "started", "progress", "log", "retrying", "released", "completed", "failed", "cancelled", "expired",
+        "enqueued",
+        "started",
+        "progress",
+        "log",
+        "retrying",
+        "released",
+        "completed",
+        "failed",
+        "cancelled",
+        "expired",
       ];
       const given = types.map((type, i) =>
         newEvent(`f-${i}`, {
-          type, at: Date.now() - i, taskName: `name ${i}`, queue: `queue ${i}`, run: i + 1, attempt: i,
+          type,
+          at: Date.now() - i,
+          taskName: `name ${i}`,
+          queue: `queue ${i}`,
+          run: i + 1,
+          attempt: i,
           ...(i % 3 === 0 ? {} : { data: i % 3 === 1 ? "" : `data ${i}` }),
         }),
       );
@@ -69,7 +84,10 @@ export const orderCases: readonly Case<EventStorage>[] = [
     async run(events) {
       await events.append([newEvent("a", { data: "first" })]);
       await events.append([newEvent("a", { data: "second", taskId: "other", type: "failed" })]);
-      assert.deepEqual((await queryAll(events, {}, 10)).map((event) => event.data), ["first"]);
+      assert.deepEqual(
+        (await queryAll(events, {}, 10)).map((event) => event.data),
+        ["first"],
+      );
       assert.deepEqual(await queryAll(events, { taskId: "other" }, 10), []);
     },
   },
@@ -78,7 +96,13 @@ export const orderCases: readonly Case<EventStorage>[] = [
     title: "an id twice in one append is stored once, the first of them",
     async run(events) {
       await events.append([newEvent("a", { data: "1" }), newEvent("b"), newEvent("a", { data: "2" })]);
-      assert.deepEqual((await queryAll(events, {}, 10)).map((event) => [event.id, event.data]), [["a", "1"], ["b", undefined]]);
+      assert.deepEqual(
+        (await queryAll(events, {}, 10)).map((event) => [event.id, event.data]),
+        [
+          ["a", "1"],
+          ["b", undefined],
+        ],
+      );
     },
   },
   {
@@ -113,10 +137,15 @@ export const orderCases: readonly Case<EventStorage>[] = [
     title: "concurrent appends of one connection are all stored, each batch in its own order",
     async run(events) {
       await Promise.all(
-        Array.from({ length: 10 }, (_, batch) => events.append(Array.from({ length: 5 }, (_, i) => newEvent(`c-${batch}-${i}`, { taskId: `t-${batch}` })))),
+        Array.from({ length: 10 }, (_, batch) =>
+          events.append(Array.from({ length: 5 }, (_, i) => newEvent(`c-${batch}-${i}`, { taskId: `t-${batch}` }))),
+        ),
       );
       for (let batch = 0; batch < 10; batch += 1) {
-        assert.deepEqual(eventIds(await queryAll(events, { taskId: `t-${batch}` }, 10)), [0, 1, 2, 3, 4].map((i) => `c-${batch}-${i}`));
+        assert.deepEqual(
+          eventIds(await queryAll(events, { taskId: `t-${batch}` }, 10)),
+          [0, 1, 2, 3, 4].map((i) => `c-${batch}-${i}`),
+        );
       }
     },
   },

@@ -35,7 +35,12 @@ export const queryCases: readonly Case<EventStorage>[] = [
     async run(events) {
       await six(events, Date.now() - 100);
       assert.deepEqual(eventIds(await queryAll(events, { types: ["started"] }, 10)), ["1", "4"]);
-      assert.deepEqual(eventIds(await queryAll(events, { types: ["completed", "enqueued"] }, 10)), ["0", "2", "3", "5"]);
+      assert.deepEqual(eventIds(await queryAll(events, { types: ["completed", "enqueued"] }, 10)), [
+        "0",
+        "2",
+        "3",
+        "5",
+      ]);
     },
   },
   {
@@ -64,7 +69,13 @@ export const queryCases: readonly Case<EventStorage>[] = [
     async run(events) {
       const base = Date.now() - 100;
       await six(events, base);
-      const filter = { taskId: "a", types: ["started", "completed"] as const, queue: "x", from: base + 2, to: base + 10 };
+      const filter = {
+        taskId: "a",
+        types: ["started", "completed"] as const,
+        queue: "x",
+        from: base + 2,
+        to: base + 10,
+      };
       assert.deepEqual(eventIds(await queryAll(events, filter, 10)), ["3"]);
       assert.deepEqual(eventIds(await queryAll(events, { ...filter, queue: "y" }, 10)), []);
     },
@@ -79,7 +90,10 @@ export const queryCases: readonly Case<EventStorage>[] = [
       assert.equal((await events.query({}, { limit: 4 })).items.length, 4);
       assert.deepEqual(eventIds(await queryAll(events, {}, 4)), eventIds(all));
       assert.deepEqual(eventIds(await queryAll(events, {}, 1)), eventIds(all));
-      assert.deepEqual(eventIds(await queryAll(events, { taskId: "t-1" }, 5)), eventIds(all.filter((event) => event.taskId === "t-1")));
+      assert.deepEqual(
+        eventIds(await queryAll(events, { taskId: "t-1" }, 5)),
+        eventIds(all.filter((event) => event.taskId === "t-1")),
+      );
     },
   },
   {
@@ -131,7 +145,11 @@ export const queryCases: readonly Case<EventStorage>[] = [
     title: "a cursor that no query gave is refused",
     async run(events) {
       await six(events, Date.now());
-      await rejectsWith("OMNIQ_INVALID_OPTION", () => events.query({}, { cursor: "no cursor of this query" }), "query with a foreign cursor");
+      await rejectsWith(
+        "OMNIQ_INVALID_OPTION",
+        () => events.query({}, { cursor: "no cursor of this query" }),
+        "query with a foreign cursor",
+      );
     },
   },
   {

@@ -35,7 +35,10 @@ export const tailCases: readonly Case<EventStorage>[] = [
         for (const cursor of [stored[i]?.cursor, tailed[i]?.cursor]) {
           assert.ok(cursor !== undefined);
           await using tail = new Tail(events, {}, cursor);
-          assert.deepEqual(eventIds(await tail.take(5 - i)), stored.slice(i + 1).map((event) => event.id));
+          assert.deepEqual(
+            eventIds(await tail.take(5 - i)),
+            stored.slice(i + 1).map((event) => event.id),
+          );
         }
       }
     },
@@ -67,7 +70,11 @@ export const tailCases: readonly Case<EventStorage>[] = [
     async run(events) {
       const filter = { taskId: "a", types: ["log", "completed"] as const, queue: "x" };
       const wanted = { taskId: "a", queue: "x" };
-      await events.append([newEvent("1", wanted), newEvent("2", { ...wanted, taskId: "b" }), newEvent("3", { ...wanted, type: "started" })]);
+      await events.append([
+        newEvent("1", wanted),
+        newEvent("2", { ...wanted, taskId: "b" }),
+        newEvent("3", { ...wanted, type: "started" }),
+      ]);
       await using tail = new Tail(events, filter, "start");
       assert.deepEqual(eventIds(await tail.take(1)), ["1"]);
       const next = tail.take(2);
@@ -94,14 +101,20 @@ export const tailCases: readonly Case<EventStorage>[] = [
     title: "with many concurrent writers on several connections, each event comes once and none is missed",
     timeoutMs: 60_000,
     async run(events, world) {
-      const writers = [events, await anotherConnection(world, "eventStorage"), await anotherConnection(world, "eventStorage")];
+      const writers = [
+        events,
+        await anotherConnection(world, "eventStorage"),
+        await anotherConnection(world, "eventStorage"),
+      ];
       await using tail = new Tail(events, {}, "start");
       const reading = tail.take(3 * 20 * 4);
       await Promise.all(
         writers.flatMap((writer, w) =>
           [0, 1].map(async (lane) => {
             for (let i = 0; i < 10; i += 1) {
-              await writer.append(Array.from({ length: 4 }, (_, n) => newEvent(`w-${w}-${lane}-${i}-${n}`, { taskId: `w-${w}-${lane}` })));
+              await writer.append(
+                Array.from({ length: 4 }, (_, n) => newEvent(`w-${w}-${lane}-${i}-${n}`, { taskId: `w-${w}-${lane}` })),
+              );
             }
           }),
         ),
@@ -123,7 +136,9 @@ export const tailCases: readonly Case<EventStorage>[] = [
     title: "a tail gives the same order as a query",
     async run(events, world) {
       const other = await anotherConnection(world, "eventStorage");
-      await Promise.all(Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? events : other).append([newEvent(`o-${i}`)])));
+      await Promise.all(
+        Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? events : other).append([newEvent(`o-${i}`)])),
+      );
       await using tail = new Tail(events, {}, "start");
       assert.deepEqual(eventIds(await tail.take(20)), eventIds(await queryAll(events, {}, 6)));
     },
@@ -185,7 +200,10 @@ export const tailCases: readonly Case<EventStorage>[] = [
           cursor = event.cursor;
         }
       }
-      assert.deepEqual(seen, [...Array(12).keys()].map((i) => `r-${Math.floor(i / 3)}-${i % 3}`));
+      assert.deepEqual(
+        seen,
+        [...Array(12).keys()].map((i) => `r-${Math.floor(i / 3)}-${i % 3}`),
+      );
     },
   },
   {

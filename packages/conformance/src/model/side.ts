@@ -39,7 +39,8 @@ export class Side {
     const queues = [this.#queue(0), this.#queue(1)];
     const counts = await client.counts(queues);
     const tasks: unknown[] = [];
-    for (const queue of queues) tasks.push((await client.list({ queue }, { limit: 1_000 })).items.map((task) => this.#task(task)));
+    for (const queue of queues)
+      tasks.push((await client.list({ queue }, { limit: 1_000 })).items.map((task) => this.#task(task)));
     return { counts: queues.map((queue): QueueCounts | undefined => counts[queue]), tasks };
   }
 
@@ -53,15 +54,27 @@ export class Side {
 
   #newTask(seed: TaskSeed): NewTask {
     return {
-      id: this.#id(seed.id), name: `n${seed.id % 2}`, queue: this.#queue(seed.queue), payload: `p${seed.id}`, envelope: "{}",
-      priority: seed.priority, maxAttempts: seed.maxAttempts, resultTtlMs: 60_000, rememberMs: 600_000,
+      id: this.#id(seed.id),
+      name: `n${seed.id % 2}`,
+      queue: this.#queue(seed.queue),
+      payload: `p${seed.id}`,
+      envelope: "{}",
+      priority: seed.priority,
+      maxAttempts: seed.maxAttempts,
+      resultTtlMs: 60_000,
+      rememberMs: 600_000,
       ...(seed.delayMs === undefined ? {} : { delayMs: seed.delayMs }),
       ...(seed.expiresInMs === undefined ? {} : { expiresInMs: seed.expiresInMs }),
       ...(seed.key === undefined ? {} : { deduplicate: { key: `k${seed.key.key}`, mode: seed.key.mode } }),
       ...(seed.group === undefined ? {} : { group: { key: `g${seed.group.key}`, limit: seed.group.limit } }),
       ...(seed.dependsOn === undefined || seed.dependsOn.ids.length === 0
         ? {}
-        : { dependencies: seed.dependsOn.ids.map((id) => ({ taskId: this.#id(id), onFailure: seed.dependsOn?.onFailure ?? "fail" })) }),
+        : {
+            dependencies: seed.dependsOn.ids.map((id) => ({
+              taskId: this.#id(id),
+              onFailure: seed.dependsOn?.onFailure ?? "fail",
+            })),
+          }),
     };
   }
 
@@ -70,7 +83,11 @@ export class Side {
     if (task === undefined) return undefined;
     const { enqueuedAt: _e, runAt: _r, expiresAt, startedAt, finishedAt, error, ...rest } = task;
     const plain: Record<string, unknown> = {
-      ...rest, expires: expiresAt !== undefined, started: startedAt !== undefined, finished: finishedAt !== undefined, error: plainError(error),
+      ...rest,
+      expires: expiresAt !== undefined,
+      started: startedAt !== undefined,
+      finished: finishedAt !== undefined,
+      error: plainError(error),
     };
     for (const [name, value] of Object.entries(plain)) if (value === undefined) delete plain[name];
     return plain;
@@ -82,25 +99,44 @@ export class Side {
         return client.enqueue([{ tasks: command.tasks.map((seed) => this.#newTask(seed)) }]);
       case "reserve": {
         const leases = await client.reserve({
-          queues: command.queues.map((queue) => this.#queue(queue)), limit: command.limit, leaseMs: this.#leaseMs, waitMs: 0, worker: "w",
+          queues: command.queues.map((queue) => this.#queue(queue)),
+          limit: command.limit,
+          leaseMs: this.#leaseMs,
+          waitMs: 0,
+          worker: "w",
         });
         this.#leases.push(...leases);
         return leases.map((lease) => [
-          lease.taskId, lease.queue, lease.run, lease.attempt, lease.cancelling, this.#task(lease.task),
-          lease.dependencies.map(({ taskId, run, attempt, status, value, error }) => [taskId, run, attempt, status, value ?? null, plainError(error) ?? null]),
+          lease.taskId,
+          lease.queue,
+          lease.run,
+          lease.attempt,
+          lease.cancelling,
+          this.#task(lease.task),
+          lease.dependencies.map(({ taskId, run, attempt, status, value, error }) => [
+            taskId,
+            run,
+            attempt,
+            status,
+            value ?? null,
+            plainError(error) ?? null,
+          ]),
         ]);
       }
       case "settle": {
         const lease = this.#lease(command.lease);
         if (lease === undefined) return "no lease yet";
         if (command.outcome === "release") return client.settle([{ ...lease, outcome: "release" }]);
-        if (command.outcome === "retry") return client.settle([{ ...lease, outcome: "retry", delayMs: command.delayMs, error: "again" }]);
+        if (command.outcome === "retry")
+          return client.settle([{ ...lease, outcome: "retry", delayMs: command.delayMs, error: "again" }]);
         const text = command.outcome === "completed" ? { value: `value ${lease.attempt}` } : { error: "no" };
         return client.settle([{ ...lease, outcome: command.outcome, storeResult: false, ...text }]);
       }
       case "extend": {
         const lease = this.#lease(command.lease);
-        return lease === undefined ? "no lease yet" : (await client.extend([{ ...lease, progress: "half" }], this.#leaseMs)).map(({ state }) => state);
+        return lease === undefined
+          ? "no lease yet"
+          : (await client.extend([{ ...lease, progress: "half" }], this.#leaseMs)).map(({ state }) => state);
       }
       case "get":
         return this.#task((await client.get([this.#id(command.id)]))[0]);
@@ -117,7 +153,9 @@ export class Side {
       case "limit":
         return client.configureQueue(this.#queue(command.queue), { maxActive: command.maxActive });
       case "rate":
-        return client.configureQueue(this.#queue(command.queue), { rateLimit: command.limit === null ? null : { limit: command.limit, windowMs: rateWindowMs } });
+        return client.configureQueue(this.#queue(command.queue), {
+          rateLimit: command.limit === null ? null : { limit: command.limit, windowMs: rateWindowMs },
+        });
       case "purge":
         return client.purge(this.#queue(command.queue), command.states);
       case "record":
@@ -129,7 +167,8 @@ export class Side {
 
   /** Records what the queue decided about this history's tasks, and says what that was. */
   async record(client: TaskQueue | undefined = this.#clients[0]): Promise<unknown> {
-    const outcomes = (await client?.unrecorded(1_000))?.filter((outcome) => outcome.taskId.startsWith(this.#prefix)) ?? [];
+    const outcomes =
+      (await client?.unrecorded(1_000))?.filter((outcome) => outcome.taskId.startsWith(this.#prefix)) ?? [];
     await client?.record(outcomes.map(({ taskId, run }) => ({ taskId, run })));
     // Oldest first, but what was decided in one millisecond has no order that is promised.
     return outcomes
@@ -140,7 +179,9 @@ export class Side {
   /** Any lease of the past: small numbers are the latest ones. */
   #lease(number: number): { taskId: string; queue: string; token: string; run: number; attempt: number } | undefined {
     const lease = this.#leases[this.#leases.length - 1 - number];
-    return lease === undefined ? undefined : { taskId: lease.taskId, queue: lease.queue, token: lease.token, run: lease.run, attempt: lease.attempt };
+    return lease === undefined
+      ? undefined
+      : { taskId: lease.taskId, queue: lease.queue, token: lease.token, run: lease.run, attempt: lease.attempt };
   }
 }
 

@@ -19,7 +19,14 @@ export interface ObjectStoreShape {
   close(): Promise<void>;
 }
 
-export const objectStoreRules = ["store-read", "store-create", "store-replace", "store-list", "store-delete", "store-close"] as const;
+export const objectStoreRules = [
+  "store-read",
+  "store-create",
+  "store-replace",
+  "store-list",
+  "store-delete",
+  "store-close",
+] as const;
 export type ObjectStoreRule = (typeof objectStoreRules)[number];
 
 /** A case of the suite. `open` gives further clients of the same, at first empty, store. */

@@ -30,7 +30,11 @@ export const objectStoreCases: readonly ObjectStoreCase[] = [
     rule: "store-read",
     title: "all byte values, an empty body and 2 MiB come back byte for byte",
     async run(store) {
-      const bodies = [new Uint8Array(0), Uint8Array.from({ length: 256 }, (_, i) => i), Uint8Array.from({ length: 2_097_152 }, (_, i) => (i * 31) % 251)];
+      const bodies = [
+        new Uint8Array(0),
+        Uint8Array.from({ length: 256 }, (_, i) => i),
+        Uint8Array.from({ length: 2_097_152 }, (_, i) => (i * 31) % 251),
+      ];
       for (const [i, body] of bodies.entries()) {
         assert.equal(await store.create(`body/${i}`, body), "created");
         assert.ok(Buffer.from(body).equals((await store.read(`body/${i}`))?.body ?? bytes("nothing")), `body ${i}`);
@@ -140,7 +144,9 @@ export const objectStoreCases: readonly ObjectStoreCase[] = [
       for (let round = 0; round < 10; round += 1) {
         const revision = await revisionOf(store, "counter");
         const answers = await Promise.all(
-          Array.from({ length: 9 }, (_, i) => (clients[i % clients.length] ?? store).replace("counter", bytes(`${round}-${i}`), revision)),
+          Array.from({ length: 9 }, (_, i) =>
+            (clients[i % clients.length] ?? store).replace("counter", bytes(`${round}-${i}`), revision),
+          ),
         );
         assert.equal(answers.filter((answer) => answer === "replaced").length, 1);
         assert.equal(await textOf(store, "counter"), `${round}-${answers.indexOf("replaced")}`);
@@ -161,7 +167,8 @@ export const objectStoreCases: readonly ObjectStoreCase[] = [
     rule: "store-list",
     title: "keys with the prefix, in byte order",
     async run(store) {
-      for (const key of ["log/00010", "log/00002", "log/1", "logs/1", "checkpoint/1", "log/00001", "lo"]) await store.create(key, bytes(key));
+      for (const key of ["log/00010", "log/00002", "log/1", "logs/1", "checkpoint/1", "log/00001", "lo"])
+        await store.create(key, bytes(key));
       assert.deepEqual(await store.list("log/"), ["log/00001", "log/00002", "log/00010", "log/1"]);
       assert.deepEqual(await store.list("checkpoint/"), ["checkpoint/1"]);
       assert.deepEqual(await store.list("nothing/"), []);
@@ -235,9 +242,10 @@ export const objectStoreCases: readonly ObjectStoreCase[] = [
     title: "1,200 keys in one call",
     async run(store) {
       const keys = Array.from({ length: 1_200 }, (_, i) => `many/${String(i).padStart(5, "0")}`);
-      for (let i = 0; i < keys.length; i += 50) await Promise.all(keys.slice(i, i + 50).map((key) => store.create(key, bytes(""))));
+      for (let i = 0; i < keys.length; i += 50)
+        await Promise.all(keys.slice(i, i + 50).map((key) => store.create(key, bytes(""))));
       let found = 0;
-      for (let after: string | undefined; ; ) {
+      for (let after: string | undefined; ;) {
         const page: readonly string[] = await store.list("many/", after, 500);
         if (page.length === 0) break;
         found += page.length;

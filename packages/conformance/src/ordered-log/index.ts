@@ -14,7 +14,8 @@ export interface OrderedLogCase {
   run(log: OrderedLog, open: () => Promise<OrderedLog>): Promise<void>;
 }
 
-const byPosition = (log: OrderedLog): string | undefined => (log.ordering === "position" ? undefined : "the server orders");
+const byPosition = (log: OrderedLog): string | undefined =>
+  log.ordering === "position" ? undefined : "the server orders";
 
 /** Appends at the end until it is stored; the position that it got. */
 async function push(log: OrderedLog, body: string, from = 1): Promise<number> {
@@ -30,7 +31,7 @@ async function push(log: OrderedLog, body: string, from = 1): Promise<number> {
 /** Everything from a position on. */
 async function readAll(log: OrderedLog, from = 1): Promise<LogEntry[]> {
   const entries: LogEntry[] = [];
-  for (let position = from; ; ) {
+  for (let position = from; ;) {
     const answer = await log.read(position);
     assert.equal(answer.state, "read", "a read of a log that nobody deleted from was stale");
     if (answer.state !== "read" || answer.entries.length === 0) return entries;
@@ -86,7 +87,9 @@ export const orderedLogCases: readonly OrderedLogCase[] = [
     async run(log, open) {
       const clients = [log, await open(), await open()];
       for (let position = 1; position <= 10; position += 1) {
-        const answers = await Promise.all(Array.from({ length: 9 }, (_, i) => (clients[i % 3] ?? log).append(position, `${position}-${i}`)));
+        const answers = await Promise.all(
+          Array.from({ length: 9 }, (_, i) => (clients[i % 3] ?? log).append(position, `${position}-${i}`)),
+        );
         const stored = answers.flatMap((answer, i) => (answer.state === "stored" ? [i] : []));
         assert.equal(stored.length, 1);
         assert.deepEqual(bodies(await readAll(log, position)), [`${position}-${stored[0]}`]);
@@ -98,21 +101,27 @@ export const orderedLogCases: readonly OrderedLogCase[] = [
     title: "racing writers lose nothing and store nothing twice",
     async run(log, open) {
       const clients = [log, await open()];
-      await Promise.all(clients.map(async (client, c) => {
-        let from = 1;
-        for (let i = 0; i < 15; i += 1) from = (await push(client, `${c}-${i}`, from)) + 1;
-      }));
+      await Promise.all(
+        clients.map(async (client, c) => {
+          let from = 1;
+          for (let i = 0; i < 15; i += 1) from = (await push(client, `${c}-${i}`, from)) + 1;
+        }),
+      );
       const all = bodies(await readAll(log));
       assert.equal(new Set(all).size, 30);
       assert.equal(all.length, 30);
-      for (const c of [0, 1]) assert.deepEqual(all.filter((body) => body.startsWith(`${c}-`)), Array.from({ length: 15 }, (_, i) => `${c}-${i}`));
+      for (const c of [0, 1])
+        assert.deepEqual(
+          all.filter((body) => body.startsWith(`${c}-`)),
+          Array.from({ length: 15 }, (_, i) => `${c}-${i}`),
+        );
     },
   },
   {
     rule: "log-append",
     title: "a body of 256 KiB is whole",
     async run(log) {
-      const body = "é\"".repeat(87_381);
+      const body = 'é"'.repeat(87_381);
       await push(log, body);
       assert.ok((await readAll(log))[0]?.body === body);
     },
@@ -123,7 +132,8 @@ export const orderedLogCases: readonly OrderedLogCase[] = [
     async run(log) {
       const positions: number[] = [];
       for (let i = 0; i < 5; i += 1) positions.push(await push(log, `${i}`, (positions.at(-1) ?? 0) + 1));
-      for (const [i, position] of positions.entries()) assert.deepEqual(bodies(await readAll(log, position)), ["0", "1", "2", "3", "4"].slice(i));
+      for (const [i, position] of positions.entries())
+        assert.deepEqual(bodies(await readAll(log, position)), ["0", "1", "2", "3", "4"].slice(i));
       assert.deepEqual(await log.read((positions.at(-1) ?? 0) + 1), { state: "read", entries: [] });
     },
   },
@@ -137,7 +147,8 @@ export const orderedLogCases: readonly OrderedLogCase[] = [
       await log.writeCheckpoint({ position: last - 2, body: "old" });
       await other.writeCheckpoint({ position: last, body: "new \u{1f600}" });
       await log.writeCheckpoint({ position: last - 1, body: "late" });
-      for (const client of [log, other]) assert.deepEqual(await client.readCheckpoint(), { position: last, body: "new \u{1f600}" });
+      for (const client of [log, other])
+        assert.deepEqual(await client.readCheckpoint(), { position: last, body: "new \u{1f600}" });
     },
   },
   {

@@ -29,7 +29,9 @@ export function builtTwin(url: URL): URL {
  * A program that throws makes `done` and `run` reject with its message; one that was killed makes `done` resolve with `undefined`.
  */
 export function createProcesses(module: URL, options: (namespace: string) => unknown, namespace: string): Processes {
-  const runner = fileURLToPath(builtTwin(new URL(import.meta.url.endsWith(".ts") ? "./runner.ts" : "./runner.js", import.meta.url)));
+  const runner = fileURLToPath(
+    builtTwin(new URL(import.meta.url.endsWith(".ts") ? "./runner.ts" : "./runner.js", import.meta.url)),
+  );
   const start: Processes["start"] = async (program, data) => {
     const child = fork(runner, [], { execArgv: [], stdio: ["pipe", "pipe", "pipe", "ipc"] });
     assert.ok(child.stdin !== null && child.stdout !== null && child.stderr !== null);
@@ -61,7 +63,8 @@ export function createProcesses(module: URL, options: (namespace: string) => unk
       lines.end();
       if (failure !== undefined) throw new Error(`program ${program} failed: ${failure}`);
       // A program may also kill itself, at the step that it was told to.
-      if (!answered && !killed && signal !== "SIGKILL") throw new Error(`program ${program} ended with ${signal ?? code} and no answer: ${noise}`);
+      if (!answered && !killed && signal !== "SIGKILL")
+        throw new Error(`program ${program} ended with ${signal ?? code} and no answer: ${noise}`);
       return answer;
     })();
     done.catch(() => undefined);
@@ -85,7 +88,9 @@ export function createProcesses(module: URL, options: (namespace: string) => unk
 function parse(text: string): Said | undefined {
   try {
     const said = JSON.parse(text) as unknown;
-    return typeof said === "object" && said !== null && ("line" in said || "answer" in said || "failure" in said) ? (said as Said) : undefined;
+    return typeof said === "object" && said !== null && ("line" in said || "answer" in said || "failure" in said)
+      ? (said as Said)
+      : undefined;
   } catch {
     return undefined;
   }

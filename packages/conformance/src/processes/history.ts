@@ -30,19 +30,43 @@ export interface RecordedLease {
 /** One call and its answer. A call whose process died before the answer is not recorded, or as `lost-answer`. */
 export type HistoryRecord = Timed &
   (
-    | { readonly verb: "enqueue"; readonly task: RecordedTask; readonly receipt: "enqueued" | "duplicate" | "deduplicated" | "replaced" | "extended" | "lost-answer" }
-    | { readonly verb: "reserve"; readonly queues: readonly string[]; readonly limit: number; readonly leaseMs: number; readonly leases: readonly RecordedLease[] }
-    | { readonly verb: "extend"; readonly taskId: string; readonly token: string; readonly leaseMs: number; readonly state: "held" | "cancelling" | "lost" }
     | {
-        readonly verb: "settle"; readonly taskId: string; readonly token: string; readonly run: number;
-        readonly outcome: "completed" | "failed" | "cancelled" | "retry" | "release"; readonly state: "settled" | "lost" | "lost-answer";
+        readonly verb: "enqueue";
+        readonly task: RecordedTask;
+        readonly receipt: "enqueued" | "duplicate" | "deduplicated" | "replaced" | "extended" | "lost-answer";
+      }
+    | {
+        readonly verb: "reserve";
+        readonly queues: readonly string[];
+        readonly limit: number;
+        readonly leaseMs: number;
+        readonly leases: readonly RecordedLease[];
+      }
+    | {
+        readonly verb: "extend";
+        readonly taskId: string;
+        readonly token: string;
+        readonly leaseMs: number;
+        readonly state: "held" | "cancelling" | "lost";
+      }
+    | {
+        readonly verb: "settle";
+        readonly taskId: string;
+        readonly token: string;
+        readonly run: number;
+        readonly outcome: "completed" | "failed" | "cancelled" | "retry" | "release";
+        readonly state: "settled" | "lost" | "lost-answer";
       }
     | { readonly verb: "pause"; readonly queue: string }
     | { readonly verb: "resume"; readonly queue: string }
     | { readonly verb: "cancel"; readonly taskId: string; readonly state: string }
     | { readonly verb: "retry"; readonly taskId: string; readonly state: string }
     | { readonly verb: "remove"; readonly taskId: string; readonly state: string }
-    | { readonly verb: "put"; readonly result: Pick<NewResult, "taskId" | "run" | "value">; readonly stands: Pick<StoredResult, "run" | "value"> }
+    | {
+        readonly verb: "put";
+        readonly result: Pick<NewResult, "taskId" | "run" | "value">;
+        readonly stands: Pick<StoredResult, "run" | "value">;
+      }
     /** The ids of all tasks that are in the queue at the end, when everything is quiet. */
     | { readonly verb: "remaining"; readonly taskIds: readonly string[] }
   );

@@ -12,7 +12,10 @@ export const expiryCases: readonly Case<ResultStorage>[] = [
     title: "expiresAt is finishedAt and ttlMs together, null for ever",
     async run(results, world) {
       const finishedAt = world.clock.now() - 10;
-      const [timed, forEver] = await results.put([newResult("a", { finishedAt, ttlMs: 60_000 }), newResult("b", { ttlMs: null })]);
+      const [timed, forEver] = await results.put([
+        newResult("a", { finishedAt, ttlMs: 60_000 }),
+        newResult("b", { ttlMs: null }),
+      ]);
       assert.equal(timed?.expiresAt, finishedAt + 60_000);
       assert.equal(forEver?.expiresAt, null);
       assert.equal((await results.get(["a"]))[0]?.expiresAt, finishedAt + 60_000);
@@ -24,7 +27,10 @@ export const expiryCases: readonly Case<ResultStorage>[] = [
     async run(results, world) {
       await results.put([newResult("short", { ttlMs: 80 }), newResult("long"), newResult("ever", { ttlMs: null })]);
       await world.clock.pass(120);
-      assert.deepEqual((await results.get(["short", "long", "ever"])).map((result) => result?.taskId), [undefined, "long", "ever"]);
+      assert.deepEqual(
+        (await results.get(["short", "long", "ever"])).map((result) => result?.taskId),
+        [undefined, "long", "ever"],
+      );
       assert.deepEqual(ids(await listAll(results, {}, 10)), ["ever", "long"]);
       assert.deepEqual(ids(await listAll(results, { queue: "q", status: "completed" }, 1)), ["ever", "long"]);
       assert.deepEqual(await results.wait([{ taskId: "short", run: 1 }], 0), []);

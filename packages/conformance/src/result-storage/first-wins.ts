@@ -13,7 +13,9 @@ export const firstWinsCases: readonly Case<ResultStorage>[] = [
     rule,
     title: "put answers with what it stored, and get finds it",
     async run(results) {
-      const [stored] = await results.put([newResult("a", { run: 2, attempt: 3, name: "name", queue: "queue", finishedAt: Date.now() })]);
+      const [stored] = await results.put([
+        newResult("a", { run: 2, attempt: 3, name: "name", queue: "queue", finishedAt: Date.now() }),
+      ]);
       assert.ok(stored);
       assert.equal(stored.taskId, "a");
       assert.equal(stored.run, 2);
@@ -64,7 +66,10 @@ export const firstWinsCases: readonly Case<ResultStorage>[] = [
     title: "two results of one task in one put: the rule holds inside the batch",
     async run(results) {
       const answers = await results.put([
-        newResult("a", { value: "1" }), newResult("a", { value: "2" }), newResult("a", { run: 2, value: "3" }), newResult("a", { value: "4" }),
+        newResult("a", { value: "1" }),
+        newResult("a", { value: "2" }),
+        newResult("a", { run: 2, value: "3" }),
+        newResult("a", { value: "4" }),
       ]);
       assert.equal(answers.length, 4);
       assert.equal((await results.get(["a"]))[0]?.value, "3");
@@ -77,7 +82,10 @@ export const firstWinsCases: readonly Case<ResultStorage>[] = [
     async run(results) {
       await results.put([newResult("b", { value: "old" })]);
       const answers = await results.put([newResult("c"), newResult("b"), newResult("a")]);
-      assert.deepEqual(answers.map((answer) => answer.taskId), ["c", "b", "a"]);
+      assert.deepEqual(
+        answers.map((answer) => answer.taskId),
+        ["c", "b", "a"],
+      );
       assert.equal(answers[1]?.value, "old");
     },
   },
@@ -88,7 +96,9 @@ export const firstWinsCases: readonly Case<ResultStorage>[] = [
       const other = await anotherConnection(world, "resultStorage");
       for (let round = 0; round < 10; round += 1) {
         const answers = await Promise.all(
-          Array.from({ length: 8 }, (_, i) => (i % 2 === 0 ? results : other).put([newResult(`race-${round}`, { value: `${i}` })])),
+          Array.from({ length: 8 }, (_, i) =>
+            (i % 2 === 0 ? results : other).put([newResult(`race-${round}`, { value: `${i}` })]),
+          ),
         );
         const values = new Set(answers.map((answer) => answer[0]?.value));
         assert.equal(values.size, 1, `round ${round}: ${values.size} different results were said to stand`);
@@ -102,7 +112,10 @@ export const firstWinsCases: readonly Case<ResultStorage>[] = [
     async run(results) {
       await results.put([newResult("a"), newResult("b")]);
       const answers = await results.get(["b", "nothing", "a", "b"]);
-      assert.deepEqual(answers.map((answer) => answer?.taskId), ["b", undefined, "a", "b"]);
+      assert.deepEqual(
+        answers.map((answer) => answer?.taskId),
+        ["b", undefined, "a", "b"],
+      );
     },
   },
   {
@@ -131,7 +144,10 @@ export const firstWinsCases: readonly Case<ResultStorage>[] = [
       const after = world.clock.now();
       assert.equal(given?.finishedAt, before - 1_234);
       assert.ok(own !== undefined && Number.isSafeInteger(own.finishedAt));
-      assert.ok(own.finishedAt >= before - 2_000 && own.finishedAt <= after + 2_000, "finishedAt is far from the store's clock");
+      assert.ok(
+        own.finishedAt >= before - 2_000 && own.finishedAt <= after + 2_000,
+        "finishedAt is far from the store's clock",
+      );
     },
   },
   {
@@ -141,7 +157,10 @@ export const firstWinsCases: readonly Case<ResultStorage>[] = [
       await results.put([newResult("a", { run: 2 }), newResult("b")]);
       await results.delete(["a", "nothing"]);
       await results.delete(["a"]);
-      assert.deepEqual((await results.get(["a", "b"])).map((result) => result?.taskId), [undefined, "b"]);
+      assert.deepEqual(
+        (await results.get(["a", "b"])).map((result) => result?.taskId),
+        [undefined, "b"],
+      );
       const [again] = await results.put([newResult("a", { run: 1, value: "again" })]);
       assert.equal(again?.value, "again");
     },
@@ -161,8 +180,10 @@ export const firstWinsCases: readonly Case<ResultStorage>[] = [
     title: "list filters by queue, name and status, alone and together",
     async run(results) {
       await results.put([
-        newResult("1", { queue: "x", name: "n", status: "completed" }), newResult("2", { queue: "x", name: "m", status: "failed" }),
-        newResult("3", { queue: "y", name: "n", status: "failed" }), newResult("4", { queue: "y", name: "n", status: "cancelled" }),
+        newResult("1", { queue: "x", name: "n", status: "completed" }),
+        newResult("2", { queue: "x", name: "m", status: "failed" }),
+        newResult("3", { queue: "y", name: "n", status: "failed" }),
+        newResult("4", { queue: "y", name: "n", status: "cancelled" }),
       ]);
       assert.deepEqual(ids(await listAll(results, {}, 10)), ["1", "2", "3", "4"]);
       assert.deepEqual(ids(await listAll(results, { queue: "x" }, 10)), ["1", "2"]);
@@ -181,7 +202,10 @@ export const firstWinsCases: readonly Case<ResultStorage>[] = [
       assert.ok((await results.list({}, { limit: 5 })).items.length <= 5);
       const once = await listAll(results, {}, 5);
       assert.deepEqual(ids(once), all.map((result) => result.taskId).sort());
-      assert.deepEqual((await listAll(results, {}, 1)).map((result) => result.taskId), once.map((result) => result.taskId));
+      assert.deepEqual(
+        (await listAll(results, {}, 1)).map((result) => result.taskId),
+        once.map((result) => result.taskId),
+      );
       assert.equal((await listAll(results, { queue: "even" }, 5)).length, 12);
     },
   },
@@ -209,8 +233,11 @@ export const firstWinsCases: readonly Case<ResultStorage>[] = [
     rule,
     title: "a page holds 100 by default, and the last one has no next",
     async run(results) {
-      await results.put(Array.from({ length: Math.min(101, results.capabilities.maxBatch) }, (_, i) => newResult(`d-${i}`)));
-      if (results.capabilities.maxBatch < 101) await results.put([...Array(101).keys()].slice(results.capabilities.maxBatch).map((i) => newResult(`d-${i}`)));
+      await results.put(
+        Array.from({ length: Math.min(101, results.capabilities.maxBatch) }, (_, i) => newResult(`d-${i}`)),
+      );
+      if (results.capabilities.maxBatch < 101)
+        await results.put([...Array(101).keys()].slice(results.capabilities.maxBatch).map((i) => newResult(`d-${i}`)));
       const first = await results.list({}, {});
       assert.equal(first.items.length, 100);
       assert.ok(first.next !== undefined);
@@ -224,7 +251,11 @@ export const firstWinsCases: readonly Case<ResultStorage>[] = [
     title: "a cursor that no list gave is refused",
     async run(results) {
       await results.put([newResult("a")]);
-      await rejectsWith("OMNIQ_INVALID_OPTION", () => results.list({}, { cursor: "no cursor of this list" }), "list with a foreign cursor");
+      await rejectsWith(
+        "OMNIQ_INVALID_OPTION",
+        () => results.list({}, { cursor: "no cursor of this list" }),
+        "list with a foreign cursor",
+      );
     },
   },
   {

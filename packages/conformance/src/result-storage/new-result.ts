@@ -3,7 +3,17 @@ import type { NewResult, ResultFilter, ResultStorage, StoredResult } from "@omni
 
 /** A completed result of run 1, kept for an hour. */
 export function newResult(taskId: string, given: Partial<NewResult> = {}): NewResult {
-  return { taskId, run: 1, attempt: 1, name: "n", queue: "q", status: "completed", value: `value of ${taskId}`, ttlMs: 3_600_000, ...given };
+  return {
+    taskId,
+    run: 1,
+    attempt: 1,
+    name: "n",
+    queue: "q",
+    status: "completed",
+    value: `value of ${taskId}`,
+    ttlMs: 3_600_000,
+    ...given,
+  };
 }
 
 /** All pages of a list, in order. */

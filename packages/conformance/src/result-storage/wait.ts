@@ -27,7 +27,10 @@ export const waitCases: readonly Case<ResultStorage>[] = [
       await settleDown();
       await other.put([newResult("a", { value: "here" })]);
       const found = await within(waiting, "the result", 10_000);
-      assert.deepEqual(found.map((result) => result.value), ["here"]);
+      assert.deepEqual(
+        found.map((result) => result.value),
+        ["here"],
+      );
     },
   },
   {
@@ -35,7 +38,13 @@ export const waitCases: readonly Case<ResultStorage>[] = [
     title: "of several references, all results that are there come together",
     async run(results) {
       await results.put([newResult("a"), newResult("c")]);
-      const found = await within(results.wait(["a", "b", "c"].map((taskId) => ({ taskId, run: 1 })), long), "the results");
+      const found = await within(
+        results.wait(
+          ["a", "b", "c"].map((taskId) => ({ taskId, run: 1 })),
+          long,
+        ),
+        "the results",
+      );
       assert.deepEqual(found.map((result) => result.taskId).sort(), ["a", "c"]);
     },
   },
@@ -47,7 +56,10 @@ export const waitCases: readonly Case<ResultStorage>[] = [
       const waiting = results.wait(references, long);
       await settleDown();
       await results.put([newResult("other"), newResult("w-37")]);
-      assert.deepEqual((await within(waiting, "the result")).map((result) => result.taskId), ["w-37"]);
+      assert.deepEqual(
+        (await within(waiting, "the result")).map((result) => result.taskId),
+        ["w-37"],
+      );
     },
   },
   {
@@ -59,7 +71,10 @@ export const waitCases: readonly Case<ResultStorage>[] = [
       const waiting = results.wait([{ taskId: "a", run: 2 }], long);
       await settleDown();
       await results.put([newResult("a", { run: 2, value: "second run" })]);
-      assert.deepEqual((await within(waiting, "the result of run 2")).map((result) => result.value), ["second run"]);
+      assert.deepEqual(
+        (await within(waiting, "the result of run 2")).map((result) => result.value),
+        ["second run"],
+      );
     },
   },
   {
@@ -69,7 +84,10 @@ export const waitCases: readonly Case<ResultStorage>[] = [
       const waiting = results.wait([{ taskId: "a", run: 1 }], long);
       await settleDown();
       await results.put([newResult("a", { run: 3 })]);
-      assert.deepEqual((await within(waiting, "the result")).map((result) => result.run), [3]);
+      assert.deepEqual(
+        (await within(waiting, "the result")).map((result) => result.run),
+        [3],
+      );
     },
   },
   {
@@ -122,7 +140,9 @@ export const waitCases: readonly Case<ResultStorage>[] = [
     title: "many waiters on two connections all wake for one result",
     async run(results, world) {
       const other = await anotherConnection(world, "resultStorage");
-      const waiting = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? results : other).wait([{ taskId: "a", run: 1 }], long));
+      const waiting = Array.from({ length: 20 }, (_, i) =>
+        (i % 2 === 0 ? results : other).wait([{ taskId: "a", run: 1 }], long),
+      );
       await settleDown();
       await results.put([newResult("a")]);
       for (const found of await within(Promise.all(waiting), "every waiter's result")) assert.equal(found.length, 1);

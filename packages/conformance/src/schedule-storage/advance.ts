@@ -19,7 +19,10 @@ export const advanceCases: readonly Case<ScheduleStorage>[] = [
       await schedules.put(newSchedule("none"), null);
       await schedules.put(newSchedule("future", { nextAt: now + 600_000 }), null);
       const due = await schedules.due(10);
-      assert.deepEqual(due.schedules.map((schedule) => schedule.id), ["earlier", "later"]);
+      assert.deepEqual(
+        due.schedules.map((schedule) => schedule.id),
+        ["earlier", "later"],
+      );
       assert.deepEqual(due.schedules, await schedules.get(["earlier", "later"]));
     },
   },
@@ -29,7 +32,10 @@ export const advanceCases: readonly Case<ScheduleStorage>[] = [
     async run(schedules, world) {
       const now = world.clock.now();
       for (const i of [3, 1, 4, 0, 2]) await schedules.put(newSchedule(`s-${i}`, { nextAt: now - 10_000 + i }), null);
-      assert.deepEqual((await schedules.due(3)).schedules.map((schedule) => schedule.id), ["s-0", "s-1", "s-2"]);
+      assert.deepEqual(
+        (await schedules.due(3)).schedules.map((schedule) => schedule.id),
+        ["s-0", "s-1", "s-2"],
+      );
       assert.equal((await schedules.due(100)).schedules.length, 5);
     },
   },
@@ -53,7 +59,10 @@ export const advanceCases: readonly Case<ScheduleStorage>[] = [
       const early = await schedules.due(10);
       if (early.now < at) assert.deepEqual(early.schedules, []);
       await world.clock.pass(200);
-      assert.deepEqual((await schedules.due(10)).schedules.map((schedule) => schedule.id), ["a"]);
+      assert.deepEqual(
+        (await schedules.due(10)).schedules.map((schedule) => schedule.id),
+        ["a"],
+      );
     },
   },
   {
@@ -122,16 +131,23 @@ export const advanceCases: readonly Case<ScheduleStorage>[] = [
     rule,
     title: "of advances that race on several connections one is true, each round",
     async run(schedules, world) {
-      const clients = [schedules, await anotherConnection(world, "scheduleStorage"), await anotherConnection(world, "scheduleStorage")];
+      const clients = [
+        schedules,
+        await anotherConnection(world, "scheduleStorage"),
+        await anotherConnection(world, "scheduleStorage"),
+      ];
       await schedules.put(newSchedule("a", { nextAt: 1 }), null);
       for (let round = 0; round < 10; round += 1) {
         const answers = await Promise.all(
-          clients.flatMap((client) => [0, 1].map(async (lane) => {
-            const due = (await client.due(1)).schedules[0];
-            const runs = due?.runs ?? -1;
-            const won = due !== undefined && (await client.advance("a", due.revision, { nextAt: 2 + round, runs: runs + 1 }));
-            return won ? [`${runs}`, `${lane}`] : undefined;
-          })),
+          clients.flatMap((client) =>
+            [0, 1].map(async (lane) => {
+              const due = (await client.due(1)).schedules[0];
+              const runs = due?.runs ?? -1;
+              const won =
+                due !== undefined && (await client.advance("a", due.revision, { nextAt: 2 + round, runs: runs + 1 }));
+              return won ? [`${runs}`, `${lane}`] : undefined;
+            }),
+          ),
         );
         const occurrences = answers.flatMap((answer) => (answer === undefined ? [] : [answer[0]]));
         assert.ok(occurrences.length >= 1, "nobody advanced");
@@ -147,7 +163,10 @@ export const advanceCases: readonly Case<ScheduleStorage>[] = [
       assert.deepEqual((await schedules.due(10)).schedules, []);
       assert.ok(stored !== undefined);
       await schedules.put(newSchedule("a", { nextAt: 1, paused: false }), stored.revision);
-      assert.deepEqual((await schedules.due(10)).schedules.map((schedule) => schedule.id), ["a"]);
+      assert.deepEqual(
+        (await schedules.due(10)).schedules.map((schedule) => schedule.id),
+        ["a"],
+      );
     },
   },
 ];

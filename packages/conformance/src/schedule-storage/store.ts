@@ -13,7 +13,13 @@ export const storeCases: readonly Case<ScheduleStorage>[] = [
     rule,
     title: "put answers with the stored schedule and its revision, and get finds it, all fields",
     async run(schedules) {
-      const schedule = newSchedule("a", { rule: "{\"cron\":1}", template: "t", nextAt: Date.now() + 1_000, runs: 7, paused: true });
+      const schedule = newSchedule("a", {
+        rule: '{"cron":1}',
+        template: "t",
+        nextAt: Date.now() + 1_000,
+        runs: 7,
+        paused: true,
+      });
       const stored = await schedules.put(schedule, undefined);
       assert.deepEqual(given(stored), schedule);
       assert.ok(typeof stored?.revision === "string" && stored.revision.length > 0);
@@ -94,7 +100,9 @@ export const storeCases: readonly Case<ScheduleStorage>[] = [
       const other = await anotherConnection(world, "scheduleStorage");
       for (let round = 0; round < 5; round += 1) {
         const answers = await Promise.all(
-          Array.from({ length: 8 }, (_, i) => (i % 2 === 0 ? schedules : other).put(newSchedule(`r-${round}`, { runs: i }), null)),
+          Array.from({ length: 8 }, (_, i) =>
+            (i % 2 === 0 ? schedules : other).put(newSchedule(`r-${round}`, { runs: i }), null),
+          ),
         );
         const won = answers.filter((answer) => answer !== undefined);
         assert.equal(won.length, 1);
@@ -108,10 +116,16 @@ export const storeCases: readonly Case<ScheduleStorage>[] = [
     async run(schedules) {
       await schedules.put(newSchedule("a"), null);
       await schedules.put(newSchedule("b"), null);
-      assert.deepEqual((await schedules.get(["b", "x", "a"])).map((schedule) => schedule?.id), ["b", undefined, "a"]);
+      assert.deepEqual(
+        (await schedules.get(["b", "x", "a"])).map((schedule) => schedule?.id),
+        ["b", undefined, "a"],
+      );
       assert.deepEqual(await schedules.delete(["x", "a"]), [false, true]);
       assert.deepEqual(await schedules.delete(["a"]), [false]);
-      assert.deepEqual((await schedules.get(["a", "b"])).map((schedule) => schedule?.id), [undefined, "b"]);
+      assert.deepEqual(
+        (await schedules.get(["a", "b"])).map((schedule) => schedule?.id),
+        [undefined, "b"],
+      );
       assert.deepEqual(await schedules.get([]), []);
       assert.deepEqual(await schedules.delete([]), []);
     },
@@ -124,7 +138,11 @@ export const storeCases: readonly Case<ScheduleStorage>[] = [
       const ids = ["\u{1f600}", "\ufffd", "a", "B", "b", "é", "z", "10", "9", "A b", "~"];
       for (const id of ids) await schedules.put(newSchedule(id), null);
       const expected = [...ids].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-      for (const limit of [1, 3, 100]) assert.deepEqual((await listAll(schedules, limit)).map((schedule) => schedule.id), expected);
+      for (const limit of [1, 3, 100])
+        assert.deepEqual(
+          (await listAll(schedules, limit)).map((schedule) => schedule.id),
+          expected,
+        );
     },
   },
   {
@@ -133,13 +151,19 @@ export const storeCases: readonly Case<ScheduleStorage>[] = [
     async run(schedules) {
       for (const id of ["b", "d", "f", "h"]) await schedules.put(newSchedule(id), null);
       const first = await schedules.list({ limit: 2 });
-      assert.deepEqual(first.items.map((schedule) => schedule.id), ["b", "d"]);
+      assert.deepEqual(
+        first.items.map((schedule) => schedule.id),
+        ["b", "d"],
+      );
       assert.ok(first.next !== undefined);
       await schedules.delete(["b", "d"]);
       await schedules.put(newSchedule("a"), null);
       await schedules.put(newSchedule("g"), null);
       const rest = await schedules.list({ limit: 10, cursor: first.next });
-      assert.deepEqual(rest.items.map((schedule) => schedule.id), ["f", "g", "h"]);
+      assert.deepEqual(
+        rest.items.map((schedule) => schedule.id),
+        ["f", "g", "h"],
+      );
       assert.equal(rest.next, undefined);
     },
   },
@@ -147,7 +171,11 @@ export const storeCases: readonly Case<ScheduleStorage>[] = [
     rule,
     title: "a cursor that no list gave is refused",
     async run(schedules) {
-      await rejectsWith("OMNIQ_INVALID_OPTION", () => schedules.list({ cursor: "\u0001 no cursor" }), "list with a foreign cursor");
+      await rejectsWith(
+        "OMNIQ_INVALID_OPTION",
+        () => schedules.list({ cursor: "\u0001 no cursor" }),
+        "list with a foreign cursor",
+      );
     },
   },
   {

@@ -2,14 +2,35 @@
 import assert from "node:assert/strict";
 import { expiryPauseMs } from "@omniq/core";
 import type {
-  EnqueueAnswer, EnqueueReceipt, Lease, LeaseState, NewTask, QueueCancelState, QueueCounts, RemoveState, ReserveRequest, RetryState,
-  Settlement, SettleState, StoredTask, TaskQueue, TaskQueueCapabilities, UnrecordedOutcome,
+  EnqueueAnswer,
+  EnqueueReceipt,
+  Lease,
+  LeaseState,
+  NewTask,
+  QueueCancelState,
+  QueueCounts,
+  RemoveState,
+  ReserveRequest,
+  RetryState,
+  Settlement,
+  SettleState,
+  StoredTask,
+  TaskQueue,
+  TaskQueueCapabilities,
+  UnrecordedOutcome,
 } from "@omniq/core";
 import type { Rule } from "../rules.ts";
 import type { Case, World } from "../suite.ts";
 
 /** Capabilities that are there or not. */
-export type Feature = "priorities" | "dependencies" | "deduplication" | "groups" | "queueLimits" | "rateLimits" | "durable";
+export type Feature =
+  | "priorities"
+  | "dependencies"
+  | "deduplication"
+  | "groups"
+  | "queueLimits"
+  | "rateLimits"
+  | "durable";
 
 /** How long cases lease, if the queue allows leases that short. */
 const shortLeaseMs = 300;
@@ -41,8 +62,16 @@ export class Bench {
   task(overrides: Partial<NewTask> = {}): NewTask {
     this.#made += 1;
     return {
-      id: `task-${this.#made}`, name: "work", queue: "main", payload: `{"n":${this.#made}}`, envelope: "{}", priority: 0, maxAttempts: 3,
-      resultTtlMs: 60_000, rememberMs: 60_000, ...overrides,
+      id: `task-${this.#made}`,
+      name: "work",
+      queue: "main",
+      payload: `{"n":${this.#made}}`,
+      envelope: "{}",
+      priority: 0,
+      maxAttempts: 3,
+      resultTtlMs: 60_000,
+      rememberMs: 60_000,
+      ...overrides,
     };
   }
 
@@ -75,7 +104,14 @@ export class Bench {
   }
 
   async take(limit: number = 1, overrides: Partial<ReserveRequest> = {}): Promise<readonly Lease[]> {
-    return this.queue.reserve({ queues: ["main"], limit, leaseMs: this.leaseMs, waitMs: 0, worker: "bench", ...overrides });
+    return this.queue.reserve({
+      queues: ["main"],
+      limit,
+      leaseMs: this.leaseMs,
+      waitMs: 0,
+      worker: "bench",
+      ...overrides,
+    });
   }
 
   /** Exactly one lease, with time enough to work on. */
@@ -86,7 +122,11 @@ export class Bench {
   }
 
   async none(overrides: Partial<ReserveRequest> = {}): Promise<void> {
-    assert.deepEqual((await this.take(10, overrides)).map((lease) => lease.taskId), [], "reserve gives nothing");
+    assert.deepEqual(
+      (await this.take(10, overrides)).map((lease) => lease.taskId),
+      [],
+      "reserve gives nothing",
+    );
   }
 
   async takenIds(limit: number, overrides: Partial<ReserveRequest> = {}): Promise<readonly string[]> {
@@ -120,7 +160,10 @@ export class Bench {
   }
 
   async complete(lease: Lease, value?: string): Promise<void> {
-    assert.equal(await this.settle({ ...reference(lease), outcome: "completed", storeResult: false, value }), "settled");
+    assert.equal(
+      await this.settle({ ...reference(lease), outcome: "completed", storeResult: false, value }),
+      "settled",
+    );
   }
 
   async fail(lease: Lease, error: string = "{}"): Promise<void> {
@@ -221,10 +264,14 @@ export async function rejects(call: () => Promise<unknown>, code: string): Promi
 
 /** A case of the task queue; `needs` are the capabilities without which it can not run. */
 export function proves(
-  rule: Rule, title: string, run: (bench: Bench) => Promise<void>, needs: readonly Feature[] = [],
+  rule: Rule,
+  title: string,
+  run: (bench: Bench) => Promise<void>,
+  needs: readonly Feature[] = [],
 ): Case<TaskQueue> {
   return {
-    rule, title,
+    rule,
+    title,
     unless: (_world, queue) => lacking(queue.capabilities, needs),
     run: (queue, world) => run(new Bench(queue, world)),
   };

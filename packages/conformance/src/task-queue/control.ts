@@ -5,17 +5,21 @@ import type { Case } from "../suite.ts";
 import { type Bench, marginMs, proves, reference, rejects } from "./bench.ts";
 
 const cancelling: readonly Case<TaskQueue>[] = [
-  proves("cancel", "the worker of a running task is told when it extends, and its outcome still stands", async (bench) => {
-    const id = await bench.add();
-    const lease = await bench.takeOne();
-    assert.equal((await bench.extend(lease, 60_000)).state, "held");
-    assert.equal(await bench.cancel(id), "cancelling");
-    const state = await bench.extend(lease, 60_000);
-    assert.ok(state.state === "cancelling" && state.deadline > 0);
-    await bench.complete(lease);
-    assert.equal(await bench.state(id), "gone");
-    assert.deepEqual(await bench.queue.unrecorded(10), []);
-  }),
+  proves(
+    "cancel",
+    "the worker of a running task is told when it extends, and its outcome still stands",
+    async (bench) => {
+      const id = await bench.add();
+      const lease = await bench.takeOne();
+      assert.equal((await bench.extend(lease, 60_000)).state, "held");
+      assert.equal(await bench.cancel(id), "cancelling");
+      const state = await bench.extend(lease, 60_000);
+      assert.ok(state.state === "cancelling" && state.deadline > 0);
+      await bench.complete(lease);
+      assert.equal(await bench.state(id), "gone");
+      assert.deepEqual(await bench.queue.unrecorded(10), []);
+    },
+  ),
   proves("cancel", "a worker on another connection is told", async (bench) => {
     const id = await bench.add();
     const lease = await bench.takeOne();
@@ -61,7 +65,12 @@ const cancelling: readonly Case<TaskQueue>[] = [
     await bench.takeOne();
     const scheduled = await bench.add({ delayMs: 60_000 });
     const ready = await bench.add();
-    assert.deepEqual(await bench.queue.cancel([ready, "nobody", active, scheduled]), ["cancelled", "unknown", "cancelling", "cancelled"]);
+    assert.deepEqual(await bench.queue.cancel([ready, "nobody", active, scheduled]), [
+      "cancelled",
+      "unknown",
+      "cancelling",
+      "cancelled",
+    ]);
   }),
   proves("cancel", "a cancel that races with reserve is either in time or tells the worker", async (bench) => {
     for (let round = 0; round < 10; round++) {
@@ -82,7 +91,15 @@ const pausing: readonly Case<TaskQueue>[] = [
     await bench.queue.pause("main");
     const ids = [await bench.add(), await bench.add()];
     await bench.none();
-    assert.deepEqual(await bench.counts(), { blocked: 0, scheduled: 0, ready: 2, active: 0, failed: 0, unrecorded: 0, paused: true });
+    assert.deepEqual(await bench.counts(), {
+      blocked: 0,
+      scheduled: 0,
+      ready: 2,
+      active: 0,
+      failed: 0,
+      unrecorded: 0,
+      paused: true,
+    });
     await bench.queue.resume("main");
     assert.deepEqual(await bench.takenIds(10), ids);
   }),
@@ -92,8 +109,17 @@ const pausing: readonly Case<TaskQueue>[] = [
     const id = await bench.add({ queue: "other" });
     const other = (await bench.world.open()).taskQueue?.();
     assert.ok(other);
-    const leases = await other.reserve({ queues: ["main", "other"], limit: 10, leaseMs: 60_000, waitMs: 0, worker: "w" });
-    assert.deepEqual(leases.map((lease) => lease.taskId), [id]);
+    const leases = await other.reserve({
+      queues: ["main", "other"],
+      limit: 10,
+      leaseMs: 60_000,
+      waitMs: 0,
+      worker: "w",
+    });
+    assert.deepEqual(
+      leases.map((lease) => lease.taskId),
+      [id],
+    );
   }),
   proves("pause", "leases given before the pause can be extended and settled", async (bench) => {
     await bench.add();
@@ -102,18 +128,22 @@ const pausing: readonly Case<TaskQueue>[] = [
     assert.equal((await bench.extend(lease, 60_000)).state, "held");
     await bench.complete(lease);
   }),
-  proves("pause", "a task that comes due, is retried or is released in a paused queue waits for resume", async (bench) => {
-    const ids = [await bench.add(), await bench.add(), await bench.add({ delayMs: 20 })];
-    const [one, two] = await bench.take(2, { leaseMs: 60_000 });
-    assert.ok(one && two);
-    await bench.queue.pause("main");
-    await bench.retryLater(one, 0);
-    await bench.release(two);
-    await bench.pass(20 + marginMs);
-    await bench.none();
-    await bench.queue.resume("main");
-    assert.deepEqual([...await bench.takenIds(10)].sort(), [...ids].sort());
-  }),
+  proves(
+    "pause",
+    "a task that comes due, is retried or is released in a paused queue waits for resume",
+    async (bench) => {
+      const ids = [await bench.add(), await bench.add(), await bench.add({ delayMs: 20 })];
+      const [one, two] = await bench.take(2, { leaseMs: 60_000 });
+      assert.ok(one && two);
+      await bench.queue.pause("main");
+      await bench.retryLater(one, 0);
+      await bench.release(two);
+      await bench.pass(20 + marginMs);
+      await bench.none();
+      await bench.queue.resume("main");
+      assert.deepEqual([...(await bench.takenIds(10))].sort(), [...ids].sort());
+    },
+  ),
   proves("pause", "resuming a queue that is not paused changes nothing", async (bench) => {
     await bench.queue.resume("main");
     assert.equal((await bench.counts()).paused, false);
@@ -135,33 +165,68 @@ async function pages(bench: Bench, filter: TaskFilter, limit: number): Promise<r
 
 const looking: readonly Case<TaskQueue>[] = [
   proves("inspect", "get shows a task as it was stored", async (bench) => {
-    const task = bench.task({ payload: "p", envelope: "e", priority: -3, maxAttempts: 7, resultTtlMs: 0, name: "other", queue: "q" });
+    const task = bench.task({
+      payload: "p",
+      envelope: "e",
+      priority: -3,
+      maxAttempts: 7,
+      resultTtlMs: 0,
+      name: "other",
+      queue: "q",
+    });
     await bench.receipt(task);
     const stored = await bench.get(task.id);
     const { enqueuedAt, runAt, ...rest } = stored;
     const plain = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
     assert.deepEqual(plain, {
-      id: task.id, name: "other", queue: "q", payload: "p", envelope: "e", priority: -3, maxAttempts: 7, resultTtlMs: 0,
-      state: "ready", run: 1, attempt: 0, expiries: 0, cancelling: false,
+      id: task.id,
+      name: "other",
+      queue: "q",
+      payload: "p",
+      envelope: "e",
+      priority: -3,
+      maxAttempts: 7,
+      resultTtlMs: 0,
+      state: "ready",
+      run: 1,
+      attempt: 0,
+      expiries: 0,
+      cancelling: false,
     } satisfies Partial<StoredTask>);
     assert.equal(enqueuedAt, runAt);
   }),
   proves("inspect", "get answers in the order asked, twice for an id asked twice", async (bench) => {
     const [a, b] = [await bench.add(), await bench.add()];
-    assert.deepEqual((await bench.queue.get([b, a, "nobody", b])).map((task) => task?.id), [b, a, undefined, b]);
+    assert.deepEqual(
+      (await bench.queue.get([b, a, "nobody", b])).map((task) => task?.id),
+      [b, a, undefined, b],
+    );
   }),
   proves("inspect", "list is in enqueue order, whatever the priority and the time", async (bench) => {
-    const ids = [await bench.add({ delayMs: 60_000 }), await bench.add({ priority: 5 }), await bench.add(), await bench.add({ priority: 9 })];
+    const ids = [
+      await bench.add({ delayMs: 60_000 }),
+      await bench.add({ priority: 5 }),
+      await bench.add(),
+      await bench.add({ priority: 9 }),
+    ];
     await bench.takeOne();
-    assert.deepEqual((await bench.queue.list({}, {})).items.map((task) => task.id), ids);
+    assert.deepEqual(
+      (await bench.queue.list({}, {})).items.map((task) => task.id),
+      ids,
+    );
   }),
-  ...[1, 2, 3, 7, 100].map((limit) => proves("inspect", `pages of ${limit} list each task once, in order`, async (bench) => {
-    const tasks = Array.from({ length: 7 }, () => bench.task());
-    await bench.receipts(tasks);
-    const all = await pages(bench, { queue: "main" }, limit);
-    assert.deepEqual(all.flat(), tasks.map((task) => task.id));
-    assert.ok(all.every((page) => page.length <= limit));
-  })),
+  ...[1, 2, 3, 7, 100].map((limit) =>
+    proves("inspect", `pages of ${limit} list each task once, in order`, async (bench) => {
+      const tasks = Array.from({ length: 7 }, () => bench.task());
+      await bench.receipts(tasks);
+      const all = await pages(bench, { queue: "main" }, limit);
+      assert.deepEqual(
+        all.flat(),
+        tasks.map((task) => task.id),
+      );
+      assert.ok(all.every((page) => page.length <= limit));
+    }),
+  ),
   proves("inspect", "without a limit a page has at most 100", async (bench) => {
     await bench.receipts(Array.from({ length: 130 }, () => bench.task()));
     const page = await bench.queue.list({}, {});
@@ -173,13 +238,19 @@ const looking: readonly Case<TaskQueue>[] = [
     const ids = [];
     for (let index = 0; index < 6; index++) ids.push(await bench.add());
     const first = await bench.queue.list({}, { limit: 3 });
-    assert.deepEqual(first.items.map((task) => task.id), ids.slice(0, 3));
+    assert.deepEqual(
+      first.items.map((task) => task.id),
+      ids.slice(0, 3),
+    );
     await bench.complete(await bench.takeOne());
     await bench.retryLater(await bench.takeOne(), 60_000);
     await bench.remove(ids[3] as string);
     const added = await bench.add({ priority: 10 });
     const second = await bench.queue.list({}, { limit: 10, cursor: first.next });
-    assert.deepEqual(second.items.map((task) => task.id), [ids[4], ids[5], added]);
+    assert.deepEqual(
+      second.items.map((task) => task.id),
+      [ids[4], ids[5], added],
+    );
   }),
   proves("inspect", "list filters by queue, name and states, and by all of them", async (bench) => {
     const a = await bench.add({ name: "a" });
@@ -208,9 +279,11 @@ const looking: readonly Case<TaskQueue>[] = [
       await rejects(() => bench.queue.list({ queue: "main" }, { limit: 1, cursor }), "OMNIQ_INVALID_OPTION");
     }
   }),
-  ...[0, -1, 1_001, 1.5].map((limit) => proves("inspect", `a page's limit of ${limit} is refused with OMNIQ_INVALID_OPTION`, async (bench) => {
-    await rejects(() => bench.queue.list({}, { limit }), "OMNIQ_INVALID_OPTION");
-  })),
+  ...[0, -1, 1_001, 1.5].map((limit) =>
+    proves("inspect", `a page's limit of ${limit} is refused with OMNIQ_INVALID_OPTION`, async (bench) => {
+      await rejects(() => bench.queue.list({}, { limit }), "OMNIQ_INVALID_OPTION");
+    }),
+  ),
   proves("inspect", "counts are exact through a task's life", async (bench) => {
     const zero = { blocked: 0, scheduled: 0, ready: 0, active: 0, failed: 0, unrecorded: 0, paused: false };
     assert.deepEqual(await bench.counts(), zero);
@@ -223,13 +296,22 @@ const looking: readonly Case<TaskQueue>[] = [
   }),
   proves("inspect", "counts are exact for many tasks of one queue in many states", async (bench) => {
     await bench.receipts([
-      ...Array.from({ length: 5 }, () => bench.task()), ...Array.from({ length: 4 }, () => bench.task({ delayMs: 60_000 })),
+      ...Array.from({ length: 5 }, () => bench.task()),
+      ...Array.from({ length: 4 }, () => bench.task({ delayMs: 60_000 })),
     ]);
     const leases = await bench.take(3, { leaseMs: 60_000 });
     await bench.fail(leases[0]!);
     const waiting = await bench.add();
     await bench.cancel(waiting);
-    assert.deepEqual(await bench.counts(), { blocked: 0, scheduled: 4, ready: 2, active: 2, failed: 1, unrecorded: 1, paused: false });
+    assert.deepEqual(await bench.counts(), {
+      blocked: 0,
+      scheduled: 4,
+      ready: 2,
+      active: 2,
+      failed: 1,
+      unrecorded: 1,
+      paused: false,
+    });
   }),
   proves("inspect", "counts without names are of all queues that have tasks, settings or a pause", async (bench) => {
     await bench.add({ queue: "with tasks" });
@@ -258,7 +340,8 @@ const looking: readonly Case<TaskQueue>[] = [
       const id = await bench.add();
       await rejects(() => bench.queue.purge("main", ["ready", state]), "OMNIQ_INVALID_OPTION");
       assert.equal(await bench.state(id), "ready", "nothing was purged");
-    })),
+    }),
+  ),
   proves("inspect", "purge says how many it removed", async (bench) => {
     await bench.receipts(Array.from({ length: 25 }, () => bench.task()));
     assert.equal(await bench.queue.purge("main", ["ready"]), 25);
@@ -277,28 +360,43 @@ const deadLetters: readonly Case<TaskQueue>[] = [
     await bench.none();
   }),
   ...[1, 2, 3].map((maxAttempts) =>
-    proves("dead-letter", `retry at attempt ${maxAttempts} of ${maxAttempts} makes an unrecorded dead letter with its error`, async (bench) => {
-      const id = await bench.add({ maxAttempts });
-      for (let attempt = 1; attempt <= maxAttempts; attempt++) {
-        assert.equal((await bench.get(id)).state, "ready");
-        await bench.retryLater(await bench.takeOne(), 0, `error ${attempt}`);
-      }
+    proves(
+      "dead-letter",
+      `retry at attempt ${maxAttempts} of ${maxAttempts} makes an unrecorded dead letter with its error`,
+      async (bench) => {
+        const id = await bench.add({ maxAttempts });
+        for (let attempt = 1; attempt <= maxAttempts; attempt++) {
+          assert.equal((await bench.get(id)).state, "ready");
+          await bench.retryLater(await bench.takeOne(), 0, `error ${attempt}`);
+        }
+        const task = await bench.get(id);
+        assert.deepEqual([task.state, task.attempt, task.error], ["failed", maxAttempts, `error ${maxAttempts}`]);
+        const outcome = await bench.outcome(id);
+        assert.deepEqual(
+          [outcome.status, outcome.error, outcome.attempt],
+          ["failed", `error ${maxAttempts}`, maxAttempts],
+        );
+        await bench.none();
+      },
+    ),
+  ),
+  proves(
+    "dead-letter",
+    "a retried dead letter is a new run with attempts, expiries and start forgotten",
+    async (bench) => {
+      const id = await bench.addDeadLetter({ maxAttempts: 2 }, "why");
+      assert.equal(await bench.retry(id), "retried");
       const task = await bench.get(id);
-      assert.deepEqual([task.state, task.attempt, task.error], ["failed", maxAttempts, `error ${maxAttempts}`]);
-      const outcome = await bench.outcome(id);
-      assert.deepEqual([outcome.status, outcome.error, outcome.attempt], ["failed", `error ${maxAttempts}`, maxAttempts]);
-      await bench.none();
-    })),
-  proves("dead-letter", "a retried dead letter is a new run with attempts, expiries and start forgotten", async (bench) => {
-    const id = await bench.addDeadLetter({ maxAttempts: 2 }, "why");
-    assert.equal(await bench.retry(id), "retried");
-    const task = await bench.get(id);
-    assert.deepEqual([task.state, task.run, task.attempt, task.expiries, task.startedAt, task.finishedAt], ["ready", 2, 0, 0, undefined, undefined]);
-    const lease = await bench.takeOne();
-    assert.deepEqual([lease.run, lease.attempt], [2, 1]);
-    await bench.retryLater(lease, 0);
-    assert.equal((await bench.takeOne()).attempt, 2, "it has all its attempts again");
-  }),
+      assert.deepEqual(
+        [task.state, task.run, task.attempt, task.expiries, task.startedAt, task.finishedAt],
+        ["ready", 2, 0, 0, undefined, undefined],
+      );
+      const lease = await bench.takeOne();
+      assert.deepEqual([lease.run, lease.attempt], [2, 1]);
+      await bench.retryLater(lease, 0);
+      assert.equal((await bench.takeOne()).attempt, 2, "it has all its attempts again");
+    },
+  ),
   proves("dead-letter", "each retry is one more run", async (bench) => {
     const id = await bench.addDeadLetter();
     for (const run of [2, 3, 4]) {

@@ -5,48 +5,69 @@ import type { Case } from "../suite.ts";
 import { type Bench, marginMs, proves } from "./bench.ts";
 import { situations } from "./states.ts";
 
-const keyed = (mode: "keep" | "replace" | "extend", windowMs?: number): Pick<NewTask, "deduplicate"> =>
-  ({ deduplicate: windowMs === undefined ? { key: "key", mode } : { key: "key", mode, windowMs } });
+const keyed = (mode: "keep" | "replace" | "extend", windowMs?: number): Pick<NewTask, "deduplicate"> => ({
+  deduplicate: windowMs === undefined ? { key: "key", mode } : { key: "key", mode, windowMs },
+});
 
 /** What `mode` answers while a holder is in a state, and what the holder is afterwards. */
-async function answer(bench: Bench, mode: "keep" | "replace" | "extend", windowMs?: number): Promise<{ id: string; state: string; task: NewTask }> {
+async function answer(
+  bench: Bench,
+  mode: "keep" | "replace" | "extend",
+  windowMs?: number,
+): Promise<{ id: string; state: string; task: NewTask }> {
   const task = bench.task(keyed(mode, windowMs));
   return { ...(await bench.receipt(task)), task };
 }
 
 const needs = ["deduplication"] as const;
-const prove = (title: string, run: (bench: Bench) => Promise<void>): Case<TaskQueue> => proves("deduplicate", title, run, needs);
+const prove = (title: string, run: (bench: Bench) => Promise<void>): Case<TaskQueue> =>
+  proves("deduplicate", title, run, needs);
 
 /** A holder without a window in each state; its key is held while it is waiting or active, or its outcome unrecorded. */
 const held = (state: string | undefined, recorded: boolean): "waiting" | "busy" | "free" =>
-  state === undefined || (state === "failed" && recorded) ? "free" : state === "active" || !recorded ? "busy" : "waiting";
+  state === undefined || (state === "failed" && recorded)
+    ? "free"
+    : state === "active" || !recorded
+      ? "busy"
+      : "waiting";
 
 /** Brings a holder into a state by way of the state table, with the key put on. */
 function withKey(bench: Bench): Bench {
   const make = bench.task.bind(bench);
-  bench.task = (overrides = {}) => make(overrides.queue === undefined || overrides.queue === "main" ? { ...keyed("keep"), ...overrides } : overrides);
+  bench.task = (overrides = {}) =>
+    make(overrides.queue === undefined || overrides.queue === "main" ? { ...keyed("keep"), ...overrides } : overrides);
   return bench;
 }
 
-const byState: readonly Case<TaskQueue>[] = situations.filter((one) => one.name !== "never seen").flatMap((one) =>
-  (["keep", "replace", "extend"] as const).map((mode) =>
-    proves("deduplicate", `${mode} against a holder that is ${one.name}`, async (bench) => {
-      const holder = await one.reach(withKey(bench));
-      const got = await answer(bench, mode);
-      const kind = held(one.state, one.recorded);
-      if (kind === "free" || (mode === "replace" && one.state === "active")) {
-        assert.deepEqual([got.id, got.state], [got.task.id, "enqueued"]);
-        const next = await answer(bench, "keep");
-        assert.deepEqual([next.id, next.state], [got.id, "deduplicated"], "the new task took the key");
-      } else if (kind === "busy" && mode === "replace") {
-        // The holder is over but unrecorded: it can not be changed, and the update must not be lost.
-        assert.deepEqual([got.id, got.state], [got.task.id, "enqueued"]);
-      } else {
-        const state = kind === "busy" || mode === "keep" ? "deduplicated" : mode === "replace" ? "replaced" : "extended";
-        assert.deepEqual([got.id, got.state], [holder, state]);
-        assert.equal(await bench.find(got.task.id), undefined, "nothing new is stored");
-      }
-    }, [...needs, ...one.needs])));
+const byState: readonly Case<TaskQueue>[] = situations
+  .filter((one) => one.name !== "never seen")
+  .flatMap((one) =>
+    (["keep", "replace", "extend"] as const).map((mode) =>
+      proves(
+        "deduplicate",
+        `${mode} against a holder that is ${one.name}`,
+        async (bench) => {
+          const holder = await one.reach(withKey(bench));
+          const got = await answer(bench, mode);
+          const kind = held(one.state, one.recorded);
+          if (kind === "free" || (mode === "replace" && one.state === "active")) {
+            assert.deepEqual([got.id, got.state], [got.task.id, "enqueued"]);
+            const next = await answer(bench, "keep");
+            assert.deepEqual([next.id, next.state], [got.id, "deduplicated"], "the new task took the key");
+          } else if (kind === "busy" && mode === "replace") {
+            // The holder is over but unrecorded: it can not be changed, and the update must not be lost.
+            assert.deepEqual([got.id, got.state], [got.task.id, "enqueued"]);
+          } else {
+            const state =
+              kind === "busy" || mode === "keep" ? "deduplicated" : mode === "replace" ? "replaced" : "extended";
+            assert.deepEqual([got.id, got.state], [holder, state]);
+            assert.equal(await bench.find(got.task.id), undefined, "nothing new is stored");
+          }
+        },
+        [...needs, ...one.needs],
+      ),
+    ),
+  );
 
 const modes: readonly Case<TaskQueue>[] = [
   prove("keep changes nothing of the holder", async (bench) => {
@@ -60,11 +81,21 @@ const modes: readonly Case<TaskQueue>[] = [
     const id = await bench.add({ ...keyed("keep"), delayMs: 60_000 });
     const before = await bench.get(id);
     const task = bench.task({
-      ...keyed("replace"), payload: "new", envelope: "new envelope", priority: 3, maxAttempts: 9, resultTtlMs: null, delayMs: 0, expiresInMs: 5_000,
+      ...keyed("replace"),
+      payload: "new",
+      envelope: "new envelope",
+      priority: 3,
+      maxAttempts: 9,
+      resultTtlMs: null,
+      delayMs: 0,
+      expiresInMs: 5_000,
     });
     assert.deepEqual(await bench.receipt(task), { id, state: "replaced" });
     const after = await bench.get(id);
-    assert.deepEqual([after.payload, after.envelope, after.priority, after.maxAttempts, after.resultTtlMs], ["new", "new envelope", 3, 9, null]);
+    assert.deepEqual(
+      [after.payload, after.envelope, after.priority, after.maxAttempts, after.resultTtlMs],
+      ["new", "new envelope", 3, 9, null],
+    );
     assert.equal(after.enqueuedAt, before.enqueuedAt);
     assert.equal(after.expiresAt, after.runAt + 5_000);
     const lease = await bench.takeOne();
@@ -83,15 +114,30 @@ const modes: readonly Case<TaskQueue>[] = [
     assert.equal((await bench.receipt(bench.task({ ...keyed("replace"), runAt }))).state, "replaced");
     await bench.pass(60 + marginMs);
     assert.deepEqual(await bench.takenIds(10), [holder, other]);
-    assert.deepEqual((await bench.queue.list({ queue: "main" }, {})).items.map((task) => task.id), [holder, other]);
+    assert.deepEqual(
+      (await bench.queue.list({ queue: "main" }, {})).items.map((task) => task.id),
+      [holder, other],
+    );
   }),
-  proves("deduplicate", "replace keeps the holder's group and dependencies", async (bench) => {
-    const parent = await bench.add({ queue: "parents" });
-    const id = await bench.add({ ...keyed("keep"), group: { key: "g", limit: 2 }, dependencies: [{ taskId: parent, onFailure: "fail" }] });
-    await bench.receipt(bench.task({ ...keyed("replace"), payload: "new", group: { key: "other", limit: 1 } }));
-    const task = await bench.get(id);
-    assert.deepEqual([task.state, task.payload, task.group, task.dependencies], ["blocked", "new", { key: "g", limit: 2 }, [parent]]);
-  }, [...needs, "groups", "dependencies"]),
+  proves(
+    "deduplicate",
+    "replace keeps the holder's group and dependencies",
+    async (bench) => {
+      const parent = await bench.add({ queue: "parents" });
+      const id = await bench.add({
+        ...keyed("keep"),
+        group: { key: "g", limit: 2 },
+        dependencies: [{ taskId: parent, onFailure: "fail" }],
+      });
+      await bench.receipt(bench.task({ ...keyed("replace"), payload: "new", group: { key: "other", limit: 1 } }));
+      const task = await bench.get(id);
+      assert.deepEqual(
+        [task.state, task.payload, task.group, task.dependencies],
+        ["blocked", "new", { key: "g", limit: 2 }, [parent]],
+      );
+    },
+    [...needs, "groups", "dependencies"],
+  ),
   prove("after replace against an active holder, the new one is the one that is replaced", async (bench) => {
     await bench.add(keyed("keep"));
     const lease = await bench.takeOne();
@@ -100,7 +146,11 @@ const modes: readonly Case<TaskQueue>[] = [
     const third = await answer(bench, "replace");
     assert.deepEqual([third.id, third.state], [second.id, "replaced"]);
     await bench.complete(lease);
-    assert.deepEqual((await answer(bench, "keep")).id, second.id, "the first one's end does not free the second one's key");
+    assert.deepEqual(
+      (await answer(bench, "keep")).id,
+      second.id,
+      "the first one's end does not free the second one's key",
+    );
   }),
   prove("extend moves the time of a waiting holder and nothing else", async (bench) => {
     const id = await bench.add({ ...keyed("keep"), payload: "old" });
@@ -114,7 +164,10 @@ const modes: readonly Case<TaskQueue>[] = [
     const id = await bench.add({ ...keyed("extend"), delayMs: 150 });
     for (let index = 0; index < 3; index++) {
       await bench.pass(75);
-      assert.deepEqual(await bench.receipt(bench.task({ ...keyed("extend"), delayMs: 150 })), { id, state: "extended" });
+      assert.deepEqual(await bench.receipt(bench.task({ ...keyed("extend"), delayMs: 150 })), {
+        id,
+        state: "extended",
+      });
       await bench.none();
     }
     await bench.pass(150 + marginMs);
@@ -122,7 +175,10 @@ const modes: readonly Case<TaskQueue>[] = [
   }),
   prove("the key holds inside one call", async (bench) => {
     const [a, b] = [bench.task(keyed("keep")), bench.task(keyed("keep"))];
-    assert.deepEqual(await bench.receipts([a, b]), [{ id: a.id, state: "enqueued" }, { id: a.id, state: "deduplicated" }]);
+    assert.deepEqual(await bench.receipts([a, b]), [
+      { id: a.id, state: "enqueued" },
+      { id: a.id, state: "deduplicated" },
+    ]);
   }),
   prove("a known id is a duplicate before it is deduplicated", async (bench) => {
     const task = bench.task(keyed("keep"));
@@ -197,16 +253,18 @@ const windows: readonly Case<TaskQueue>[] = [
     await bench.pass(100 + marginMs);
     assert.equal((await answer(bench, "keep", 300)).state, "enqueued");
   }),
-  ...(["extend", "replace"] as const).map((mode) => prove(`${mode} moves the window`, async (bench) => {
-    const id = await bench.add({ ...keyed("keep", 400), delayMs: 60_000 });
-    await bench.pass(250);
-    const moved = await bench.receipt(bench.task({ ...keyed(mode, 400), delayMs: 60_000 }));
-    assert.deepEqual(moved, { id, state: mode === "extend" ? "extended" : "replaced" });
-    await bench.pass(250);
-    assert.equal((await answer(bench, "keep", 400)).id, id);
-    await bench.pass(150 + marginMs);
-    assert.equal((await answer(bench, "keep", 400)).state, "enqueued");
-  })),
+  ...(["extend", "replace"] as const).map((mode) =>
+    prove(`${mode} moves the window`, async (bench) => {
+      const id = await bench.add({ ...keyed("keep", 400), delayMs: 60_000 });
+      await bench.pass(250);
+      const moved = await bench.receipt(bench.task({ ...keyed(mode, 400), delayMs: 60_000 }));
+      assert.deepEqual(moved, { id, state: mode === "extend" ? "extended" : "replaced" });
+      await bench.pass(250);
+      assert.equal((await answer(bench, "keep", 400)).id, id);
+      await bench.pass(150 + marginMs);
+      assert.equal((await answer(bench, "keep", 400)).state, "enqueued");
+    }),
+  ),
   prove("inside the window a dead letter holds its key", async (bench) => {
     const id = await bench.addDeadLetter(keyed("keep", 60_000));
     const got = await answer(bench, "keep", 60_000);
@@ -218,13 +276,16 @@ const windows: readonly Case<TaskQueue>[] = [
     const got = await answer(bench, "extend", 60_000);
     assert.deepEqual([got.id, got.state], [id, "deduplicated"]);
   }),
-  prove("inside the window replace against a holder that is over enqueues the new task, which takes the key", async (bench) => {
-    await bench.add(keyed("keep", 60_000));
-    await bench.complete(await bench.takeOne());
-    const got = await answer(bench, "replace", 60_000);
-    assert.equal(got.state, "enqueued");
-    assert.equal((await answer(bench, "keep", 60_000)).id, got.id);
-  }),
+  prove(
+    "inside the window replace against a holder that is over enqueues the new task, which takes the key",
+    async (bench) => {
+      await bench.add(keyed("keep", 60_000));
+      await bench.complete(await bench.takeOne());
+      const got = await answer(bench, "replace", 60_000);
+      assert.equal(got.state, "enqueued");
+      assert.equal((await answer(bench, "keep", 60_000)).id, got.id);
+    },
+  ),
 ];
 
 /** Deduplication keys. */

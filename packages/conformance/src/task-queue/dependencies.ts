@@ -4,13 +4,16 @@ import type { Dependency, DependencyOutcome, NewTask, QueueError, TaskQueue } fr
 import type { Case } from "../suite.ts";
 import { type Bench, marginMs, proves } from "./bench.ts";
 
-const on = (...taskIds: readonly string[]): { dependencies: readonly Dependency[] } =>
-  ({ dependencies: taskIds.map((taskId) => ({ taskId, onFailure: "fail" })) });
-const allowing = (...taskIds: readonly string[]): { dependencies: readonly Dependency[] } =>
-  ({ dependencies: taskIds.map((taskId) => ({ taskId, onFailure: "run" })) });
+const on = (...taskIds: readonly string[]): { dependencies: readonly Dependency[] } => ({
+  dependencies: taskIds.map((taskId) => ({ taskId, onFailure: "fail" })),
+});
+const allowing = (...taskIds: readonly string[]): { dependencies: readonly Dependency[] } => ({
+  dependencies: taskIds.map((taskId) => ({ taskId, onFailure: "run" })),
+});
 const parents = { queue: "parents" } as const;
 const from = { queues: ["parents"] } as const;
-const prove = (title: string, run: (bench: Bench) => Promise<void>): Case<TaskQueue> => proves("dependencies", title, run, ["dependencies"]);
+const prove = (title: string, run: (bench: Bench) => Promise<void>): Case<TaskQueue> =>
+  proves("dependencies", title, run, ["dependencies"]);
 
 /** The ways in which a parent does not complete; each leaves it over and recorded. */
 const unsuccessful: Readonly<Record<string, (bench: Bench, id: string) => Promise<void>>> = {
@@ -36,8 +39,15 @@ const unsuccessful: Readonly<Record<string, (bench: Bench, id: string) => Promis
   },
 };
 
-const outcome = (overrides: Partial<DependencyOutcome> = {}): DependencyOutcome =>
-  ({ taskId: "over", run: 1, attempt: 1, status: "completed", value: "the value", finishedAt: 1_700_000_000_000, ...overrides });
+const outcome = (overrides: Partial<DependencyOutcome> = {}): DependencyOutcome => ({
+  taskId: "over",
+  run: 1,
+  attempt: 1,
+  status: "completed",
+  value: "the value",
+  finishedAt: 1_700_000_000_000,
+  ...overrides,
+});
 
 /** Only what is set, since `undefined` and missing are the same to a reader. */
 function plain(one: DependencyOutcome | undefined): Record<string, unknown> {
@@ -69,8 +79,16 @@ const ends: readonly Case<TaskQueue>[] = Object.entries(unsuccessful).flatMap(([
     const lease = await bench.takeOne();
     assert.equal(lease.taskId, child);
     const [one] = lease.dependencies;
-    const status = how === "expired" ? "expired" : how === "failed by its worker" || how === "dead by retry" ? "failed" : "cancelled";
-    assert.deepEqual([one?.taskId, one?.status, one?.error], [parent, status, status === "failed" ? "why" : one?.error]);
+    const status =
+      how === "expired"
+        ? "expired"
+        : how === "failed by its worker" || how === "dead by retry"
+          ? "failed"
+          : "cancelled";
+    assert.deepEqual(
+      [one?.taskId, one?.status, one?.error],
+      [parent, status, status === "failed" ? "why" : one?.error],
+    );
   }),
 ]);
 
@@ -95,7 +113,10 @@ const starts: readonly Case<TaskQueue>[] = [
     await bench.add(on(parent));
     await bench.add(on(parent));
     await bench.complete(await bench.takeOne(from), "v");
-    assert.deepEqual((await bench.take(2, { leaseMs: 60_000 })).map((lease) => lease.dependencies[0]?.value), ["v", "v"]);
+    assert.deepEqual(
+      (await bench.take(2, { leaseMs: 60_000 })).map((lease) => lease.dependencies[0]?.value),
+      ["v", "v"],
+    );
   }),
   prove("a retry of the parent leaves the dependent blocked", async (bench) => {
     const parent = await bench.add(parents);
@@ -107,19 +128,29 @@ const starts: readonly Case<TaskQueue>[] = [
     await bench.complete(await bench.takeOne(from));
     assert.equal((await bench.takeOne()).dependencies[0]?.attempt, 2);
   }),
-  prove("a dependent of several waits for all, in whatever order they end, and gets them in the order given", async (bench) => {
-    const ids = [await bench.add(parents), await bench.add(parents), await bench.add(parents)];
-    const [a, b, c] = ids as [string, string, string];
-    const child = await bench.add(on(c, a, b));
-    const leases = await bench.take(3, { ...from, leaseMs: 60_000 });
-    for (const lease of [...leases].reverse()) {
-      await bench.none();
-      await bench.complete(lease, `of ${lease.taskId}`);
-    }
-    const lease = await bench.takeOne();
-    assert.equal(lease.taskId, child);
-    assert.deepEqual(lease.dependencies.map((one) => [one.taskId, one.value]), [[c, `of ${c}`], [a, `of ${a}`], [b, `of ${b}`]]);
-  }),
+  prove(
+    "a dependent of several waits for all, in whatever order they end, and gets them in the order given",
+    async (bench) => {
+      const ids = [await bench.add(parents), await bench.add(parents), await bench.add(parents)];
+      const [a, b, c] = ids as [string, string, string];
+      const child = await bench.add(on(c, a, b));
+      const leases = await bench.take(3, { ...from, leaseMs: 60_000 });
+      for (const lease of [...leases].reverse()) {
+        await bench.none();
+        await bench.complete(lease, `of ${lease.taskId}`);
+      }
+      const lease = await bench.takeOne();
+      assert.equal(lease.taskId, child);
+      assert.deepEqual(
+        lease.dependencies.map((one) => [one.taskId, one.value]),
+        [
+          [c, `of ${c}`],
+          [a, `of ${a}`],
+          [b, `of ${b}`],
+        ],
+      );
+    },
+  ),
   prove("a chain runs in its order", async (bench) => {
     const ids: string[] = [];
     for (let index = 0; index < 5; index++) ids.push(await bench.add(index === 0 ? {} : on(ids[index - 1] as string)));
@@ -164,14 +195,26 @@ const starts: readonly Case<TaskQueue>[] = [
     const tasks = Array.from({ length: 50 }, () => bench.task(on(parent)));
     await bench.receipts(tasks);
     await bench.complete(await bench.takeOne(from));
-    assert.deepEqual(await bench.takenIds(60), tasks.map((task) => task.id));
+    assert.deepEqual(
+      await bench.takenIds(60),
+      tasks.map((task) => task.id),
+    );
   }),
   prove("parents that complete in one batch of settlements free their dependent once", async (bench) => {
     const ids = [await bench.add(parents), await bench.add(parents)];
     const child = await bench.add(on(...ids));
     const leases = await bench.take(2, { ...from, leaseMs: 60_000 });
-    await bench.queue.settle(leases.map(({ taskId, queue, token, run, attempt }) =>
-      ({ taskId, queue, token, run, attempt, outcome: "completed", storeResult: false })));
+    await bench.queue.settle(
+      leases.map(({ taskId, queue, token, run, attempt }) => ({
+        taskId,
+        queue,
+        token,
+        run,
+        attempt,
+        outcome: "completed",
+        storeResult: false,
+      })),
+    );
     assert.deepEqual(await bench.takenIds(10), [child]);
   }),
   prove("a dependent whose time has not come when it is unblocked waits for it", async (bench) => {
@@ -221,13 +264,21 @@ const failures: readonly Case<TaskQueue>[] = [
   }),
   prove("each edge has its own word: one allows failure, the other does not", async (bench) => {
     const [a, b] = [await bench.add(parents), await bench.add(parents)];
-    const child = await bench.add({ dependencies: [{ taskId: a, onFailure: "run" }, { taskId: b, onFailure: "fail" }] });
+    const child = await bench.add({
+      dependencies: [
+        { taskId: a, onFailure: "run" },
+        { taskId: b, onFailure: "fail" },
+      ],
+    });
     const leases = await bench.take(2, { ...from, leaseMs: 60_000 });
     await bench.fail(leases[0]!);
     assert.equal(await bench.state(child), "blocked");
     await bench.complete(leases[1]!, "v");
     const lease = await bench.takeOne();
-    assert.deepEqual(lease.dependencies.map((one) => one.status), ["failed", "completed"]);
+    assert.deepEqual(
+      lease.dependencies.map((one) => one.status),
+      ["failed", "completed"],
+    );
   }),
   prove("retrying the parent does not revive its dependents", async (bench) => {
     const parent = await bench.add(parents);
@@ -246,7 +297,10 @@ const failures: readonly Case<TaskQueue>[] = [
     assert.equal(await bench.retry(child), "retried");
     const lease = await bench.takeOne();
     assert.deepEqual([lease.run, lease.attempt], [2, 1]);
-    assert.deepEqual(lease.dependencies.map((one) => [one.taskId, one.status, one.error]), [[parent, "failed", "why"]]);
+    assert.deepEqual(
+      lease.dependencies.map((one) => [one.taskId, one.status, one.error]),
+      [[parent, "failed", "why"]],
+    );
   }),
   prove("outcomes are delivered again with every lease", async (bench) => {
     const parent = await bench.add(parents);
@@ -269,7 +323,10 @@ const given: readonly Case<TaskQueue>[] = [
       const over = outcome({ status, value: undefined, error: "why" });
       const child = await bench.add({ dependencies: [{ taskId: "over", onFailure: "fail", outcome: over }] });
       assert.equal(await bench.state(child), "failed");
-      assert.equal((JSON.parse((await bench.outcome(child)).error ?? "{}") as QueueError).code, "OMNIQ_DEPENDENCY_FAILED");
+      assert.equal(
+        (JSON.parse((await bench.outcome(child)).error ?? "{}") as QueueError).code,
+        "OMNIQ_DEPENDENCY_FAILED",
+      );
       await bench.none();
     }),
     prove(`a dependency with an outcome that is ${status} frees a task that allows it`, async (bench) => {
@@ -281,11 +338,17 @@ const given: readonly Case<TaskQueue>[] = [
   prove("outcomes and live parents mix, and come in the order given", async (bench) => {
     const parent = await bench.add(parents);
     const child = await bench.add({
-      dependencies: [{ taskId: parent, onFailure: "fail" }, { taskId: "over", onFailure: "fail", outcome: outcome() }],
+      dependencies: [
+        { taskId: parent, onFailure: "fail" },
+        { taskId: "over", onFailure: "fail", outcome: outcome() },
+      ],
     });
     assert.equal(await bench.state(child), "blocked");
     await bench.complete(await bench.takeOne(from), "live");
-    assert.deepEqual((await bench.takeOne()).dependencies.map((one) => one.value), ["live", "the value"]);
+    assert.deepEqual(
+      (await bench.takeOne()).dependencies.map((one) => one.value),
+      ["live", "the value"],
+    );
   }),
   prove("a task that has left the queue is unknown without an outcome", async (bench) => {
     const parent = await bench.add();

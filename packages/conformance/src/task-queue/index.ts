@@ -15,6 +15,15 @@ import { timeCases } from "./time.ts";
 
 /** Every rule of the task queue's contract but those of conduct. */
 export const taskQueueCases: readonly Case<TaskQueue>[] = [
-  ...enqueueCases, ...leaseCases, ...timeCases, ...orderCases, ...deduplicateCases, ...controlCases, ...limitCases, ...dependencyCases,
-  ...outcomeCases, ...capabilityCases, ...matrixCases,
+  ...enqueueCases,
+  ...leaseCases,
+  ...timeCases,
+  ...orderCases,
+  ...deduplicateCases,
+  ...controlCases,
+  ...limitCases,
+  ...dependencyCases,
+  ...outcomeCases,
+  ...capabilityCases,
+  ...matrixCases,
 ];

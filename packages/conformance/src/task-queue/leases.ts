@@ -7,21 +7,40 @@ import { type Bench, marginMs, proves, reference } from "./bench.ts";
 
 const exclusive: readonly Case<TaskQueue>[] = [
   proves("lease-excludes", "a task is leased once, with everything that it was stored with", async (bench) => {
-    const task = bench.task({ payload: "the payload", envelope: "the envelope", priority: 7, maxAttempts: 4, resultTtlMs: null });
+    const task = bench.task({
+      payload: "the payload",
+      envelope: "the envelope",
+      priority: 7,
+      maxAttempts: 4,
+      resultTtlMs: null,
+    });
     await bench.receipt(task);
     const lease = await bench.takeOne();
-    assert.deepEqual([lease.taskId, lease.queue, lease.run, lease.attempt, lease.cancelling], [task.id, "main", 1, 1, false]);
+    assert.deepEqual(
+      [lease.taskId, lease.queue, lease.run, lease.attempt, lease.cancelling],
+      [task.id, "main", 1, 1, false],
+    );
     assert.deepEqual(lease.dependencies, []);
     const { payload, envelope, priority, maxAttempts, resultTtlMs, name, state } = lease.task;
-    assert.deepEqual({ payload, envelope, priority, maxAttempts, resultTtlMs, name, state },
-      { payload: "the payload", envelope: "the envelope", priority: 7, maxAttempts: 4, resultTtlMs: null, name: "work", state: "active" });
+    assert.deepEqual(
+      { payload, envelope, priority, maxAttempts, resultTtlMs, name, state },
+      {
+        payload: "the payload",
+        envelope: "the envelope",
+        priority: 7,
+        maxAttempts: 4,
+        resultTtlMs: null,
+        name: "work",
+        state: "active",
+      },
+    );
     assert.equal(lease.task.startedAt, lease.deadline - 60_000, "the deadline is leaseMs after the start");
     assert.ok(typeof lease.sentAt === "number" && lease.sentAt <= performance.now());
     await bench.none();
   }),
   proves("lease-excludes", "reserve gives at most limit leases, each of another task", async (bench) => {
     for (let index = 0; index < 7; index++) await bench.add();
-    const ids = [...await bench.takenIds(3), ...await bench.takenIds(3), ...await bench.takenIds(3)];
+    const ids = [...(await bench.takenIds(3)), ...(await bench.takenIds(3)), ...(await bench.takenIds(3))];
     assert.equal(ids.length, 7);
     assert.equal(new Set(ids).size, 7);
   }),
@@ -36,21 +55,36 @@ const exclusive: readonly Case<TaskQueue>[] = [
     }
     assert.equal(tokens.size, 5);
   }),
-  ...[1, 10].map((limit) => proves("lease-excludes", `racing consumers that ask for ${limit} at a time get every task exactly once`, async (bench) => {
-    const tasks = Array.from({ length: 60 }, () => bench.task());
-    await bench.receipts(tasks);
-    const other = (await bench.world.open()).taskQueue?.();
-    assert.ok(other);
-    const taken: string[] = [];
-    await Promise.all([bench.queue, other, bench.queue, other].map(async (queue) => {
-      for (;;) {
-        const leases = await queue.reserve({ queues: ["main"], limit, leaseMs: 60_000, waitMs: 0, worker: "racer" });
-        if (leases.length === 0) return;
-        taken.push(...leases.map((lease) => lease.taskId));
-      }
-    }));
-    assert.deepEqual(taken.sort(), tasks.map((task) => task.id).sort());
-  })),
+  ...[1, 10].map((limit) =>
+    proves(
+      "lease-excludes",
+      `racing consumers that ask for ${limit} at a time get every task exactly once`,
+      async (bench) => {
+        const tasks = Array.from({ length: 60 }, () => bench.task());
+        await bench.receipts(tasks);
+        const other = (await bench.world.open()).taskQueue?.();
+        assert.ok(other);
+        const taken: string[] = [];
+        await Promise.all(
+          [bench.queue, other, bench.queue, other].map(async (queue) => {
+            // A queue that gives tasks again and again must fail, not hang.
+            for (let round = 0; round < 100; round++) {
+              const leases = await queue.reserve({
+                queues: ["main"],
+                limit,
+                leaseMs: 60_000,
+                waitMs: 0,
+                worker: "racer",
+              });
+              if (leases.length === 0) return;
+              taken.push(...leases.map((lease) => lease.taskId));
+            }
+          }),
+        );
+        assert.deepEqual(taken.sort(), tasks.map((task) => task.id).sort());
+      },
+    ),
+  ),
   proves("lease-excludes", "racing consumers that wait get one task once", async (bench) => {
     const waits = Array.from({ length: 5 }, () => bench.take(1, { waitMs: 400, leaseMs: 60_000 }));
     await bench.add();
@@ -109,16 +143,20 @@ async function expire(bench: Bench): Promise<Lease> {
 }
 
 const redelivered: readonly Case<TaskQueue>[] = [
-  proves("lease-expiry-redelivers", "a task whose lease ran out is given again, its attempt refunded", async (bench) => {
-    const id = await bench.add();
-    const dead = await expire(bench);
-    const lease = await bench.redelivered();
-    assert.deepEqual([lease.taskId, lease.run, lease.attempt], [id, 1, 1]);
-    assert.equal(lease.task.expiries, 1);
-    assert.notEqual(lease.token, dead.token);
-    assert.equal(await bench.settle({ ...reference(dead), outcome: "completed", storeResult: false }), "lost");
-    await bench.complete(lease);
-  }),
+  proves(
+    "lease-expiry-redelivers",
+    "a task whose lease ran out is given again, its attempt refunded",
+    async (bench) => {
+      const id = await bench.add();
+      const dead = await expire(bench);
+      const lease = await bench.redelivered();
+      assert.deepEqual([lease.taskId, lease.run, lease.attempt], [id, 1, 1]);
+      assert.equal(lease.task.expiries, 1);
+      assert.notEqual(lease.token, dead.token);
+      assert.equal(await bench.settle({ ...reference(dead), outcome: "completed", storeResult: false }), "lost");
+      await bench.complete(lease);
+    },
+  ),
   proves("lease-expiry-redelivers", "the pause before redelivery is 0 to 1,000 ms", async (bench) => {
     const id = await bench.add();
     const dead = await expire(bench);
@@ -138,85 +176,111 @@ const redelivered: readonly Case<TaskQueue>[] = [
     const times = (await bench.queue.get(ids)).map((task) => task?.runAt);
     assert.ok(new Set(times).size > 1, "twelve pauses are not all the same");
   }),
-  proves("lease-expiry-redelivers", "the third expiry makes an unrecorded dead letter with OMNIQ_LEASE_LOST", async (bench) => {
-    const id = await bench.add({ maxAttempts: 10 });
-    await expire(bench);
-    for (let index = 1; index < expiriesLimit; index++) {
-      await bench.redelivered({ leaseMs: bench.leaseMs });
-      await bench.runOut();
-    }
-    await bench.none();
-    const task = await bench.get(id);
-    assert.deepEqual([task.state, task.expiries], ["failed", expiriesLimit]);
-    const outcome = await bench.outcome(id);
-    assert.equal(outcome.status, "failed");
-    assert.equal((JSON.parse(outcome.error ?? "{}") as QueueError).code, "OMNIQ_LEASE_LOST");
-    assert.equal(task.error, outcome.error);
-    await bench.record(id);
-    assert.equal(await bench.retry(id), "retried");
-    assert.equal((await bench.get(id)).expiries, 0, "a new run forgets expiries");
-  }),
+  proves(
+    "lease-expiry-redelivers",
+    "the third expiry makes an unrecorded dead letter with OMNIQ_LEASE_LOST",
+    async (bench) => {
+      const id = await bench.add({ maxAttempts: 10 });
+      await expire(bench);
+      for (let index = 1; index < expiriesLimit; index++) {
+        await bench.redelivered({ leaseMs: bench.leaseMs });
+        await bench.runOut();
+      }
+      await bench.none();
+      const task = await bench.get(id);
+      assert.deepEqual([task.state, task.expiries], ["failed", expiriesLimit]);
+      const outcome = await bench.outcome(id);
+      assert.equal(outcome.status, "failed");
+      assert.equal((JSON.parse(outcome.error ?? "{}") as QueueError).code, "OMNIQ_LEASE_LOST");
+      assert.equal(task.error, outcome.error);
+      await bench.record(id);
+      assert.equal(await bench.retry(id), "retried");
+      assert.equal((await bench.get(id)).expiries, 0, "a new run forgets expiries");
+    },
+  ),
   proves("lease-expiry-redelivers", "expiries do not use up attempts", async (bench) => {
     const id = await bench.add({ maxAttempts: 1 });
     await expire(bench);
     const lease = await bench.redelivered();
     assert.deepEqual([lease.taskId, lease.attempt], [id, 1]);
   }),
-  proves("lease-expiry-redelivers", "a retry between expiries does not reset them, and keeps its attempt", async (bench) => {
-    await bench.add({ maxAttempts: 5 });
-    await bench.retryLater(await bench.takeOne(), 0);
-    await expire(bench);
-    const lease = await bench.redelivered();
-    assert.deepEqual([lease.attempt, lease.task.expiries], [2, 1]);
-  }),
-  proves("lease-expiry-redelivers", "a lease that was extended runs out at its new deadline, not before", async (bench) => {
-    const id = await bench.add();
-    const [lease] = await bench.take(1);
-    assert.ok(lease);
-    await bench.extend(lease, bench.leaseMs * 2);
-    await bench.pass(bench.leaseMs + marginMs);
-    await bench.none();
-    assert.equal(await bench.state(id), "active");
-    await bench.pass(bench.leaseMs);
-    assert.equal((await bench.redelivered()).taskId, id);
-  }),
-  proves("lease-expiry-redelivers", "a task whose cancel was asked for and whose lease ran out is cancelled", async (bench) => {
-    const id = await bench.add();
-    const [lease] = await bench.take(1);
-    assert.ok(lease);
-    assert.equal(await bench.cancel(id), "cancelling");
-    await bench.runOut();
-    await bench.none();
-    assert.equal(await bench.state(id), "cancelled");
-    assert.equal((await bench.outcome(id)).status, "cancelled");
-  }),
+  proves(
+    "lease-expiry-redelivers",
+    "a retry between expiries does not reset them, and keeps its attempt",
+    async (bench) => {
+      await bench.add({ maxAttempts: 5 });
+      await bench.retryLater(await bench.takeOne(), 0);
+      await expire(bench);
+      const lease = await bench.redelivered();
+      assert.deepEqual([lease.attempt, lease.task.expiries], [2, 1]);
+    },
+  ),
+  proves(
+    "lease-expiry-redelivers",
+    "a lease that was extended runs out at its new deadline, not before",
+    async (bench) => {
+      const id = await bench.add();
+      const [lease] = await bench.take(1);
+      assert.ok(lease);
+      await bench.extend(lease, bench.leaseMs * 2);
+      await bench.pass(bench.leaseMs + marginMs);
+      await bench.none();
+      assert.equal(await bench.state(id), "active");
+      await bench.pass(bench.leaseMs);
+      assert.equal((await bench.redelivered()).taskId, id);
+    },
+  ),
+  proves(
+    "lease-expiry-redelivers",
+    "a task whose cancel was asked for and whose lease ran out is cancelled",
+    async (bench) => {
+      const id = await bench.add();
+      const [lease] = await bench.take(1);
+      assert.ok(lease);
+      assert.equal(await bench.cancel(id), "cancelling");
+      await bench.runOut();
+      await bench.none();
+      assert.equal(await bench.state(id), "cancelled");
+      assert.equal((await bench.outcome(id)).status, "cancelled");
+    },
+  ),
 ];
 
 const fenced: readonly Case<TaskQueue>[] = [
   ...(["completed", "failed", "cancelled", "retry", "release"] as const).map((outcome) =>
-    proves("settle-fenced", `the same settlement sent again is settled and changes nothing: ${outcome}`, async (bench) => {
-      const id = await bench.add();
-      const lease = await bench.takeOne();
-      const settlement = settlements(lease).find((one) => one.outcome === outcome);
-      assert.ok(settlement);
-      assert.equal(await bench.settle(settlement), "settled");
-      const before = await bench.find(id);
-      assert.equal(await bench.settle(settlement), "settled");
-      assert.deepEqual(await bench.find(id), before);
-      assert.deepEqual(await bench.extend(lease), { state: "lost" });
-    })),
+    proves(
+      "settle-fenced",
+      `the same settlement sent again is settled and changes nothing: ${outcome}`,
+      async (bench) => {
+        const id = await bench.add();
+        const lease = await bench.takeOne();
+        const settlement = settlements(lease).find((one) => one.outcome === outcome);
+        assert.ok(settlement);
+        assert.equal(await bench.settle(settlement), "settled");
+        const before = await bench.find(id);
+        assert.equal(await bench.settle(settlement), "settled");
+        assert.deepEqual(await bench.find(id), before);
+        assert.deepEqual(await bench.extend(lease), { state: "lost" });
+      },
+    ),
+  ),
   ...(["completed", "failed", "cancelled", "retry", "release"] as const).map((outcome) =>
-    proves("settle-fenced", `after the lease ran out and the task was given again, the old lease is lost: ${outcome}`, async (bench) => {
-      const id = await bench.add();
-      const dead = await expire(bench);
-      await bench.redelivered();
-      const before = await bench.get(id);
-      const settlement = settlements(dead).find((one) => one.outcome === outcome);
-      assert.ok(settlement);
-      assert.equal(await bench.settle(settlement), "lost");
-      assert.deepEqual(await bench.extend(dead), { state: "lost" });
-      assert.deepEqual(await bench.get(id), before);
-    })),
+    proves(
+      "settle-fenced",
+      `after the lease ran out and the task was given again, the old lease is lost: ${outcome}`,
+      async (bench) => {
+        const id = await bench.add();
+        const dead = await expire(bench);
+        await bench.redelivered();
+        const before = await bench.get(id);
+        const settlement = settlements(dead).find((one) => one.outcome === outcome);
+        assert.ok(settlement);
+        assert.equal(await bench.settle(settlement), "lost");
+        assert.deepEqual(await bench.extend(dead), { state: "lost" });
+        assert.deepEqual(await bench.get(id), before);
+      },
+    ),
+  ),
   proves("settle-fenced", "a lease that ran out and was noticed is lost", async (bench) => {
     const id = await bench.add();
     const dead = await expire(bench);
@@ -296,14 +360,19 @@ const released: readonly Case<TaskQueue>[] = [
     for (const lease of [...leases].reverse()) await bench.release(lease);
     assert.deepEqual(await bench.takenIds(10), ids);
   }),
-  proves("release-refunds", "a released task of higher priority stays before the others", async (bench) => {
-    await bench.add({ priority: 0 });
-    const high = await bench.add({ priority: 9 });
-    const lease = await bench.takeOne();
-    assert.equal(lease.taskId, high);
-    await bench.release(lease);
-    assert.equal((await bench.takeOne()).taskId, high);
-  }, ["priorities"]),
+  proves(
+    "release-refunds",
+    "a released task of higher priority stays before the others",
+    async (bench) => {
+      await bench.add({ priority: 0 });
+      const high = await bench.add({ priority: 9 });
+      const lease = await bench.takeOne();
+      assert.equal(lease.taskId, high);
+      await bench.release(lease);
+      assert.equal((await bench.takeOne()).taskId, high);
+    },
+    ["priorities"],
+  ),
   proves("release-refunds", "a release after a retry gives back only its own attempt", async (bench) => {
     const id = await bench.add();
     await bench.retryLater(await bench.takeOne(), 0);

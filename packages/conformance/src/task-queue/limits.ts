@@ -4,19 +4,27 @@ import type { Lease, TaskQueue } from "@omniq/core";
 import type { Case } from "../suite.ts";
 import { type Bench, marginMs, proves } from "./bench.ts";
 
-const inGroup = (limit: number, key: string = "g"): { group: { key: string; limit: number } } => ({ group: { key, limit } });
-const grouped = (title: string, run: (bench: Bench) => Promise<void>): Case<TaskQueue> => proves("group-limit", title, run, ["groups"]);
+const inGroup = (limit: number, key: string = "g"): { group: { key: string; limit: number } } => ({
+  group: { key, limit },
+});
+const grouped = (title: string, run: (bench: Bench) => Promise<void>): Case<TaskQueue> =>
+  proves("group-limit", title, run, ["groups"]);
 
 const groups: readonly Case<TaskQueue>[] = [
-  ...[1, 2, 3].map((limit) => grouped(`a group of ${limit} has at most ${limit} active tasks`, async (bench) => {
-    const ids = [];
-    for (let index = 0; index < 5; index++) ids.push(await bench.add(inGroup(limit)));
-    const leases = await bench.take(10, { leaseMs: 60_000 });
-    assert.deepEqual(leases.map((lease) => lease.taskId), ids.slice(0, limit));
-    await bench.none();
-    await bench.complete(leases[0] as Lease);
-    assert.deepEqual(await bench.takenIds(10), [ids[limit]]);
-  })),
+  ...[1, 2, 3].map((limit) =>
+    grouped(`a group of ${limit} has at most ${limit} active tasks`, async (bench) => {
+      const ids = [];
+      for (let index = 0; index < 5; index++) ids.push(await bench.add(inGroup(limit)));
+      const leases = await bench.take(10, { leaseMs: 60_000 });
+      assert.deepEqual(
+        leases.map((lease) => lease.taskId),
+        ids.slice(0, limit),
+      );
+      await bench.none();
+      await bench.complete(leases[0] as Lease);
+      assert.deepEqual(await bench.takenIds(10), [ids[limit]]);
+    }),
+  ),
   grouped("a blocked group does not hide other tasks", async (bench) => {
     for (let index = 0; index < 30; index++) await bench.add(inGroup(1));
     const other = await bench.add();
@@ -32,7 +40,12 @@ const groups: readonly Case<TaskQueue>[] = [
     assert.deepEqual([(await bench.counts()).ready, (await bench.counts()).active], [1, 1]);
   }),
   grouped("each task counts against its own limit", async (bench) => {
-    const ids = [await bench.add(inGroup(3)), await bench.add(inGroup(3)), await bench.add(inGroup(1)), await bench.add(inGroup(3))];
+    const ids = [
+      await bench.add(inGroup(3)),
+      await bench.add(inGroup(3)),
+      await bench.add(inGroup(1)),
+      await bench.add(inGroup(3)),
+    ];
     const leases = await bench.take(10, { leaseMs: 60_000 });
     assert.deepEqual(leases.map((lease) => lease.taskId).slice(0, 2), ids.slice(0, 2));
     assert.ok(!leases.some((lease) => lease.taskId === ids[2]), "two slots are taken, and its own limit is 1");
@@ -80,7 +93,10 @@ const groups: readonly Case<TaskQueue>[] = [
       started.push(lease.taskId);
       await (lease.attempt === 1 ? bench.retryLater(lease, 0) : bench.complete(lease));
     }
-    assert.deepEqual(started, ids.flatMap((id) => [id, id]));
+    assert.deepEqual(
+      started,
+      ids.flatMap((id) => [id, id]),
+    );
   }),
   ...(["completed", "failed", "cancelled", "dead by retry", "released", "cancelled by release"] as const).map((how) =>
     grouped(`a slot is free after its task was ${how}`, async (bench) => {
@@ -94,7 +110,8 @@ const groups: readonly Case<TaskQueue>[] = [
       if (how === "cancelled by release") await bench.cancel(lease.taskId);
       if (how.endsWith("release") || how === "released") await bench.release(lease);
       assert.deepEqual(await bench.takenIds(10), [how === "released" ? lease.taskId : next]);
-    })),
+    }),
+  ),
   ...(["cancel", "remove", "purge"] as const).map((verb) =>
     grouped(`${verb} of a task that waits for its retry frees its slot`, async (bench) => {
       const id = await bench.add(inGroup(1));
@@ -105,7 +122,8 @@ const groups: readonly Case<TaskQueue>[] = [
       if (verb === "remove") assert.equal(await bench.remove(id), "removed");
       if (verb === "purge") assert.equal(await bench.queue.purge("main", ["scheduled"]), 1);
       assert.deepEqual(await bench.takenIds(10), [next]);
-    })),
+    }),
+  ),
   grouped("a task that has never started holds nothing before its time", async (bench) => {
     await bench.add({ ...inGroup(1), delayMs: 60_000 });
     const id = await bench.add(inGroup(1));
@@ -129,7 +147,9 @@ const groups: readonly Case<TaskQueue>[] = [
     const other = (await bench.world.open()).taskQueue?.();
     assert.ok(other);
     const request = { queues: ["main"], limit: 5, leaseMs: 60_000, waitMs: 0, worker: "racer" };
-    const leases = (await Promise.all([bench.queue, other, bench.queue, other].map((queue) => queue.reserve(request)))).flat();
+    const leases = (
+      await Promise.all([bench.queue, other, bench.queue, other].map((queue) => queue.reserve(request)))
+    ).flat();
     assert.equal(leases.length, 2);
   }),
   grouped("a retried dead letter is in its group again", async (bench) => {
@@ -141,37 +161,48 @@ const groups: readonly Case<TaskQueue>[] = [
   }),
 ];
 
-const limited = (title: string, run: (bench: Bench) => Promise<void>): Case<TaskQueue> => proves("queue-limit", title, run, ["queueLimits"]);
+const limited = (title: string, run: (bench: Bench) => Promise<void>): Case<TaskQueue> =>
+  proves("queue-limit", title, run, ["queueLimits"]);
 
 const queueLimits: readonly Case<TaskQueue>[] = [
-  ...[1, 3].map((maxActive) => limited(`a queue has at most ${maxActive} active tasks`, async (bench) => {
-    await bench.queue.configureQueue("main", { maxActive });
-    const ids = [];
-    for (let index = 0; index < 5; index++) ids.push(await bench.add());
-    const leases = await bench.take(10, { leaseMs: 60_000 });
-    assert.deepEqual(leases.map((lease) => lease.taskId), ids.slice(0, maxActive));
-    await bench.none();
-    assert.equal((await bench.counts()).ready, 5 - maxActive);
-    await bench.complete(leases[0] as Lease);
-    assert.deepEqual(await bench.takenIds(10), [ids[maxActive]]);
-  })),
-  ...(["complete", "fail", "retry", "release"] as const).map((how) => limited(`${how} gives room`, async (bench) => {
-    await bench.queue.configureQueue("main", { maxActive: 1 });
-    await bench.add();
-    await bench.add();
-    const lease = await bench.takeOne();
-    await bench.none();
-    if (how === "complete") await bench.complete(lease);
-    if (how === "fail") await bench.fail(lease);
-    if (how === "retry") await bench.retryLater(lease, 60_000);
-    if (how === "release") await bench.release(lease);
-    assert.equal((await bench.take(10, { leaseMs: 60_000 })).length, 1);
-  })),
+  ...[1, 3].map((maxActive) =>
+    limited(`a queue has at most ${maxActive} active tasks`, async (bench) => {
+      await bench.queue.configureQueue("main", { maxActive });
+      const ids = [];
+      for (let index = 0; index < 5; index++) ids.push(await bench.add());
+      const leases = await bench.take(10, { leaseMs: 60_000 });
+      assert.deepEqual(
+        leases.map((lease) => lease.taskId),
+        ids.slice(0, maxActive),
+      );
+      await bench.none();
+      assert.equal((await bench.counts()).ready, 5 - maxActive);
+      await bench.complete(leases[0] as Lease);
+      assert.deepEqual(await bench.takenIds(10), [ids[maxActive]]);
+    }),
+  ),
+  ...(["complete", "fail", "retry", "release"] as const).map((how) =>
+    limited(`${how} gives room`, async (bench) => {
+      await bench.queue.configureQueue("main", { maxActive: 1 });
+      await bench.add();
+      await bench.add();
+      const lease = await bench.takeOne();
+      await bench.none();
+      if (how === "complete") await bench.complete(lease);
+      if (how === "fail") await bench.fail(lease);
+      if (how === "retry") await bench.retryLater(lease, 60_000);
+      if (how === "release") await bench.release(lease);
+      assert.equal((await bench.take(10, { leaseMs: 60_000 })).length, 1);
+    }),
+  ),
   limited("the limit is the queue's own, and others of the same request go on", async (bench) => {
     await bench.queue.configureQueue("a", { maxActive: 1 });
     for (let index = 0; index < 2; index++) await bench.add({ queue: "a" });
     for (let index = 0; index < 2; index++) await bench.add({ queue: "b" });
-    assert.deepEqual((await bench.take(10, { queues: ["a", "b"] })).map((lease) => lease.queue), ["a", "b", "b"]);
+    assert.deepEqual(
+      (await bench.take(10, { queues: ["a", "b"] })).map((lease) => lease.queue),
+      ["a", "b", "b"],
+    );
   }),
   limited("a lower limit counts what is active already", async (bench) => {
     for (let index = 0; index < 4; index++) await bench.add();
@@ -198,12 +229,15 @@ const queueLimits: readonly Case<TaskQueue>[] = [
     const other = (await bench.world.open()).taskQueue?.();
     assert.ok(other);
     const request = { queues: ["main"], limit: 2, leaseMs: 60_000, waitMs: 0, worker: "racer" };
-    const leases = (await Promise.all([bench.queue, other, bench.queue, other].map((queue) => queue.reserve(request)))).flat();
+    const leases = (
+      await Promise.all([bench.queue, other, bench.queue, other].map((queue) => queue.reserve(request)))
+    ).flat();
     assert.equal(leases.length, 3);
   }),
 ];
 
-const rated = (title: string, run: (bench: Bench) => Promise<void>): Case<TaskQueue> => proves("rate-limit", title, run, ["rateLimits"]);
+const rated = (title: string, run: (bench: Bench) => Promise<void>): Case<TaskQueue> =>
+  proves("rate-limit", title, run, ["rateLimits"]);
 
 /** Replays the contract's formula: no start came before its bucket had room. */
 function keepsRate(starts: readonly number[], limit: number, windowMs: number): void {
@@ -212,19 +246,24 @@ function keepsRate(starts: readonly number[], limit: number, windowMs: number): 
   for (const now of [...starts].sort((a, b) => a - b)) {
     const t = Math.max(arrival, now);
     // Stores may keep the arrival in whole milliseconds.
-    assert.ok(Math.floor((now + windowMs - t) / step + 1 / step) >= 1, `a start at ${now} is over ${limit} in ${windowMs} ms`);
+    assert.ok(
+      Math.floor((now + windowMs - t) / step + 1 / step) >= 1,
+      `a start at ${now} is over ${limit} in ${windowMs} ms`,
+    );
     arrival = t + step;
   }
 }
 
 const rates: readonly Case<TaskQueue>[] = [
-  ...[1, 2, 5].map((limit) => rated(`the bucket is full at first: ${limit} start at once, no more`, async (bench) => {
-    await bench.queue.configureQueue("main", { rateLimit: { limit, windowMs: 60_000 } });
-    for (let index = 0; index < limit + 3; index++) await bench.add();
-    assert.equal((await bench.take(10, { leaseMs: 60_000 })).length, limit);
-    await bench.none();
-    assert.equal((await bench.counts()).ready, 3);
-  })),
+  ...[1, 2, 5].map((limit) =>
+    rated(`the bucket is full at first: ${limit} start at once, no more`, async (bench) => {
+      await bench.queue.configureQueue("main", { rateLimit: { limit, windowMs: 60_000 } });
+      for (let index = 0; index < limit + 3; index++) await bench.add();
+      assert.equal((await bench.take(10, { leaseMs: 60_000 })).length, limit);
+      await bench.none();
+      assert.equal((await bench.counts()).ready, 3);
+    }),
+  ),
   rated("starts follow the formula, as time passes", async (bench) => {
     const [limit, windowMs] = [3, 600];
     await bench.queue.configureQueue("main", { rateLimit: { limit, windowMs } });
@@ -267,7 +306,10 @@ const rates: readonly Case<TaskQueue>[] = [
     await bench.queue.configureQueue("a", { rateLimit: { limit: 1, windowMs: 60_000 } });
     for (let index = 0; index < 2; index++) await bench.add({ queue: "a" });
     for (let index = 0; index < 2; index++) await bench.add({ queue: "b" });
-    assert.deepEqual((await bench.take(10, { queues: ["a", "b"] })).map((lease) => lease.queue), ["a", "b", "b"]);
+    assert.deepEqual(
+      (await bench.take(10, { queues: ["a", "b"] })).map((lease) => lease.queue),
+      ["a", "b", "b"],
+    );
   }),
   rated("undefined leaves a rate as it is, null takes it away", async (bench) => {
     await bench.queue.configureQueue("main", { rateLimit: { limit: 1, windowMs: 60_000 } });
@@ -284,7 +326,9 @@ const rates: readonly Case<TaskQueue>[] = [
     const other = (await bench.world.open()).taskQueue?.();
     assert.ok(other);
     const request = { queues: ["main"], limit: 2, leaseMs: 60_000, waitMs: 0, worker: "racer" };
-    const leases = (await Promise.all([bench.queue, other, bench.queue, other].map((queue) => queue.reserve(request)))).flat();
+    const leases = (
+      await Promise.all([bench.queue, other, bench.queue, other].map((queue) => queue.reserve(request)))
+    ).flat();
     assert.equal(leases.length, 3);
   }),
   rated("a limit that holds a task back costs no token", async (bench) => {

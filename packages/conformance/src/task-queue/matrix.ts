@@ -6,7 +6,8 @@ import type { Case } from "../suite.ts";
 import { type Bench, first, proves } from "./bench.ts";
 import { type Situation, situations } from "./states.ts";
 
-const isWaiting = (one: Situation): boolean => one.state === "blocked" || one.state === "scheduled" || one.state === "ready";
+const isWaiting = (one: Situation): boolean =>
+  one.state === "blocked" || one.state === "scheduled" || one.state === "ready";
 const isDeadLetter = (one: Situation): boolean => one.state === "failed" && one.recorded;
 
 /** What counts says when the task is alone in its queue. */
@@ -31,7 +32,8 @@ interface Verb {
 
 const verbs: readonly Verb[] = [
   {
-    rule: () => "inspect", title: (one) => `get shows a task that is ${one.name}`,
+    rule: () => "inspect",
+    title: (one) => `get shows a task that is ${one.name}`,
     run: async (bench, id, one) => {
       const task = await bench.find(id);
       assert.equal(task?.state, one.state);
@@ -39,19 +41,29 @@ const verbs: readonly Verb[] = [
       assert.equal(task.id, id);
       assert.equal(task.run, 1);
       assert.equal(task.cancelling, one.name === "active and cancelling");
-      assert.equal(task.finishedAt !== undefined, ["failed", "cancelled", "expired"].includes(task.state), "finishedAt once it is over");
+      assert.equal(
+        task.finishedAt !== undefined,
+        ["failed", "cancelled", "expired"].includes(task.state),
+        "finishedAt once it is over",
+      );
     },
   },
   {
-    rule: () => "inspect", title: (one) => `counts are exact for a task that is ${one.name}`,
+    rule: () => "inspect",
+    title: (one) => `counts are exact for a task that is ${one.name}`,
     run: async (bench, _id, one) => assert.deepEqual(await bench.counts(), expectedCounts(one)),
   },
   {
-    rule: () => "inspect", title: (one) => `list by state finds a task that is ${one.name} under its state alone`,
+    rule: () => "inspect",
+    title: (one) => `list by state finds a task that is ${one.name} under its state alone`,
     run: async (bench, id, one) => {
       for (const state of ["blocked", "scheduled", "ready", "active", "failed", "cancelled", "expired"] as const) {
         const page = await bench.queue.list({ queue: "main", states: [state] }, {});
-        assert.deepEqual(page.items.map((task) => task.id), state === one.state ? [id] : [], `listed as ${state}`);
+        assert.deepEqual(
+          page.items.map((task) => task.id),
+          state === one.state ? [id] : [],
+          `listed as ${state}`,
+        );
       }
     },
   },
@@ -88,7 +100,8 @@ const verbs: readonly Verb[] = [
     },
   },
   {
-    rule: () => "dead-letter", title: (one) => `retry of a task that is ${one.name}`,
+    rule: () => "dead-letter",
+    title: (one) => `retry of a task that is ${one.name}`,
     run: async (bench, id, one) => {
       if (isDeadLetter(one)) {
         assert.equal(await bench.retry(id), "retried");
@@ -114,14 +127,19 @@ const verbs: readonly Verb[] = [
       if (!gone) return unchanged(bench, id, one, async () => assert.equal(await purge(), 0));
       const others = (["blocked", "scheduled", "ready", "failed"] as const).filter((state) => state !== one.state);
       assert.equal(await bench.queue.purge("main", others), 0, "other states are left alone");
-      assert.equal(await bench.queue.purge("other", ["blocked", "scheduled", "ready", "failed"]), 0, "other queues are left alone");
+      assert.equal(
+        await bench.queue.purge("other", ["blocked", "scheduled", "ready", "failed"]),
+        0,
+        "other queues are left alone",
+      );
       assert.equal(await bench.state(id), one.state);
       assert.equal(await purge(), 1);
       assert.equal(await bench.state(id), "gone");
     },
   },
   {
-    rule: () => "settle-fenced", title: (one) => `settle with a foreign token on a task that is ${one.name}`,
+    rule: () => "settle-fenced",
+    title: (one) => `settle with a foreign token on a task that is ${one.name}`,
     run: async (bench, id, one) => {
       const lease = { taskId: id, queue: "main", token: "not-the-token", run: 1, attempt: 1 };
       await unchanged(bench, id, one, async () => {
@@ -134,14 +152,17 @@ const verbs: readonly Verb[] = [
     },
   },
   {
-    rule: () => "settle-fenced", title: (one) => `extend with a foreign token on a task that is ${one.name}`,
-    run: async (bench, id, one) => unchanged(bench, id, one, async () => {
-      const lease = { taskId: id, queue: "main", token: "not-the-token", run: 1, attempt: 1, progress: "1" };
-      assert.deepEqual(first(await bench.queue.extend([lease], 1_000)), { state: "lost" });
-    }),
+    rule: () => "settle-fenced",
+    title: (one) => `extend with a foreign token on a task that is ${one.name}`,
+    run: async (bench, id, one) =>
+      unchanged(bench, id, one, async () => {
+        const lease = { taskId: id, queue: "main", token: "not-the-token", run: 1, attempt: 1, progress: "1" };
+        assert.deepEqual(first(await bench.queue.extend([lease], 1_000)), { state: "lost" });
+      }),
   },
   {
-    rule: () => "enqueue-idempotent", title: (one) => `enqueue of the id of a task that is ${one.name}`,
+    rule: () => "enqueue-idempotent",
+    title: (one) => `enqueue of the id of a task that is ${one.name}`,
     run: async (bench, id, one) => {
       if (one.name === "never seen") return assert.equal((await bench.receipt(bench.task({ id }))).state, "enqueued");
       await unchanged(bench, id, one, async () => {
@@ -151,7 +172,8 @@ const verbs: readonly Verb[] = [
     },
   },
   {
-    rule: () => "outcome-recorded", title: (one) => `record of a task that is ${one.name}`,
+    rule: () => "outcome-recorded",
+    title: (one) => `record of a task that is ${one.name}`,
     run: async (bench, id, one) => {
       if (one.recorded) return unchanged(bench, id, one, () => bench.record(id));
       assert.equal((await bench.outcome(id)).run, 1);
@@ -165,7 +187,8 @@ const verbs: readonly Verb[] = [
     },
   },
   {
-    rule: () => "lease-excludes", title: (one) => `reserve with a task that is ${one.name}`,
+    rule: () => "lease-excludes",
+    title: (one) => `reserve with a task that is ${one.name}`,
     run: async (bench, id, one) => {
       if (one.state !== "ready") return unchanged(bench, id, one, () => bench.none());
       assert.deepEqual(await bench.takenIds(10), [id]);
@@ -173,13 +196,16 @@ const verbs: readonly Verb[] = [
     },
   },
   {
-    rule: () => "self-upkeep", title: (one) => `sweep with a task that is ${one.name}`,
-    run: async (bench, id, one) => unchanged(bench, id, one, async () => {
-      assert.equal(typeof (await bench.queue.sweep(100)), "number");
-    }),
+    rule: () => "self-upkeep",
+    title: (one) => `sweep with a task that is ${one.name}`,
+    run: async (bench, id, one) =>
+      unchanged(bench, id, one, async () => {
+        assert.equal(typeof (await bench.queue.sweep(100)), "number");
+      }),
   },
   {
-    rule: () => "pause", title: (one) => `pause and resume with a task that is ${one.name}`,
+    rule: () => "pause",
+    title: (one) => `pause and resume with a task that is ${one.name}`,
     run: async (bench, id, one) => {
       const before = await bench.find(id);
       await bench.queue.pause("main");
@@ -198,4 +224,6 @@ const verbs: readonly Verb[] = [
 /** State × verb. */
 export const matrixCases: readonly Case<TaskQueue>[] = verbs.flatMap((verb) =>
   situations.map((one) =>
-    proves(verb.rule(one), verb.title(one), async (bench) => verb.run(bench, await one.reach(bench), one), one.needs)));
+    proves(verb.rule(one), verb.title(one), async (bench) => verb.run(bench, await one.reach(bench), one), one.needs),
+  ),
+);

@@ -9,7 +9,10 @@ export const orderCases: readonly Case<TaskQueue>[] = [
   proves("order", "tasks of one call are given in their order", async (bench) => {
     const tasks = Array.from({ length: 20 }, () => bench.task());
     await bench.receipts(tasks);
-    assert.deepEqual(await bench.takenIds(20), tasks.map((task) => task.id));
+    assert.deepEqual(
+      await bench.takenIds(20),
+      tasks.map((task) => task.id),
+    );
   }),
   proves("order", "tasks of many calls are given in enqueue order, one by one", async (bench) => {
     const ids = [];
@@ -21,21 +24,36 @@ export const orderCases: readonly Case<TaskQueue>[] = [
   proves("order", "calls of one batch are given in the batch's order", async (bench) => {
     const tasks = Array.from({ length: 8 }, () => bench.task());
     await bench.queue.enqueue(tasks.map((task) => ({ tasks: [task] })));
-    assert.deepEqual(await bench.takenIds(10), tasks.map((task) => task.id));
+    assert.deepEqual(
+      await bench.takenIds(10),
+      tasks.map((task) => task.id),
+    );
   }),
-  proves("order", "higher priority comes first, and equal ones in enqueue order", async (bench) => {
-    const priorities = [0, 5, -5, 1_000, 0, 5, -1_000, 1];
-    const tasks = priorities.map((priority) => bench.task({ priority }));
-    await bench.receipts(tasks);
-    const expected = tasks.map((task, index) => ({ task, index }))
-      .sort((a, b) => b.task.priority - a.task.priority || a.index - b.index).map(({ task }) => task.id);
-    assert.deepEqual(await bench.takenIds(10), expected);
-  }, ["priorities"]),
-  proves("order", "a task of higher priority that comes later overtakes those that wait", async (bench) => {
-    const low = await bench.add();
-    const high = await bench.add({ priority: 1 });
-    assert.deepEqual([await bench.takenIds(1), await bench.takenIds(1)], [[high], [low]]);
-  }, ["priorities"]),
+  proves(
+    "order",
+    "higher priority comes first, and equal ones in enqueue order",
+    async (bench) => {
+      const priorities = [0, 5, -5, 1_000, 0, 5, -1_000, 1];
+      const tasks = priorities.map((priority) => bench.task({ priority }));
+      await bench.receipts(tasks);
+      const expected = tasks
+        .map((task, index) => ({ task, index }))
+        .sort((a, b) => b.task.priority - a.task.priority || a.index - b.index)
+        .map(({ task }) => task.id);
+      assert.deepEqual(await bench.takenIds(10), expected);
+    },
+    ["priorities"],
+  ),
+  proves(
+    "order",
+    "a task of higher priority that comes later overtakes those that wait",
+    async (bench) => {
+      const low = await bench.add();
+      const high = await bench.add({ priority: 1 });
+      assert.deepEqual([await bench.takenIds(1), await bench.takenIds(1)], [[high], [low]]);
+    },
+    ["priorities"],
+  ),
   proves("order", "scheduled tasks are given in the order of runAt, not of enqueue", async (bench) => {
     const third = await bench.add({ delayMs: 90 });
     const first = await bench.add({ delayMs: 30 });
@@ -43,12 +61,16 @@ export const orderCases: readonly Case<TaskQueue>[] = [
     await bench.pass(90 + marginMs);
     assert.deepEqual(await bench.takenIds(10), [first, second, third]);
   }),
-  proves("order", "a task that was due before another was enqueued comes first, though it is promoted later", async (bench) => {
-    const due = await bench.add({ delayMs: 20 });
-    await bench.pass(20 + marginMs);
-    const later = await bench.add();
-    assert.deepEqual(await bench.takenIds(10), [due, later]);
-  }),
+  proves(
+    "order",
+    "a task that was due before another was enqueued comes first, though it is promoted later",
+    async (bench) => {
+      const due = await bench.add({ delayMs: 20 });
+      await bench.pass(20 + marginMs);
+      const later = await bench.add();
+      assert.deepEqual(await bench.takenIds(10), [due, later]);
+    },
+  ),
   proves("order", "a retry comes after what was ready before it was due", async (bench) => {
     const failing = await bench.add();
     const lease = await bench.takeOne();
@@ -58,26 +80,36 @@ export const orderCases: readonly Case<TaskQueue>[] = [
     await bench.pass(20 + marginMs);
     assert.deepEqual(await bench.takenIds(10), [other, failing]);
   }),
-  proves("order", "an unblocked task comes after what was ready before it was unblocked", async (bench) => {
-    const parent = await bench.add();
-    const child = await bench.add({ dependencies: [{ taskId: parent, onFailure: "fail" }] });
-    const lease = await bench.takeOne();
-    const other = await bench.add();
-    await bench.pass(5);
-    await bench.complete(lease);
-    assert.deepEqual(await bench.takenIds(10), [other, child]);
-  }, ["dependencies"]),
+  proves(
+    "order",
+    "an unblocked task comes after what was ready before it was unblocked",
+    async (bench) => {
+      const parent = await bench.add();
+      const child = await bench.add({ dependencies: [{ taskId: parent, onFailure: "fail" }] });
+      const lease = await bench.takeOne();
+      const other = await bench.add();
+      await bench.pass(5);
+      await bench.complete(lease);
+      assert.deepEqual(await bench.takenIds(10), [other, child]);
+    },
+    ["dependencies"],
+  ),
   proves("order", "queues are drained in the order that the request lists them", async (bench) => {
     const b = await bench.add({ queue: "b" });
     const a = await bench.add({ queue: "a" });
     const b2 = await bench.add({ queue: "b" });
     assert.deepEqual(await bench.takenIds(10, { queues: ["a", "b"] }), [a, b, b2]);
   }),
-  proves("order", "priority does not count across queues", async (bench) => {
-    const high = await bench.add({ queue: "b", priority: 1_000 });
-    const low = await bench.add({ queue: "a", priority: -1_000 });
-    assert.deepEqual(await bench.takenIds(10, { queues: ["a", "b"] }), [low, high]);
-  }, ["priorities"]),
+  proves(
+    "order",
+    "priority does not count across queues",
+    async (bench) => {
+      const high = await bench.add({ queue: "b", priority: 1_000 });
+      const low = await bench.add({ queue: "a", priority: -1_000 });
+      assert.deepEqual(await bench.takenIds(10, { queues: ["a", "b"] }), [low, high]);
+    },
+    ["priorities"],
+  ),
   proves("order", "the same queues in another order are drained in that order", async (bench) => {
     const a = await bench.add({ queue: "a" });
     const b = await bench.add({ queue: "b" });
@@ -93,8 +125,11 @@ export const orderCases: readonly Case<TaskQueue>[] = [
       await bench.add({ queue: "b" });
       await bench.add({ queue: "a" });
     }
-    const leases = [...await bench.take(2, { queues: ["a", "b"] }), ...await bench.take(2, { queues: ["a", "b"] })];
-    assert.deepEqual(leases.map((lease) => lease.queue), ["a", "a", "a", "b"]);
+    const leases = [...(await bench.take(2, { queues: ["a", "b"] })), ...(await bench.take(2, { queues: ["a", "b"] }))];
+    assert.deepEqual(
+      leases.map((lease) => lease.queue),
+      ["a", "a", "a", "b"],
+    );
   }),
   proves("order", "a retried dead letter is ready now, after what waits already", async (bench) => {
     const dead = await bench.addDeadLetter();

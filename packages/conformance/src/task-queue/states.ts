@@ -20,18 +20,30 @@ export interface Situation {
 /** All states; the last two are of a task that is not in the queue. */
 export const situations: readonly Situation[] = [
   {
-    name: "blocked", state: "blocked", counted: ["blocked"], recorded: true, needs: ["dependencies"],
+    name: "blocked",
+    state: "blocked",
+    counted: ["blocked"],
+    recorded: true,
+    needs: ["dependencies"],
     reach: async (bench) => {
       const parent = await bench.add({ queue: "parents" });
       return bench.add({ dependencies: [{ taskId: parent, onFailure: "fail" }] });
     },
   },
   {
-    name: "scheduled", state: "scheduled", counted: ["scheduled"], recorded: true, needs: [],
+    name: "scheduled",
+    state: "scheduled",
+    counted: ["scheduled"],
+    recorded: true,
+    needs: [],
     reach: (bench) => bench.add({ delayMs: 60_000 }),
   },
   {
-    name: "waiting for its retry", state: "scheduled", counted: ["scheduled"], recorded: true, needs: [],
+    name: "waiting for its retry",
+    state: "scheduled",
+    counted: ["scheduled"],
+    recorded: true,
+    needs: [],
     reach: async (bench) => {
       const id = await bench.add();
       await bench.retryLater(await bench.takeOne(), 60_000);
@@ -40,7 +52,11 @@ export const situations: readonly Situation[] = [
   },
   { name: "ready", state: "ready", counted: ["ready"], recorded: true, needs: [], reach: (bench) => bench.add() },
   {
-    name: "active", state: "active", counted: ["active"], recorded: true, needs: [],
+    name: "active",
+    state: "active",
+    counted: ["active"],
+    recorded: true,
+    needs: [],
     reach: async (bench) => {
       const id = await bench.add();
       await bench.takeOne();
@@ -48,7 +64,11 @@ export const situations: readonly Situation[] = [
     },
   },
   {
-    name: "active and cancelling", state: "active", counted: ["active"], recorded: true, needs: [],
+    name: "active and cancelling",
+    state: "active",
+    counted: ["active"],
+    recorded: true,
+    needs: [],
     reach: async (bench) => {
       const id = await bench.add();
       await bench.takeOne();
@@ -57,11 +77,19 @@ export const situations: readonly Situation[] = [
     },
   },
   {
-    name: "failed", state: "failed", counted: ["failed"], recorded: true, needs: [],
+    name: "failed",
+    state: "failed",
+    counted: ["failed"],
+    recorded: true,
+    needs: [],
     reach: (bench) => bench.addDeadLetter({ rememberMs: 60_000 }),
   },
   {
-    name: "failed, unrecorded", state: "failed", counted: ["failed", "unrecorded"], recorded: false, needs: [],
+    name: "failed, unrecorded",
+    state: "failed",
+    counted: ["failed", "unrecorded"],
+    recorded: false,
+    needs: [],
     reach: async (bench) => {
       const id = await bench.add({ maxAttempts: 1 });
       await bench.retryLater(await bench.takeOne(), 0);
@@ -69,7 +97,11 @@ export const situations: readonly Situation[] = [
     },
   },
   {
-    name: "cancelled, unrecorded", state: "cancelled", counted: ["unrecorded"], recorded: false, needs: [],
+    name: "cancelled, unrecorded",
+    state: "cancelled",
+    counted: ["unrecorded"],
+    recorded: false,
+    needs: [],
     reach: async (bench) => {
       const id = await bench.add();
       assert.equal(await bench.cancel(id), "cancelled");
@@ -77,7 +109,11 @@ export const situations: readonly Situation[] = [
     },
   },
   {
-    name: "expired, unrecorded", state: "expired", counted: ["unrecorded"], recorded: false, needs: [],
+    name: "expired, unrecorded",
+    state: "expired",
+    counted: ["unrecorded"],
+    recorded: false,
+    needs: [],
     reach: async (bench) => {
       const id = await bench.add({ expiresInMs: 10 });
       await bench.pass(10 + marginMs);
@@ -86,7 +122,11 @@ export const situations: readonly Situation[] = [
     },
   },
   {
-    name: "completed and gone", state: undefined, counted: [], recorded: true, needs: [],
+    name: "completed and gone",
+    state: undefined,
+    counted: [],
+    recorded: true,
+    needs: [],
     reach: async (bench) => {
       const id = await bench.add();
       await bench.complete(await bench.takeOne());

@@ -6,7 +6,12 @@ import type { Case } from "../suite.ts";
 import { type Bench, type Feature, marginMs, proves } from "./bench.ts";
 
 const early: readonly Case<TaskQueue>[] = [
-  ...([["delayMs", (ms: number) => ({ delayMs: ms })], ["runAt", (ms: number, now: number) => ({ runAt: now + ms })]] as const).map(([name, when]) =>
+  ...(
+    [
+      ["delayMs", (ms: number) => ({ delayMs: ms })],
+      ["runAt", (ms: number, now: number) => ({ runAt: now + ms })],
+    ] as const
+  ).map(([name, when]) =>
     proves("no-early-delivery", `a task with ${name} is given at its time and not before`, async (bench) => {
       const id = await bench.add(when(250, bench.world.clock.now()));
       const { state, runAt } = await bench.get(id);
@@ -18,14 +23,15 @@ const early: readonly Case<TaskQueue>[] = [
       const lease = await bench.takeOne();
       assert.equal(lease.taskId, id);
       assert.ok((lease.task.startedAt ?? 0) >= runAt, "started at or after runAt");
-    })),
+    }),
+  ),
   proves("no-early-delivery", "delayMs counts from the enqueue by the store's clock", async (bench) => {
     const task = await bench.get(await bench.add({ delayMs: 5_000 }));
     assert.equal(task.runAt - task.enqueuedAt, 5_000);
   }),
   proves("no-early-delivery", "a runAt in the past and a delay of 0 are now", async (bench) => {
     const ids = [await bench.add({ runAt: bench.world.clock.now() - 60_000 }), await bench.add({ delayMs: 0 })];
-    assert.deepEqual([...await bench.takenIds(10)].sort(), [...ids].sort());
+    assert.deepEqual([...(await bench.takenIds(10))].sort(), [...ids].sort());
   }),
   proves("no-early-delivery", "a retry is given when its delay is over and not before", async (bench) => {
     const id = await bench.add();
@@ -40,11 +46,16 @@ const early: readonly Case<TaskQueue>[] = [
     assert.ok(bench.world.clock.now() + marginMs >= task.runAt);
     assert.equal(lease.task.startedAt, first.task.startedAt, "startedAt is the first start of the run");
   }),
-  proves("no-early-delivery", "a scheduled task of high priority does not come before a ready one of low priority", async (bench) => {
-    await bench.add({ delayMs: 60_000, priority: 1_000 });
-    const ready = await bench.add({ priority: -1_000 });
-    assert.deepEqual(await bench.takenIds(10), [ready]);
-  }, ["priorities"]),
+  proves(
+    "no-early-delivery",
+    "a scheduled task of high priority does not come before a ready one of low priority",
+    async (bench) => {
+      await bench.add({ delayMs: 60_000, priority: 1_000 });
+      const ready = await bench.add({ priority: -1_000 });
+      assert.deepEqual(await bench.takenIds(10), [ready]);
+    },
+    ["priorities"],
+  ),
   proves("no-early-delivery", "sweep does not make a task ready before its time", async (bench) => {
     const id = await bench.add({ delayMs: 60_000 });
     await bench.queue.sweep(1_000);
@@ -54,12 +65,16 @@ const early: readonly Case<TaskQueue>[] = [
 ];
 
 const late: readonly Case<TaskQueue>[] = [
-  ...([
-    ["expiresInMs", () => ({ expiresInMs: 100 })],
-    ["expiresAt", (now: number) => ({ expiresAt: now + 100 })],
-  ] as const).map(([name, when]) =>
+  ...(
+    [
+      ["expiresInMs", () => ({ expiresInMs: 100 })],
+      ["expiresAt", (now: number) => ({ expiresAt: now + 100 })],
+    ] as const
+  ).map(([name, when]) =>
     proves("no-late-delivery", `a task with ${name} is given before its time is over`, async (bench) => {
-      const id = await bench.add(name === "expiresInMs" ? { expiresInMs: 5_000 } : { expiresAt: bench.world.clock.now() + 5_000 });
+      const id = await bench.add(
+        name === "expiresInMs" ? { expiresInMs: 5_000 } : { expiresAt: bench.world.clock.now() + 5_000 },
+      );
       assert.deepEqual(await bench.takenIds(10), [id]);
       // The case of the same task after its time, in the same words.
       const expired = await bench.add(when(bench.world.clock.now()));
@@ -68,7 +83,8 @@ const late: readonly Case<TaskQueue>[] = [
       assert.equal(await bench.state(expired), "expired");
       const outcome = await bench.outcome(expired);
       assert.deepEqual([outcome.status, outcome.run, outcome.attempt], ["expired", 1, 0]);
-    })),
+    }),
+  ),
   proves("no-late-delivery", "an expiresAt that is past already expires the task", async (bench) => {
     const id = await bench.add({ expiresAt: bench.world.clock.now() - 1_000 });
     await bench.none();
@@ -78,18 +94,26 @@ const late: readonly Case<TaskQueue>[] = [
     const task = await bench.get(await bench.add({ delayMs: 5_000, expiresInMs: 700 }));
     assert.equal(task.expiresAt, task.runAt + 700);
   }),
-  proves("no-late-delivery", "expiresAt counts only until the first start: a retry after it is given", async (bench) => {
-    const id = await bench.add({ expiresInMs: 150 });
-    await bench.retryLater(await bench.takeOne(), 0);
-    await bench.pass(150 + marginMs);
-    assert.equal((await bench.takeOne()).taskId, id);
-  }),
-  proves("no-late-delivery", "expiresAt counts only until the first start: a redelivery after it is given", async (bench) => {
-    const id = await bench.add({ expiresInMs: 150 });
-    assert.equal((await bench.take(1)).length, 1);
-    await bench.runOut();
-    assert.equal((await bench.redelivered()).taskId, id);
-  }),
+  proves(
+    "no-late-delivery",
+    "expiresAt counts only until the first start: a retry after it is given",
+    async (bench) => {
+      const id = await bench.add({ expiresInMs: 150 });
+      await bench.retryLater(await bench.takeOne(), 0);
+      await bench.pass(150 + marginMs);
+      assert.equal((await bench.takeOne()).taskId, id);
+    },
+  ),
+  proves(
+    "no-late-delivery",
+    "expiresAt counts only until the first start: a redelivery after it is given",
+    async (bench) => {
+      const id = await bench.add({ expiresInMs: 150 });
+      assert.equal((await bench.take(1)).length, 1);
+      await bench.runOut();
+      assert.equal((await bench.redelivered()).taskId, id);
+    },
+  ),
   proves("no-late-delivery", "an active task does not expire", async (bench) => {
     const id = await bench.add({ expiresInMs: 100 });
     const lease = await bench.takeOne();
@@ -107,16 +131,24 @@ const late: readonly Case<TaskQueue>[] = [
     await bench.none();
     assert.equal(await bench.state(id), "expired");
   }),
-  proves("no-late-delivery", "a blocked task expires", async (bench) => {
-    const parent = await bench.add({ queue: "parents" });
-    const id = await bench.add({ dependencies: [{ taskId: parent, onFailure: "run" }], expiresAt: bench.world.clock.now() + 100 });
-    await bench.pass(100 + marginMs);
-    await bench.none();
-    await bench.queue.sweep(100);
-    assert.equal(await bench.state(id), "expired");
-    await bench.complete(await bench.takeOne({ queues: ["parents"] }));
-    await bench.none();
-  }, ["dependencies"]),
+  proves(
+    "no-late-delivery",
+    "a blocked task expires",
+    async (bench) => {
+      const parent = await bench.add({ queue: "parents" });
+      const id = await bench.add({
+        dependencies: [{ taskId: parent, onFailure: "run" }],
+        expiresAt: bench.world.clock.now() + 100,
+      });
+      await bench.pass(100 + marginMs);
+      await bench.none();
+      await bench.queue.sweep(100);
+      assert.equal(await bench.state(id), "expired");
+      await bench.complete(await bench.takeOne({ queues: ["parents"] }));
+      await bench.none();
+    },
+    ["dependencies"],
+  ),
   proves("no-late-delivery", "a scheduled task whose time to start is before it is due expires", async (bench) => {
     const id = await bench.add({ delayMs: 60_000, expiresAt: bench.world.clock.now() + 100 });
     await bench.pass(100 + marginMs);
@@ -137,13 +169,21 @@ const soonMs = 5_000;
 const waitMs = 12_000;
 
 /** A reserve that waits is answered with a lease soon after `act`. */
-async function wakes(bench: Bench, act: () => Promise<unknown>, overrides: Partial<ReserveRequest> = {}): Promise<Lease> {
+async function wakes(
+  bench: Bench,
+  act: () => Promise<unknown>,
+  overrides: Partial<ReserveRequest> = {},
+): Promise<Lease> {
   const stop = new AbortController();
   const request = { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs, worker: "waiter", ...overrides };
   const waiting = bench.queue.reserve(request, { signal: stop.signal });
   waiting.catch(() => undefined);
   try {
-    assert.equal(await Promise.race([waiting.then(() => "answered"), sleep(30, "waits")]), "waits", "nothing is ready, so it waits");
+    assert.equal(
+      await Promise.race([waiting.then(() => "answered"), sleep(30, "waits")]),
+      "waits",
+      "nothing is ready, so it waits",
+    );
     await act();
     const leases = await Promise.race([waiting, sleep(soonMs, undefined, { ref: false })]);
     assert.ok(leases, "the waiting reserve was woken");
@@ -178,10 +218,13 @@ const wakings: readonly Waking[] = [
       return () => bench.pass(150);
     },
   },
-  { title: "a task with a short delay is enqueued", prepare: async (bench) => async () => {
-    await bench.add({ delayMs: 60 });
-    await bench.pass(60);
-  } },
+  {
+    title: "a task with a short delay is enqueued",
+    prepare: async (bench) => async () => {
+      await bench.add({ delayMs: 60 });
+      await bench.pass(60);
+    },
+  },
   {
     title: "a retry is due",
     prepare: async (bench) => {
@@ -236,7 +279,8 @@ const wakings: readonly Waking[] = [
     },
   },
   {
-    title: "the last dependency completes", needs: ["dependencies"],
+    title: "the last dependency completes",
+    needs: ["dependencies"],
     prepare: async (bench) => {
       const parent = await bench.add({ queue: "parents" });
       await bench.add({ dependencies: [{ taskId: parent, onFailure: "fail" }] });
@@ -245,7 +289,8 @@ const wakings: readonly Waking[] = [
     },
   },
   {
-    title: "a cancelled dependency is recorded", needs: ["dependencies"],
+    title: "a cancelled dependency is recorded",
+    needs: ["dependencies"],
     prepare: async (bench) => {
       const parent = await bench.add({ queue: "parents" });
       await bench.add({ dependencies: [{ taskId: parent, onFailure: "run" }] });
@@ -254,7 +299,8 @@ const wakings: readonly Waking[] = [
     },
   },
   {
-    title: "its group has room", needs: ["groups"],
+    title: "its group has room",
+    needs: ["groups"],
     prepare: async (bench) => {
       const group = { key: "g", limit: 1 };
       await bench.add({ group });
@@ -264,7 +310,8 @@ const wakings: readonly Waking[] = [
     },
   },
   {
-    title: "its queue has room", needs: ["queueLimits"],
+    title: "its queue has room",
+    needs: ["queueLimits"],
     prepare: async (bench) => {
       await bench.queue.configureQueue("main", { maxActive: 1 });
       await bench.add();
@@ -274,7 +321,8 @@ const wakings: readonly Waking[] = [
     },
   },
   {
-    title: "the queue's limit is lifted", needs: ["queueLimits"],
+    title: "the queue's limit is lifted",
+    needs: ["queueLimits"],
     prepare: async (bench) => {
       await bench.queue.configureQueue("main", { maxActive: 1 });
       await bench.add();
@@ -284,7 +332,8 @@ const wakings: readonly Waking[] = [
     },
   },
   {
-    title: "the rate allows the next start", needs: ["rateLimits"],
+    title: "the rate allows the next start",
+    needs: ["rateLimits"],
     prepare: async (bench) => {
       await bench.queue.configureQueue("main", { rateLimit: { limit: 1, windowMs: 400 } });
       await bench.add();
@@ -296,10 +345,17 @@ const wakings: readonly Waking[] = [
 ];
 
 const waking: readonly Case<TaskQueue>[] = [
-  ...wakings.map(({ title, needs, prepare }) => proves("wake-up", `a waiting reserve returns soon after ${title}`, async (bench) => {
-    const act = await prepare(bench);
-    await wakes(bench, act);
-  }, needs)),
+  ...wakings.map(({ title, needs, prepare }) =>
+    proves(
+      "wake-up",
+      `a waiting reserve returns soon after ${title}`,
+      async (bench) => {
+        const act = await prepare(bench);
+        await wakes(bench, act);
+      },
+      needs,
+    ),
+  ),
   proves("wake-up", "a reserve that waits for several queues is woken by the last of them", async (bench) => {
     const lease = await wakes(bench, () => bench.add({ queue: "third" }), { queues: ["first", "second", "third"] });
     assert.equal(lease.queue, "third");
@@ -308,16 +364,20 @@ const waking: readonly Case<TaskQueue>[] = [
     const leases = await Promise.all([wakes(bench, () => bench.add()), wakes(bench, () => bench.add())]);
     assert.equal(new Set(leases.map((lease) => lease.taskId)).size, 2);
   }),
-  proves("wake-up", "the second waits on when the first that was woken takes only one of two tasks stored at once", async (bench) => {
-    const both = [bench.task(), bench.task()];
-    // Both wait before the tasks are stored.
-    const store = async (): Promise<void> => {
-      await sleep(100);
-      await bench.receipts(both);
-    };
-    const leases = await Promise.all([wakes(bench, store), wakes(bench, async () => undefined)]);
-    assert.deepEqual(leases.map((lease) => lease.taskId).sort(), both.map((task) => task.id).sort());
-  }),
+  proves(
+    "wake-up",
+    "the second waits on when the first that was woken takes only one of two tasks stored at once",
+    async (bench) => {
+      const both = [bench.task(), bench.task()];
+      // Both wait before the tasks are stored.
+      const store = async (): Promise<void> => {
+        await sleep(100);
+        await bench.receipts(both);
+      };
+      const leases = await Promise.all([wakes(bench, store), wakes(bench, async () => undefined)]);
+      assert.deepEqual(leases.map((lease) => lease.taskId).sort(), both.map((task) => task.id).sort());
+    },
+  ),
   proves("wake-up", "a reserve that may wait answers at once when something is ready", async (bench) => {
     const id = await bench.add();
     assert.deepEqual(await bench.takenIds(1, { waitMs: 60_000 }), [id]);
@@ -330,7 +390,9 @@ const waking: readonly Case<TaskQueue>[] = [
     const stop = new AbortController();
     const reason = new Error("enough");
     const waiting = bench.queue.reserve(
-      { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs: 10_000, worker: "waiter" }, { signal: stop.signal });
+      { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs: 10_000, worker: "waiter" },
+      { signal: stop.signal },
+    );
     const rejected = assert.rejects(waiting, (error) => error === reason);
     await sleep(20);
     stop.abort(reason);
@@ -339,13 +401,20 @@ const waking: readonly Case<TaskQueue>[] = [
     await sleep(20);
     assert.deepEqual(await bench.takenIds(1), [id]);
   }),
-  proves("wake-up", "a reserve whose signal is aborted already rejects with its reason and takes nothing", async (bench) => {
-    const id = await bench.add();
-    const reason = new Error("enough");
-    const request = { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs: 0, worker: "waiter" };
-    await assert.rejects(bench.queue.reserve(request, { signal: AbortSignal.abort(reason) }), (error) => error === reason);
-    assert.deepEqual(await bench.takenIds(1), [id]);
-  }),
+  proves(
+    "wake-up",
+    "a reserve whose signal is aborted already rejects with its reason and takes nothing",
+    async (bench) => {
+      const id = await bench.add();
+      const reason = new Error("enough");
+      const request = { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs: 0, worker: "waiter" };
+      await assert.rejects(
+        bench.queue.reserve(request, { signal: AbortSignal.abort(reason) }),
+        (error) => error === reason,
+      );
+      assert.deepEqual(await bench.takenIds(1), [id]);
+    },
+  ),
 ];
 
 const upkeep: readonly Case<TaskQueue>[] = [
@@ -367,21 +436,29 @@ const upkeep: readonly Case<TaskQueue>[] = [
     await bench.none();
     assert.equal((await bench.redelivered()).taskId, id);
   }),
-  proves("self-upkeep", "reserve alone frees the slots of dead leases", async (bench) => {
-    await bench.queue.configureQueue("main", { maxActive: 1 });
-    await bench.add({ priority: 1 });
-    const other = await bench.add();
-    assert.equal((await bench.take(1)).length, 1);
-    await bench.runOut();
-    assert.equal((await bench.takeOne()).taskId, other);
-  }, ["queueLimits", "priorities"]),
+  proves(
+    "self-upkeep",
+    "reserve alone frees the slots of dead leases",
+    async (bench) => {
+      await bench.queue.configureQueue("main", { maxActive: 1 });
+      await bench.add({ priority: 1 });
+      const other = await bench.add();
+      assert.equal((await bench.take(1)).length, 1);
+      await bench.runOut();
+      assert.equal((await bench.takeOne()).taskId, other);
+    },
+    ["queueLimits", "priorities"],
+  ),
   proves("self-upkeep", "many due tasks are promoted by reserve alone", async (bench) => {
     const tasks = Array.from({ length: 300 }, () => bench.task({ delayMs: 60 }));
     await bench.receipts(tasks);
     await bench.pass(60 + marginMs);
     const taken: string[] = [];
-    for (let round = 0; round < 30 && taken.length < 300; round++) taken.push(...await bench.takenIds(100));
-    assert.deepEqual(taken, tasks.map((task: NewTask) => task.id));
+    for (let round = 0; round < 30 && taken.length < 300; round++) taken.push(...(await bench.takenIds(100)));
+    assert.deepEqual(
+      taken,
+      tasks.map((task: NewTask) => task.id),
+    );
   }),
   proves("self-upkeep", "sweep does bounded upkeep and says how many it changed", async (bench) => {
     for (let index = 0; index < 5; index++) await bench.add({ expiresInMs: 20 });

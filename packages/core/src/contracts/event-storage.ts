@@ -2,7 +2,16 @@
 import type { CallOptions, Component, ComponentCapabilities, Page, PageRequest } from "./component.ts";
 
 export type TaskEventType =
-  | "enqueued" | "started" | "progress" | "log" | "retrying" | "released" | "completed" | "failed" | "cancelled" | "expired";
+  | "enqueued"
+  | "started"
+  | "progress"
+  | "log"
+  | "retrying"
+  | "released"
+  | "completed"
+  | "failed"
+  | "cancelled"
+  | "expired";
 
 export interface NewEvent {
   /** Unique. Appending an id that is already there changes nothing. */

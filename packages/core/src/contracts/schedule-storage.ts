@@ -27,13 +27,20 @@ export interface StoredSchedule extends NewSchedule {
 export interface ScheduleStorage extends Component<"schedule-storage"> {
   readonly capabilities: ComponentCapabilities;
   /** `revision`: the one to replace, `null` if there must be none, `undefined` for either. The stored schedule, or `undefined` on a conflict. */
-  put(schedule: NewSchedule, revision: string | null | undefined, options?: CallOptions): Promise<StoredSchedule | undefined>;
+  put(
+    schedule: NewSchedule,
+    revision: string | null | undefined,
+    options?: CallOptions,
+  ): Promise<StoredSchedule | undefined>;
   get(ids: readonly string[], options?: CallOptions): Promise<readonly (StoredSchedule | undefined)[]>;
   /** By id, in code unit order of its UTF-8 bytes. */
   list(page: PageRequest, options?: CallOptions): Promise<Page<StoredSchedule>>;
   delete(ids: readonly string[], options?: CallOptions): Promise<readonly boolean[]>;
   /** Not paused and `nextAt` ≤ now, earliest first; `now` is the store's clock. */
-  due(limit: number, options?: CallOptions): Promise<{ readonly now: number; readonly schedules: readonly StoredSchedule[] }>;
+  due(
+    limit: number,
+    options?: CallOptions,
+  ): Promise<{ readonly now: number; readonly schedules: readonly StoredSchedule[] }>;
   /** Compare-and-set. `false` when the revision is not the stored one. */
   advance(
     id: string,

@@ -48,7 +48,9 @@ export interface NewTask {
   /** How long the id stays known after the task has left the queue. */
   readonly rememberMs: number;
   /** With `windowMs` the key is held for exactly that long from the latest call that took or moved it; without, while the task is live. */
-  readonly deduplicate?: { readonly key: string; readonly windowMs?: number | undefined; readonly mode: DeduplicationMode } | undefined;
+  readonly deduplicate?:
+    | { readonly key: string; readonly windowMs?: number | undefined; readonly mode: DeduplicationMode }
+    | undefined;
   readonly group?: { readonly key: string; readonly limit: number } | undefined;
   /** Never together with `deduplicate.mode` `replace` or `extend`. No cycles; each task once. */
   readonly dependencies?: readonly Dependency[] | undefined;

@@ -14,10 +14,17 @@ interface Named {
 }
 
 function issuesOf(result: { readonly issues: readonly { readonly message: string }[] }): string {
-  return result.issues.slice(0, 3).map((issue) => String(issue.message).slice(0, 300)).join("; ");
+  return result.issues
+    .slice(0, 3)
+    .map((issue) => String(issue.message).slice(0, 300))
+    .join("; ");
 }
 
-function validate<T>(schema: StandardSchemaV1, value: unknown, then: (result: StandardResult<unknown>) => T): T | Promise<T> {
+function validate<T>(
+  schema: StandardSchemaV1,
+  value: unknown,
+  then: (result: StandardResult<unknown>) => T,
+): T | Promise<T> {
   const result = schema["~standard"].validate(value);
   // Most schemas answer at once, and a needless await costs more than the check.
   return result instanceof Promise ? result.then(then) : then(result);
@@ -29,18 +36,28 @@ export function parseInput(task: Named, definition: Workable, serializer: Serial
   try {
     value = serializer.deserialize(payload);
   } catch (cause) {
-    throw new AttemptFailed("OMNIQ_SERIALIZATION_FAILED", `The payload of ${task.id} (${task.name}) cannot be read; producers and workers need the same serializer`, { cause, taskId: task.id });
+    throw new AttemptFailed(
+      "OMNIQ_SERIALIZATION_FAILED",
+      `The payload of ${task.id} (${task.name}) cannot be read; producers and workers need the same serializer`,
+      { cause, taskId: task.id },
+    );
   }
   if (definition.input === undefined) return value;
   const invalid = (detail: string, cause?: unknown): AttemptFailed =>
-    new AttemptFailed("OMNIQ_INVALID_INPUT", `The input of ${task.id} (${task.name}) does not fit the task's schema: ${detail}`, { cause, taskId: task.id });
+    new AttemptFailed(
+      "OMNIQ_INVALID_INPUT",
+      `The input of ${task.id} (${task.name}) does not fit the task's schema: ${detail}`,
+      { cause, taskId: task.id },
+    );
   try {
     const parsed = validate(definition.input, value, (result) => {
       if (result.issues !== undefined) throw invalid(issuesOf(result));
       return result.value;
     });
     return parsed instanceof Promise
-      ? parsed.catch((error: unknown) => { throw error instanceof AttemptFailed ? error : invalid("the schema threw", error); })
+      ? parsed.catch((error: unknown) => {
+          throw error instanceof AttemptFailed ? error : invalid("the schema threw", error);
+        })
       : parsed;
   } catch (error) {
     throw error instanceof AttemptFailed ? error : invalid("the schema threw", error);
@@ -52,7 +69,11 @@ export function checkOutput(task: Named, definition: Workable, output: unknown):
   if (definition.output === undefined) return undefined;
   return validate(definition.output, output, (result): void => {
     if (result.issues !== undefined) {
-      throw new AttemptFailed("OMNIQ_TASK_FAILED", `The output of ${task.id} (${task.name}) does not fit the task's schema: ${issuesOf(result)}`, { taskId: task.id });
+      throw new AttemptFailed(
+        "OMNIQ_TASK_FAILED",
+        `The output of ${task.id} (${task.name}) does not fit the task's schema: ${issuesOf(result)}`,
+        { taskId: task.id },
+      );
     }
   });
 }
@@ -61,7 +82,10 @@ export function checkOutput(task: Named, definition: Workable, output: unknown):
 export function outputText(task: Named, serializer: Serializer, output: unknown, maxBytes: number): string | undefined {
   if (output === undefined) return undefined;
   const refuse = (detail: string, cause?: unknown): AttemptFailed =>
-    new AttemptFailed("OMNIQ_SERIALIZATION_FAILED", `The output of ${task.id} (${task.name}) ${detail}`, { cause, taskId: task.id });
+    new AttemptFailed("OMNIQ_SERIALIZATION_FAILED", `The output of ${task.id} (${task.name}) ${detail}`, {
+      cause,
+      taskId: task.id,
+    });
   let text: string;
   try {
     text = serializer.serialize(output);
@@ -72,7 +96,10 @@ export function outputText(task: Named, serializer: Serializer, output: unknown,
   // A UTF-16 unit has at most three bytes of UTF-8, so that small outputs need no count.
   if (text.length * 3 > maxBytes) {
     const bytes = Buffer.byteLength(text);
-    if (bytes > maxBytes) throw refuse(`has ${bytes} bytes; the storage takes ${maxBytes}. Keep large data elsewhere and return where it is`);
+    if (bytes > maxBytes)
+      throw refuse(
+        `has ${bytes} bytes; the storage takes ${maxBytes}. Keep large data elsewhere and return where it is`,
+      );
   }
   return text;
 }
@@ -80,14 +107,23 @@ export function outputText(task: Named, serializer: Serializer, output: unknown,
 const none: Readonly<Record<string, unknown>> = Object.freeze({});
 
 /** Dependencies under the names of their slots: outputs, or outcomes where failure is allowed. */
-export function dependencyValues(definition: Workable, envelope: Envelope, outcomes: readonly DependencyOutcome[], serializer: Serializer): Readonly<Record<string, unknown>> {
+export function dependencyValues(
+  definition: Workable,
+  envelope: Envelope,
+  outcomes: readonly DependencyOutcome[],
+  serializer: Serializer,
+): Readonly<Record<string, unknown>> {
   if (envelope.slots === undefined) return none;
   const byId = new Map(outcomes.map((outcome) => [outcome.taskId, outcome]));
   const values: Record<string, unknown> = {};
   for (const [name, slot] of Object.entries(definition.slots)) {
     const read = (id: string): unknown => {
       const outcome = byId.get(id);
-      if (slot.allowFailure && outcome !== undefined) return outcomeOf({ name: slot.taskName, queue: "", expiresAt: null, ...outcome } satisfies StoredResult, serializer);
+      if (slot.allowFailure && outcome !== undefined)
+        return outcomeOf(
+          { name: slot.taskName, queue: "", expiresAt: null, ...outcome } satisfies StoredResult,
+          serializer,
+        );
       if (slot.allowFailure) {
         const error = new OmniQError("OMNIQ_DEPENDENCY_FAILED", `The outcome of ${id} is not known`, { taskId: id });
         return { status: "failed", error, attempt: 0, finishedAt: 0 };
@@ -104,11 +140,12 @@ export function dependencyValues(definition: Workable, envelope: Envelope, outco
 /** What a batch handler gave for each task, or a failure of all where it gave something else. */
 export function batchOutputs(name: string, count: number, outputs: unknown): readonly unknown[] {
   if (Array.isArray(outputs) && outputs.length === count) return outputs;
-  throw new Error(`The batch handler of ${JSON.stringify(name)} must return an array with one entry for each of its ${count} tasks`);
+  throw new Error(
+    `The batch handler of ${JSON.stringify(name)} must return an array with one entry for each of its ${count} tasks`,
+  );
 }
 
 /** True for an entry that fails or retries its task. */
 export function isBatchFailure(output: unknown): output is OmniQError {
   return isOmniQError(output);
 }
-

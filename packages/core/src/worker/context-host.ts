@@ -23,16 +23,26 @@ export class WorkerContextHost implements ContextHost {
 
   dependencies(execution: Execution): Readonly<Record<string, unknown>> {
     const { definition, envelope, lease } = execution;
-    return definition === undefined ? {} : dependencyValues(definition, envelope, lease.dependencies, this.#runtime.serializer);
+    return definition === undefined
+      ? {}
+      : dependencyValues(definition, envelope, lease.dependencies, this.#runtime.serializer);
   }
   log(execution: Execution): Logger {
     const { logger } = this.#runtime;
     const { lease } = execution;
-    const task = { id: lease.taskId, name: lease.task.name, queue: lease.queue, run: lease.run, attempt: lease.attempt };
-    const at = (level: "debug" | "info" | "warn" | "error") => (message: string, fields?: Readonly<Record<string, unknown>>): void => {
-      logger[level](message, { taskId: lease.taskId, taskName: lease.task.name, attempt: lease.attempt, ...fields });
-      this.#happened(execution, () => this.#runtime.event("log", task, { level, message: String(message) }));
+    const task = {
+      id: lease.taskId,
+      name: lease.task.name,
+      queue: lease.queue,
+      run: lease.run,
+      attempt: lease.attempt,
     };
+    const at =
+      (level: "debug" | "info" | "warn" | "error") =>
+      (message: string, fields?: Readonly<Record<string, unknown>>): void => {
+        logger[level](message, { taskId: lease.taskId, taskName: lease.task.name, attempt: lease.attempt, ...fields });
+        this.#happened(execution, () => this.#runtime.event("log", task, { level, message: String(message) }));
+      };
     return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
   }
   progress(execution: Execution, fraction: number, message: string | undefined): void {
@@ -41,7 +51,12 @@ export class WorkerContextHost implements ContextHost {
     execution.progress = this.#runtime.serializer.serialize(said);
     const { lease } = execution;
     this.#happened(execution, () =>
-      this.#runtime.event("progress", { id: lease.taskId, name: lease.task.name, queue: lease.queue, run: lease.run, attempt: lease.attempt }, said));
+      this.#runtime.event(
+        "progress",
+        { id: lease.taskId, name: lease.task.name, queue: lease.queue, run: lease.run, attempt: lease.attempt },
+        said,
+      ),
+    );
   }
   #happened(execution: Execution, event: () => NewEvent): void {
     if (this.#events === undefined || execution.phase !== "running") return;
@@ -49,12 +64,18 @@ export class WorkerContextHost implements ContextHost {
       const made = event();
       const max = this.#runtime.eventStorage?.capabilities.maxDataBytes ?? 0;
       if (made.data !== undefined && made.data.length * 3 > max && Buffer.byteLength(made.data) > max) {
-        this.#runtime.logger.warn("An event was too big for the event storage and is left out", { taskId: execution.lease.taskId, type: made.type });
+        this.#runtime.logger.warn("An event was too big for the event storage and is left out", {
+          taskId: execution.lease.taskId,
+          type: made.type,
+        });
         return;
       }
       this.#events.add(execution, made);
     } catch (error) {
-      this.#runtime.logger.warn("An event could not be written", { taskId: execution.lease.taskId, error: isOmniQError(error) ? error.code : error });
+      this.#runtime.logger.warn("An event could not be written", {
+        taskId: execution.lease.taskId,
+        error: isOmniQError(error) ? error.code : error,
+      });
     }
   }
 }

@@ -38,9 +38,12 @@ class QueueWorker implements Worker {
   constructor(runtime: Runtime, options: ResolvedWorkerOptions) {
     this.#runtime = runtime;
     this.#options = options;
-    if (options.modules.length === 0) this.#engine = Promise.resolve(new Engine(runtime, options, registryOf(options.tasks), undefined));
+    if (options.modules.length === 0)
+      this.#engine = Promise.resolve(new Engine(runtime, options, registryOf(options.tasks), undefined));
     this.#upkeep = new Upkeep(runtime);
-    this.#whenStopped = new Promise((resolve) => { this.#resolveStopped = resolve; });
+    this.#whenStopped = new Promise((resolve) => {
+      this.#resolveStopped = resolve;
+    });
     this.#forgetClose = runtime.onClose(() => this.stop());
   }
 
@@ -66,7 +69,8 @@ class QueueWorker implements Worker {
 
   async start(): Promise<void> {
     this.#refuseStopped();
-    if (this.#draining !== undefined) throw new OmniQError("OMNIQ_INVALID_OPTION", "worker: it drains; start it afterwards, or start another");
+    if (this.#draining !== undefined)
+      throw new OmniQError("OMNIQ_INVALID_OPTION", "worker: it drains; start it afterwards, or start another");
     this.#started ??= this.#start().catch((error: unknown) => {
       this.#started = undefined;
       throw error;
@@ -101,12 +105,18 @@ class QueueWorker implements Worker {
   }
 
   drain(): Promise<DrainSummary> {
-    this.#draining ??= this.#drain().finally(() => { this.#draining = undefined; });
+    this.#draining ??= this.#drain().finally(() => {
+      this.#draining = undefined;
+    });
     return this.#draining;
   }
   async #drain(): Promise<DrainSummary> {
     this.#refuseStopped();
-    if (this.#started !== undefined) throw new OmniQError("OMNIQ_INVALID_OPTION", "worker: it was started and takes tasks already; drain is for a worker that was not");
+    if (this.#started !== undefined)
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        "worker: it was started and takes tasks already; drain is for a worker that was not",
+      );
     const engine = await this.#open();
     engine.takeCounts();
     try {

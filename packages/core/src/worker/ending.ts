@@ -22,11 +22,16 @@ export function settlementOf(execution: Execution, ending: Ending, storeResult: 
   const { taskId, queue, token, run, attempt } = execution.lease;
   // Written out: this runs for every task, and spreading costs several times as much.
   switch (ending.kind) {
-    case "completed": return { taskId, queue, token, run, attempt, outcome: "completed", storeResult, value: ending.value };
-    case "failed": return { taskId, queue, token, run, attempt, outcome: "failed", storeResult, error: ending.text };
-    case "cancelled": return { taskId, queue, token, run, attempt, outcome: "cancelled", storeResult };
-    case "retry": return { taskId, queue, token, run, attempt, outcome: "retry", delayMs: ending.delayMs, error: ending.text };
-    case "release": return { taskId, queue, token, run, attempt, outcome: "release" };
+    case "completed":
+      return { taskId, queue, token, run, attempt, outcome: "completed", storeResult, value: ending.value };
+    case "failed":
+      return { taskId, queue, token, run, attempt, outcome: "failed", storeResult, error: ending.text };
+    case "cancelled":
+      return { taskId, queue, token, run, attempt, outcome: "cancelled", storeResult };
+    case "retry":
+      return { taskId, queue, token, run, attempt, outcome: "retry", delayMs: ending.delayMs, error: ending.text };
+    case "release":
+      return { taskId, queue, token, run, attempt, outcome: "release" };
   }
 }
 
@@ -39,7 +44,12 @@ export function resultOf(execution: Execution, ending: Ending, redeliveryMs: num
   const { task, run, attempt } = execution.lease;
   const { resultTtlMs } = task;
   return {
-    taskId: task.id, run, attempt, name: task.name, queue: task.queue, status: ending.kind,
+    taskId: task.id,
+    run,
+    attempt,
+    name: task.name,
+    queue: task.queue,
+    status: ending.kind,
     value: ending.kind === "completed" && resultTtlMs !== 0 ? ending.value : undefined,
     error: ending.kind === "failed" && resultTtlMs !== 0 ? ending.text : undefined,
     ttlMs: resultTtlMs === null ? null : Math.max(resultTtlMs, redeliveryMs),
@@ -47,11 +57,15 @@ export function resultOf(execution: Execution, ending: Ending, redeliveryMs: num
 }
 
 /** The ending that a stored result stands for. */
-export function endingOf(stored: StoredResult, read: { readonly output: (text: string) => unknown; readonly error: (text: string | undefined) => OmniQError }): Ending {
+export function endingOf(
+  stored: StoredResult,
+  read: { readonly output: (text: string) => unknown; readonly error: (text: string | undefined) => OmniQError },
+): Ending {
   if (stored.status === "completed") {
     const { value } = stored;
     return { kind: "completed", value, output: () => (value === undefined ? undefined : read.output(value)) };
   }
-  if (stored.status === "failed") return { kind: "failed", text: stored.error ?? "null", error: read.error(stored.error) };
+  if (stored.status === "failed")
+    return { kind: "failed", text: stored.error ?? "null", error: read.error(stored.error) };
   return { kind: "cancelled" };
 }

@@ -56,18 +56,25 @@ export class Engine implements PumpHost {
     this.runtime = runtime;
     this.options = options;
     this.registry = registry;
-    this.queues = options.queues ?? [...new Set([...registry.values()].map((definition) => definition.options.queue ?? "default"))];
+    this.queues = options.queues ?? [
+      ...new Set([...registry.values()].map((definition) => definition.options.queue ?? "default")),
+    ];
     this.leaseMs = options.leaseMs;
     this.name = options.name;
     const { taskQueue, resultStorage, eventStorage, logger } = runtime;
-    this.maxValueBytes = Math.min(taskQueue.capabilities.maxPayloadBytes, resultStorage?.capabilities.maxValueBytes ?? Number.POSITIVE_INFINITY);
+    this.maxValueBytes = Math.min(
+      taskQueue.capabilities.maxPayloadBytes,
+      resultStorage?.capabilities.maxValueBytes ?? Number.POSITIVE_INFINITY,
+    );
     this.events = eventStorage === undefined ? undefined : new EventWriter(eventStorage, logger);
     this.contexts = new WorkerContextHost(runtime, this.events);
     this.#prefetch = new Prefetch(options.concurrency);
     this.#pump = new Pump(this);
     this.#runner = new Runner(this, pool);
     this.#heartbeats = new Heartbeats({
-      taskQueue, leaseMs: options.leaseMs, logger,
+      taskQueue,
+      leaseMs: options.leaseMs,
+      logger,
       held: () => this.#held,
       lost: (execution) => this.#lost(execution),
       cancelled: (execution) => this.#cancelled(execution),
@@ -100,13 +107,15 @@ export class Engine implements PumpHost {
   rest(): void {
     this.#mode = "stop";
     this.#pump.interrupt();
-    for (const collector of this.#collectors.values()) for (const execution of collector.empty()) this.end(execution, { kind: "release" });
+    for (const collector of this.#collectors.values())
+      for (const execution of collector.empty()) this.end(execution, { kind: "release" });
     for (const execution of this.#takeWaiting()) this.end(execution, { kind: "release" });
   }
   /** Resolves when all that runs has ended and is settled, or after `waitMs`; says whether it has. */
   async settle(waitMs: number, signal?: AbortSignal): Promise<boolean> {
     const end = performance.now() + waitMs;
-    while (!this.#quiet && performance.now() < end && signal?.aborted !== true) await sleep(Math.min(5, waitMs), signal);
+    while (!this.#quiet && performance.now() < end && signal?.aborted !== true)
+      await sleep(Math.min(5, waitMs), signal);
     return this.#quiet;
   }
   get #quiet(): boolean {
@@ -117,7 +126,9 @@ export class Engine implements PumpHost {
     for (const execution of [...this.#held]) {
       if (execution.phase !== "running" && execution.phase !== "waiting") continue;
       const { taskId, task } = execution.lease;
-      execution.abort(new OmniQError("OMNIQ_CLOSED", `The worker stops; ${taskId} (${task.name}) will run again`, { taskId }));
+      execution.abort(
+        new OmniQError("OMNIQ_CLOSED", `The worker stops; ${taskId} (${task.name}) will run again`, { taskId }),
+      );
       this.end(execution, { kind: "release" });
     }
   }
@@ -204,7 +215,10 @@ export class Engine implements PumpHost {
     const { execution, ending } = item;
     this.#forget(execution);
     if (state === "lost") {
-      this.runtime.logger.warn("A task's lease was lost before its outcome was settled", { taskId: execution.lease.taskId, outcome: ending.kind });
+      this.runtime.logger.warn("A task's lease was lost before its outcome was settled", {
+        taskId: execution.lease.taskId,
+        outcome: ending.kind,
+      });
       return;
     }
     if (this.events !== undefined && !this.runtime.eventsTogether) {
@@ -214,15 +228,20 @@ export class Engine implements PumpHost {
     switch (ending.kind) {
       case "completed":
         this.#counts.completed += 1;
-        if (onCompleted !== undefined) this.#hook(execution, () => onCompleted(execution.context(this.contexts), ending.output()));
+        if (onCompleted !== undefined)
+          this.#hook(execution, () => onCompleted(execution.context(this.contexts), ending.output()));
         break;
       case "retry":
         this.#counts.retried += 1;
-        if (onRetry !== undefined) this.#hook(execution, () => onRetry(execution.context(this.contexts), ending.error, Date.now() + ending.delayMs));
+        if (onRetry !== undefined)
+          this.#hook(execution, () =>
+            onRetry(execution.context(this.contexts), ending.error, Date.now() + ending.delayMs),
+          );
         break;
       case "failed":
         this.#counts.failed += 1;
-        if (onFailed !== undefined) this.#hook(execution, () => onFailed(execution.context(this.contexts), ending.error));
+        if (onFailed !== undefined)
+          this.#hook(execution, () => onFailed(execution.context(this.contexts), ending.error));
         break;
       case "cancelled":
         this.#counts.cancelled += 1;
@@ -234,7 +253,10 @@ export class Engine implements PumpHost {
       try {
         await call();
       } catch (error) {
-        this.runtime.logger.error("A hook of the worker failed; the task's outcome stands", { taskId: execution.lease.taskId, error });
+        this.runtime.logger.error("A hook of the worker failed; the task's outcome stands", {
+          taskId: execution.lease.taskId,
+          error,
+        });
       } finally {
         this.#hooks -= 1;
         if (this.#mode === "drain") this.#pump.kick();
@@ -301,7 +323,11 @@ export class Engine implements PumpHost {
       // The store's clock: what it said when it gave the lease, and the time since.
       const reservedAt = execution.lease.deadline - this.leaseMs;
       const firstStart = task.startedAt === undefined || task.startedAt >= reservedAt;
-      if (firstStart && reservedAt + (now - execution.lease.sentAt) >= task.expiresAt && now - execution.heldSince > 1) {
+      if (
+        firstStart &&
+        reservedAt + (now - execution.lease.sentAt) >= task.expiresAt &&
+        now - execution.heldSince > 1
+      ) {
         this.end(execution, { kind: "release" });
         return false;
       }
@@ -337,7 +363,16 @@ export class Engine implements PumpHost {
     }
     if (this.events !== undefined) {
       const { lease } = execution;
-      this.events.add(execution, this.runtime.event("started", { id: lease.taskId, name: lease.task.name, queue: lease.queue, run: lease.run, attempt: lease.attempt }));
+      this.events.add(
+        execution,
+        this.runtime.event("started", {
+          id: lease.taskId,
+          name: lease.task.name,
+          queue: lease.queue,
+          run: lease.run,
+          attempt: lease.attempt,
+        }),
+      );
     }
   }
 
@@ -369,8 +404,15 @@ export class Engine implements PumpHost {
     }
     const { lease, envelope } = execution;
     const text = errorText(this.runtime.serializer, failure.error, this.maxValueBytes);
-    if (failure.permanent || lease.attempt >= lease.task.maxAttempts) this.end(execution, { kind: "failed", error: failure.error, text });
-    else this.end(execution, { kind: "retry", error: failure.error, text, delayMs: failure.delayMs ?? retryDelayMs(envelope.retry, lease.attempt) });
+    if (failure.permanent || lease.attempt >= lease.task.maxAttempts)
+      this.end(execution, { kind: "failed", error: failure.error, text });
+    else
+      this.end(execution, {
+        kind: "retry",
+        error: failure.error,
+        text,
+        delayMs: failure.delayMs ?? retryDelayMs(envelope.retry, lease.attempt),
+      });
   }
   /** The handler let go, whatever became of its tasks. */
   freed(slot: { free: boolean } | undefined): void {
@@ -399,7 +441,9 @@ export class Engine implements PumpHost {
     // One that has ended finds out by its settlement, which may have been answered already.
     if (execution.phase === "ended" || execution.phase === "over") return;
     execution.abort(leaseLost(execution));
-    this.runtime.logger.warn("A task's lease was lost while it ran; another worker may run it", { taskId: execution.lease.taskId });
+    this.runtime.logger.warn("A task's lease was lost while it ran; another worker may run it", {
+      taskId: execution.lease.taskId,
+    });
     this.#forget(execution);
     this.#pump.kick();
   }
@@ -409,7 +453,9 @@ export class Engine implements PumpHost {
       return;
     }
     const { taskId, task } = execution.lease;
-    execution.abort(new OmniQError("OMNIQ_TASK_CANCELLED", `The task ${taskId} (${task.name}) was cancelled`, { taskId }));
+    execution.abort(
+      new OmniQError("OMNIQ_TASK_CANCELLED", `The task ${taskId} (${task.name}) was cancelled`, { taskId }),
+    );
   }
 
   // --- time: one timer for all ---
@@ -418,7 +464,10 @@ export class Engine implements PumpHost {
     if (at >= this.#watchAt) return;
     this.#watchAt = at;
     clearTimeout(this.#watch);
-    this.#watch = setTimeout(() => this.#look(), Math.min(Math.max(1, Math.ceil(at - performance.now())), 2_147_483_647));
+    this.#watch = setTimeout(
+      () => this.#look(),
+      Math.min(Math.max(1, Math.ceil(at - performance.now())), 2_147_483_647),
+    );
   }
   #look(): void {
     this.#watchAt = Number.POSITIVE_INFINITY;
@@ -428,7 +477,11 @@ export class Engine implements PumpHost {
     for (const execution of [...this.#held]) {
       if (execution.phase === "waiting") {
         if (now - execution.heldSince < patienceMs) next = Math.min(next, execution.heldSince + patienceMs);
-        else if (execution.slot === undefined && execution.definition?.handler.kind === "single" && execution.lease.task.expiries === 0) {
+        else if (
+          execution.slot === undefined &&
+          execution.definition?.handler.kind === "single" &&
+          execution.lease.task.expiries === 0
+        ) {
           this.end(execution, { kind: "release" });
         }
         continue;
@@ -442,7 +495,11 @@ export class Engine implements PumpHost {
   }
   #timeOut(execution: Execution): void {
     const { taskId, task } = execution.lease;
-    const timeout = new OmniQError("OMNIQ_TIMEOUT", `The task ${taskId} (${task.name}) ran for longer than its ${execution.envelope.timeoutMs} ms`, { taskId });
+    const timeout = new OmniQError(
+      "OMNIQ_TIMEOUT",
+      `The task ${taskId} (${task.name}) ran for longer than its ${execution.envelope.timeoutMs} ms`,
+      { taskId },
+    );
     execution.abort(timeout);
     this.fail(execution, timedOut({ id: taskId, name: task.name }, timeout));
   }

@@ -59,11 +59,16 @@ export class EventWriter {
 
   #start(): void {
     if (this.#running !== undefined || this.#closed) return;
-    this.#running = this.#run().finally(() => { this.#running = undefined; if (this.#dirty.size > 0 || this.#loose.length > 0) this.#start(); });
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined;
+      if (this.#dirty.size > 0 || this.#loose.length > 0) this.#start();
+    });
   }
   async #run(): Promise<void> {
     // A short task's events then ride on its settlement in place of a call of their own.
-    await new Promise<void>((resolve) => { setImmediate(resolve); });
+    await new Promise<void>((resolve) => {
+      setImmediate(resolve);
+    });
     const executions = [...this.#dirty];
     this.#dirty.clear();
     const events = this.#loose;

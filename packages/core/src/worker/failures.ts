@@ -17,7 +17,11 @@ export class AttemptFailed extends Error {
   readonly failure: Failure;
   constructor(code: OmniQErrorCode, message: string, options: { readonly cause?: unknown; readonly taskId: string }) {
     super(message);
-    this.failure = { error: new OmniQError(code, message, { ...options, retryable: false }), permanent: false, delayMs: undefined };
+    this.failure = {
+      error: new OmniQError(code, message, { ...options, retryable: false }),
+      permanent: false,
+      delayMs: undefined,
+    };
   }
 }
 
@@ -41,27 +45,45 @@ export function failureOf(task: { readonly id: string; readonly name: string }, 
   if (isOmniQError(thrown, "OMNIQ_TASK_RETRY")) {
     const cause = thrown.cause ?? undefined;
     const message = cause === undefined ? thrown.message : text(cause);
-    return { error: new OmniQError("OMNIQ_TASK_FAILED", message, { cause, taskId: id }), permanent: false, delayMs: Math.max(0, Math.trunc(thrown.delayMs ?? 0)) };
+    return {
+      error: new OmniQError("OMNIQ_TASK_FAILED", message, { cause, taskId: id }),
+      permanent: false,
+      delayMs: Math.max(0, Math.trunc(thrown.delayMs ?? 0)),
+    };
   }
   if (permanent) {
     const cause = thrown.cause;
-    return { error: new OmniQError("OMNIQ_TASK_FAILED", thrown.message, { cause, taskId: id }), permanent, delayMs: undefined };
+    return {
+      error: new OmniQError("OMNIQ_TASK_FAILED", thrown.message, { cause, taskId: id }),
+      permanent,
+      delayMs: undefined,
+    };
   }
-  const error = new OmniQError("OMNIQ_TASK_FAILED", `The task ${JSON.stringify(name)} (${id}) failed: ${text(thrown)}`, { cause: thrown, taskId: id });
+  const error = new OmniQError(
+    "OMNIQ_TASK_FAILED",
+    `The task ${JSON.stringify(name)} (${id}) failed: ${text(thrown)}`,
+    { cause: thrown, taskId: id },
+  );
   return { error, permanent, delayMs: undefined };
 }
 
 /** The failure of an attempt that ran into its time limit: `OMNIQ_TASK_FAILED`, cause `OMNIQ_TIMEOUT`. */
 export function timedOut(task: { readonly id: string; readonly name: string }, timeout: OmniQError): Failure {
-  return { error: new OmniQError("OMNIQ_TASK_FAILED", timeout.message, { cause: timeout, taskId: task.id }), permanent: false, delayMs: undefined };
+  return {
+    error: new OmniQError("OMNIQ_TASK_FAILED", timeout.message, { cause: timeout, taskId: task.id }),
+    permanent: false,
+    delayMs: undefined,
+  };
 }
 
 /** How long to wait after this attempt (1-based), in whole milliseconds. */
 export function retryDelayMs(policy: ResolvedRetry, attempt: number, random: number = Math.random()): number {
   const grown =
-    policy.backoff === "fixed" ? policy.delayMs
-    : policy.backoff === "linear" ? policy.delayMs * attempt
-    : policy.delayMs * policy.factor ** (attempt - 1);
+    policy.backoff === "fixed"
+      ? policy.delayMs
+      : policy.backoff === "linear"
+        ? policy.delayMs * attempt
+        : policy.delayMs * policy.factor ** (attempt - 1);
   const capped = Math.min(grown, policy.maxDelayMs);
   return Math.round(Math.min(capped * (1 - policy.jitter + 2 * policy.jitter * random), Number.MAX_SAFE_INTEGER));
 }
@@ -74,7 +96,10 @@ export function errorText(serializer: Serializer, error: OmniQError, maxBytes: n
   } catch {
     // A cause that cannot be serialized must not hide that the task failed.
   }
-  const bare = new OmniQError(error.code, error.message.slice(0, 2_000).toWellFormed(), { taskId: error.taskId, retryable: error.retryable });
+  const bare = new OmniQError(error.code, error.message.slice(0, 2_000).toWellFormed(), {
+    taskId: error.taskId,
+    retryable: error.retryable,
+  });
   delete (bare as { stack?: string }).stack;
   try {
     return serializer.serialize(bare);

@@ -31,7 +31,10 @@ async function extend(silentMs: number): Promise<void> {
   const alive = [...leases.values()].filter((lease) => lease.silenceMs === null || silentMs <= lease.silenceMs);
   for (let start = 0; start < alive.length; start += maxBatch) {
     const part = alive.slice(start, start + maxBatch);
-    const states = await queue.extend(part.map(({ taskId, queue: name, token, run, attempt }) => ({ taskId, queue: name, token, run, attempt })), leaseMs);
+    const states = await queue.extend(
+      part.map(({ taskId, queue: name, token, run, attempt }) => ({ taskId, queue: name, token, run, attempt })),
+      leaseMs,
+    );
     part.forEach((lease, index) => {
       if (states[index]?.state === "lost") leases.delete(lease.slot);
     });
@@ -39,21 +42,33 @@ async function extend(silentMs: number): Promise<void> {
 }
 
 let extendedAt = 0;
-setInterval(() => {
-  const now = performance.now();
-  const count = Atomics.load(counter, 0);
-  if (count !== lastCount) {
-    lastCount = count;
-    lastLife = now;
-  }
-  const silentMs = now - lastLife;
-  if (silentMs < leaseMs / 4 || now - extendedAt < leaseMs / 4 || leases.size === 0 || extending) return;
-  extending = true;
-  extendedAt = now;
-  extend(silentMs).catch(() => {
-    // Tried again soon; the lease lasts for several tries.
-    extendedAt = 0;
-  }).finally(() => { extending = false; });
-}, Math.max(1, Math.floor(leaseMs / 12)));
+setInterval(
+  () => {
+    const now = performance.now();
+    const count = Atomics.load(counter, 0);
+    if (count !== lastCount) {
+      lastCount = count;
+      lastLife = now;
+    }
+    const silentMs = now - lastLife;
+    if (silentMs < leaseMs / 4 || now - extendedAt < leaseMs / 4 || leases.size === 0 || extending) return;
+    extending = true;
+    extendedAt = now;
+    extend(silentMs)
+      .catch(() => {
+        // Tried again soon; the lease lasts for several tries.
+        extendedAt = 0;
+      })
+      .finally(() => {
+        extending = false;
+      });
+  },
+  Math.max(1, Math.floor(leaseMs / 12)),
+);
 // A connection made in time: connecting while the lease runs out could be too late.
-connect().then((made) => { queue ??= made; }, () => undefined);
+connect().then(
+  (made) => {
+    queue ??= made;
+  },
+  () => undefined,
+);

@@ -41,10 +41,19 @@ export class HeartbeatThread {
 
   constructor(remote: RemoteBackend, leaseMs: number, logger: Logger) {
     const module = loadable(import.meta.url, remote.module);
-    const data: HeartbeatThreadData = { remote: { module, options: remote.options }, leaseMs, life: this.#life.buffer as SharedArrayBuffer };
-    this.#thread = new Thread(entryUrl(import.meta.url, "heartbeat-entry"), { workerData: data, execArgv: entryFlags() });
+    const data: HeartbeatThreadData = {
+      remote: { module, options: remote.options },
+      leaseMs,
+      life: this.#life.buffer as SharedArrayBuffer,
+    };
+    this.#thread = new Thread(entryUrl(import.meta.url, "heartbeat-entry"), {
+      workerData: data,
+      execArgv: entryFlags(),
+    });
     this.#thread.unref();
-    this.#thread.on("error", (error) => logger.warn("The heartbeat thread ended; heartbeats go on in the main loop", { error }));
+    this.#thread.on("error", (error) =>
+      logger.warn("The heartbeat thread ended; heartbeats go on in the main loop", { error }),
+    );
     this.#timer = setInterval(() => Atomics.add(this.#life, 0, 1), Math.max(1, Math.floor(leaseMs / 12)));
     this.#timer.unref();
   }

@@ -5,7 +5,11 @@ import type { Logger } from "../task-definition.ts";
 import type { Execution } from "./execution.ts";
 
 /** Extends leases in batches and tells each execution how it stands. Rejects as `extend` does. */
-export async function extendLeases(queue: TaskQueue, executions: readonly Execution[], leaseMs: number): Promise<readonly LeaseState[]> {
+export async function extendLeases(
+  queue: TaskQueue,
+  executions: readonly Execution[],
+  leaseMs: number,
+): Promise<readonly LeaseState[]> {
   const states: LeaseState[] = [];
   const { maxBatch } = queue.capabilities;
   for (let start = 0; start < executions.length; start += maxBatch) {
@@ -14,7 +18,14 @@ export async function extendLeases(queue: TaskQueue, executions: readonly Execut
     const sentWall = Date.now();
     const progress = part.map((execution) => execution.progress);
     const answers = await queue.extend(
-      part.map(({ lease, progress: text }) => ({ taskId: lease.taskId, queue: lease.queue, token: lease.token, run: lease.run, attempt: lease.attempt, progress: text })),
+      part.map(({ lease, progress: text }) => ({
+        taskId: lease.taskId,
+        queue: lease.queue,
+        token: lease.token,
+        run: lease.run,
+        attempt: lease.attempt,
+        progress: text,
+      })),
       leaseMs,
     );
     part.forEach((execution, index) => {
@@ -62,7 +73,8 @@ export class Heartbeats {
     const wall = Date.now();
     // Young leases need none yet; they have at least half of their time left at the next beat.
     const due = [...this.#host.held()].filter(
-      (execution) => execution.phase !== "over" && (execution.progress !== undefined || now - execution.extendedAt >= leaseMs / 6),
+      (execution) =>
+        execution.phase !== "over" && (execution.progress !== undefined || now - execution.extendedAt >= leaseMs / 6),
     );
     for (const execution of due) {
       if (execution.overdue(now, wall)) execution.abort(leaseLost(execution));
@@ -87,5 +99,9 @@ export class Heartbeats {
 /** The abort reason of a lease that ran out. */
 export function leaseLost(execution: Execution): OmniQError {
   const { taskId, task } = execution.lease;
-  return new OmniQError("OMNIQ_LEASE_LOST", `The lease of ${taskId} (${task.name}) ran out; another worker may run the task`, { taskId });
+  return new OmniQError(
+    "OMNIQ_LEASE_LOST",
+    `The lease of ${taskId} (${task.name}) ran out; another worker may run the task`,
+    { taskId },
+  );
 }

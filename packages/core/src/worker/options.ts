@@ -20,7 +20,19 @@ export interface ResolvedWorkerOptions extends WorkerHooks {
 }
 
 const known = new Set([
-  "tasks", "modules", "kind", "concurrency", "queues", "leaseMs", "graceMs", "name", "middleware", "upkeep", "onCompleted", "onRetry", "onFailed",
+  "tasks",
+  "modules",
+  "kind",
+  "concurrency",
+  "queues",
+  "leaseMs",
+  "graceMs",
+  "name",
+  "middleware",
+  "upkeep",
+  "onCompleted",
+  "onRetry",
+  "onFailed",
 ]);
 
 function refuse(message: string): OmniQError {
@@ -36,29 +48,42 @@ function kindOf(value: unknown, modules: boolean, fallback: WorkerKind): WorkerK
   if (value === undefined) return modules ? fallback : "async";
   if (value === "async" || value === "thread" || value === "process") return value;
   if (value === "gevent") {
-    throw refuse('worker: kind "gevent" is a Python library that JavaScript does not need: its event loop already runs tasks side by side; use "async"');
+    throw refuse(
+      'worker: kind "gevent" is a Python library that JavaScript does not need: its event loop already runs tasks side by side; use "async"',
+    );
   }
-  throw refuse(`worker: kind must be "async", "thread" or "process", not ${typeof value === "string" ? JSON.stringify(value) : describeType(value)}`);
+  throw refuse(
+    `worker: kind must be "async", "thread" or "process", not ${typeof value === "string" ? JSON.stringify(value) : describeType(value)}`,
+  );
 }
 
 /** Checks and completes. Throws `OMNIQ_INVALID_OPTION`, which names the option. */
 export function resolveWorkerOptions(runtime: Runtime, options: WorkerOptions): ResolvedWorkerOptions {
-  if (typeof options !== "object" || options === null) throw refuse(`worker: the options must be an object, not ${describeType(options)}`);
+  if (typeof options !== "object" || options === null)
+    throw refuse(`worker: the options must be an object, not ${describeType(options)}`);
   for (const key of Object.keys(options)) {
-    if (!known.has(key)) throw refuse(`worker: unknown option ${JSON.stringify(key)}; known are ${[...known].join(", ")}`);
+    if (!known.has(key))
+      throw refuse(`worker: unknown option ${JSON.stringify(key)}; known are ${[...known].join(", ")}`);
   }
   if ((options.tasks === undefined) === (options.modules === undefined)) {
-    throw refuse("worker: give either tasks (handlers that run in this thread) or modules (URLs whose exports are tasks), not both and not neither");
+    throw refuse(
+      "worker: give either tasks (handlers that run in this thread) or modules (URLs whose exports are tasks), not both and not neither",
+    );
   }
   const modules = options.modules === undefined ? [] : list("modules", options.modules);
   for (const module of modules) {
-    if (!(module instanceof URL)) throw refuse(`worker: each of modules must be a URL, such as new URL("./tasks.js", import.meta.url), not ${describeType(module)}`);
+    if (!(module instanceof URL))
+      throw refuse(
+        `worker: each of modules must be a URL, such as new URL("./tasks.js", import.meta.url), not ${describeType(module)}`,
+      );
   }
   if (options.modules !== undefined && modules.length === 0) throw refuse("worker: modules must not be empty");
   const kind = kindOf(options.kind, options.modules !== undefined, runtime.defaultWorkerKind);
   const tasks = options.tasks === undefined ? [] : list("tasks", options.tasks);
   if (options.tasks !== undefined && kind !== "async") {
-    throw refuse(`worker: functions cannot cross into a ${kind}; export the tasks from a module and give its URL in modules`);
+    throw refuse(
+      `worker: functions cannot cross into a ${kind}; export the tasks from a module and give its URL in modules`,
+    );
   }
   if (options.tasks !== undefined && tasks.length === 0) throw refuse("worker: tasks must not be empty");
   const concurrency = options.concurrency ?? (kind === "async" ? 10 : availableParallelism());
@@ -70,18 +95,32 @@ export function resolveWorkerOptions(runtime: Runtime, options: WorkerOptions): 
   const queues = options.queues === undefined ? undefined : list("queues", options.queues);
   if (queues?.length === 0) throw refuse("worker: queues must not be empty; leave it out for the queues of the tasks");
   for (const queue of queues ?? []) checkKey("worker: a queue's name", queue);
-  if (queues !== undefined && new Set(queues).size !== queues.length) throw refuse("worker: queues has the same name twice");
+  if (queues !== undefined && new Set(queues).size !== queues.length)
+    throw refuse("worker: queues has the same name twice");
   const name = options.name ?? `${hostname().slice(0, 100)}:${process.pid}`;
   checkKey("worker: name", name);
   const middleware = options.middleware === undefined ? [] : list("middleware", options.middleware);
-  for (const each of middleware) if (typeof each !== "function") throw refuse("worker: each of middleware must be a function");
+  for (const each of middleware)
+    if (typeof each !== "function") throw refuse("worker: each of middleware must be a function");
   for (const hook of ["onCompleted", "onRetry", "onFailed"] as const) {
-    if (options[hook] !== undefined && typeof options[hook] !== "function") throw refuse(`worker: ${hook} must be a function`);
+    if (options[hook] !== undefined && typeof options[hook] !== "function")
+      throw refuse(`worker: ${hook} must be a function`);
   }
-  if (options.upkeep !== undefined && typeof options.upkeep !== "boolean") throw refuse("worker: upkeep must be true or false");
+  if (options.upkeep !== undefined && typeof options.upkeep !== "boolean")
+    throw refuse("worker: upkeep must be true or false");
   return {
-    kind, tasks, modules: modules as readonly URL[], queues: queues as readonly string[] | undefined, concurrency, leaseMs, graceMs, name,
-    middleware: middleware as readonly Middleware[], upkeep: options.upkeep ?? true,
-    onCompleted: options.onCompleted, onRetry: options.onRetry, onFailed: options.onFailed,
+    kind,
+    tasks,
+    modules: modules as readonly URL[],
+    queues: queues as readonly string[] | undefined,
+    concurrency,
+    leaseMs,
+    graceMs,
+    name,
+    middleware: middleware as readonly Middleware[],
+    upkeep: options.upkeep ?? true,
+    onCompleted: options.onCompleted,
+    onRetry: options.onRetry,
+    onFailed: options.onFailed,
   };
 }

@@ -97,10 +97,13 @@ export class Pump {
     const { taskQueue } = host.runtime;
     const now = performance.now();
     if (now < this.#resumeAt) {
-      this.#timer ??= setTimeout(() => {
-        this.#timer = undefined;
-        this.#run();
-      }, this.#resumeAt - now + 1);
+      this.#timer ??= setTimeout(
+        () => {
+          this.#timer = undefined;
+          this.#run();
+        },
+        this.#resumeAt - now + 1,
+      );
       return;
     }
     const { maxBatch } = taskQueue.capabilities;
@@ -109,7 +112,10 @@ export class Pump {
       const half = Math.ceil(host.capacity() / 2);
       const free = mode === "stop" || (mode === "drain" && this.#emptied) ? 0 : host.room() - this.#asked;
       // A second call in flight pays only if it is worth a batch; else what ends meanwhile rides in the next.
-      if (this.#pending.length > 0 && (this.#calls === 0 || (this.#calls === 1 && this.#pending.length + Math.max(0, free) >= half))) {
+      if (
+        this.#pending.length > 0 &&
+        (this.#calls === 0 || (this.#calls === 1 && this.#pending.length + Math.max(0, free) >= half))
+      ) {
         const batch = this.#pending.splice(0, maxBatch);
         const limit = taskQueue.settleAndReserve === undefined ? 0 : Math.max(0, Math.min(free, half, maxBatch));
         void this.#send(batch, limit);
@@ -142,7 +148,9 @@ export class Pump {
     const start = performance.now();
     try {
       if (mode === "drain") this.#emptied = true;
-      taken = await host.runtime.taskQueue.reserve(this.#request(limit, mode === "wait" ? pollMs : 0), { signal: poll.signal });
+      taken = await host.runtime.taskQueue.reserve(this.#request(limit, mode === "wait" ? pollMs : 0), {
+        signal: poll.signal,
+      });
       this.#failures = 0;
       if (taken.length > 0) this.#emptied = false;
       // A backend that answers "nothing" at once, whatever it was asked, must not be asked in a tight loop.
@@ -201,7 +209,10 @@ export class Pump {
   async #split(items: readonly Item[], error: unknown): Promise<void> {
     if (items.length <= 1) {
       for (const item of items) {
-        this.#host.runtime.logger.error("A task could not be settled; its lease will run out, and it comes again", { taskId: item.execution.lease.taskId, error });
+        this.#host.runtime.logger.error("A task could not be settled; its lease will run out, and it comes again", {
+          taskId: item.execution.lease.taskId,
+          error,
+        });
         this.#host.settled(item, "lost");
       }
       return;
@@ -211,7 +222,9 @@ export class Pump {
       let rest: readonly Item[] = half;
       try {
         rest = await this.#admit(half);
-        const states = await this.#host.runtime.taskQueue.settle(rest.map((item) => item.settlement as NonNullable<Item["settlement"]>));
+        const states = await this.#host.runtime.taskQueue.settle(
+          rest.map((item) => item.settlement as NonNullable<Item["settlement"]>),
+        );
         this.#emptied = false;
         rest.forEach((item, index) => this.#host.settled(item, states[index] ?? "lost"));
       } catch (again) {
@@ -233,10 +246,16 @@ export class Pump {
     const now = performance.now();
     const wall = Date.now();
     const doubtful = items.filter(
-      ({ execution, ending }) => execution.overdue(now, wall) || (elsewhere !== undefined && (ending.kind === "failed" || ending.kind === "cancelled")),
+      ({ execution, ending }) =>
+        execution.overdue(now, wall) ||
+        (elsewhere !== undefined && (ending.kind === "failed" || ending.kind === "cancelled")),
     );
     if (doubtful.length > 0) {
-      const states = await extendLeases(runtime.taskQueue, doubtful.map((item) => item.execution), leaseMs);
+      const states = await extendLeases(
+        runtime.taskQueue,
+        doubtful.map((item) => item.execution),
+        leaseMs,
+      );
       const lost = new Set(doubtful.filter((_, index) => states[index]?.state === "lost"));
       items = items.filter((item) => !lost.has(item));
       for (const item of lost) this.#host.settled(item, "lost");
@@ -291,7 +310,10 @@ export class Pump {
     this.#failures += 1;
     const pauseMs = backoffMs(this.#failures);
     this.#resumeAt = performance.now() + pauseMs;
-    host.runtime.logger.warn(`The task queue failed while ${doing}; it is tried again`, { pauseMs: Math.round(pauseMs), error });
+    host.runtime.logger.warn(`The task queue failed while ${doing}; it is tried again`, {
+      pauseMs: Math.round(pauseMs),
+      error,
+    });
     const retryable = isOmniQError(error) && error.retryable;
     if (this.#idle !== undefined && (!retryable || this.#failures >= 12)) {
       this.#idle.reject(error);
@@ -300,8 +322,21 @@ export class Pump {
   }
 }
 
-function same(standing: StoredResult, own: { readonly run: number; readonly status: string; readonly value?: string | undefined; readonly error?: string | undefined }): boolean {
-  return standing.run === own.run && standing.status === own.status && standing.value === own.value && standing.error === own.error;
+function same(
+  standing: StoredResult,
+  own: {
+    readonly run: number;
+    readonly status: string;
+    readonly value?: string | undefined;
+    readonly error?: string | undefined;
+  },
+): boolean {
+  return (
+    standing.run === own.run &&
+    standing.status === own.status &&
+    standing.value === own.value &&
+    standing.error === own.error
+  );
 }
 
 /** The event that tells of an ending. Terminal ones have the id that any recorder of the outcome would give them. */
@@ -313,6 +348,7 @@ export function endingEvent(runtime: Runtime, { execution, ending }: Item): NewE
     const { name, message } = ending.error;
     return runtime.event("retrying", task, { error: { name, message }, runAt: Date.now() + ending.delayMs });
   }
-  const data = ending.kind === "failed" ? { error: { name: ending.error.name, message: ending.error.message } } : undefined;
+  const data =
+    ending.kind === "failed" ? { error: { name: ending.error.name, message: ending.error.message } } : undefined;
   return { ...runtime.event(ending.kind, task, data), id: outcomeEventId(lease.taskId, lease.run, ending.kind) };
 }

@@ -11,13 +11,20 @@ export function registryOf(tasks: readonly unknown[]): Registry {
   const registry = new Map<string, Workable>();
   for (const task of tasks) {
     const definition = definitionOf(task);
-    if (definition === undefined) throw new OmniQError("OMNIQ_INVALID_OPTION", "worker: each of tasks must come from defineTask(...)");
+    if (definition === undefined)
+      throw new OmniQError("OMNIQ_INVALID_OPTION", "worker: each of tasks must come from defineTask(...)");
     if (definition.handler === undefined) {
-      throw new OmniQError("OMNIQ_INVALID_OPTION", `worker: the task ${JSON.stringify(definition.name)} has no handler; give it one with implement(...)`);
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        `worker: the task ${JSON.stringify(definition.name)} has no handler; give it one with implement(...)`,
+      );
     }
     const other = registry.get(definition.name);
     if (other !== undefined && other !== definition) {
-      throw new OmniQError("OMNIQ_INVALID_OPTION", `worker: two tasks are named ${JSON.stringify(definition.name)}; a name has one handler`);
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        `worker: two tasks are named ${JSON.stringify(definition.name)}; a name has one handler`,
+      );
     }
     registry.set(definition.name, definition as Workable);
   }
@@ -32,11 +39,16 @@ export async function loadModules(modules: readonly string[]): Promise<Registry>
     try {
       exports = (await import(/* @vite-ignore */ module)) as Readonly<Record<string, unknown>>;
     } catch (cause) {
-      throw new OmniQError("OMNIQ_INVALID_OPTION", `worker: the module ${module} cannot be loaded; see the cause`, { cause });
+      throw new OmniQError("OMNIQ_INVALID_OPTION", `worker: the module ${module} cannot be loaded; see the cause`, {
+        cause,
+      });
     }
     const found = Object.values(exports).filter((value) => definitionOf(value)?.handler !== undefined);
     if (found.length === 0) {
-      throw new OmniQError("OMNIQ_INVALID_OPTION", `worker: the module ${module} exports no task with a handler; export what defineTask({ ..., run }) or implement(...) gives`);
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        `worker: the module ${module} exports no task with a handler; export what defineTask({ ..., run }) or implement(...) gives`,
+      );
     }
     tasks.push(...found);
   }

@@ -59,46 +59,74 @@ class Conversation {
   }
   #handle({ id, deduplicated }: { readonly id: string; readonly deduplicated: boolean }): TaskHandle<any> {
     return {
-      id, deduplicated,
+      id,
+      deduplicated,
       result: (options) => this.#call({ verb: "result", taskId: id, timeoutMs: options?.timeoutMs }),
       outcome: (options) => this.#call({ verb: "outcome", taskId: id, timeoutMs: options?.timeoutMs }),
       status: () => this.#call({ verb: "status", taskId: id }),
       cancel: () => this.#call({ verb: "cancel", taskId: id }),
-      events: () => { throw new OmniQError("OMNIQ_UNSUPPORTED", "events() of a handle cannot cross out of a thread; follow them elsewhere"); },
+      events: () => {
+        throw new OmniQError(
+          "OMNIQ_UNSUPPORTED",
+          "events() of a handle cannot cross out of a thread; follow them elsewhere",
+        );
+      },
     } as TaskHandle<any>;
   }
   readonly enqueueMany = (async (calls: readonly TaskCall<unknown>[], options?: { readonly transaction?: unknown }) => {
-    if (options?.transaction !== undefined) throw new OmniQError("OMNIQ_UNSUPPORTED", "A transaction cannot cross out of a thread; enqueue without one, or use an async worker");
+    if (options?.transaction !== undefined)
+      throw new OmniQError(
+        "OMNIQ_UNSUPPORTED",
+        "A transaction cannot cross out of a thread; enqueue without one, or use an async worker",
+      );
     const plain = await Promise.all(calls.map(plainCall));
-    return ((await this.#call({ verb: "enqueue", calls: plain, many: true })) as { id: string; deduplicated: boolean }[]).map((one) => this.#handle(one));
+    return (
+      (await this.#call({ verb: "enqueue", calls: plain, many: true })) as { id: string; deduplicated: boolean }[]
+    ).map((one) => this.#handle(one));
   }) as unknown as EnqueueMany;
-  readonly enqueue = (async (task: unknown, input?: unknown, options: { readonly transaction?: unknown; readonly signal?: unknown } = {}) => {
+  readonly enqueue = (async (
+    task: unknown,
+    input?: unknown,
+    options: { readonly transaction?: unknown; readonly signal?: unknown } = {},
+  ) => {
     const { transaction, signal: _signal, ...rest } = options;
-    if (transaction !== undefined) throw new OmniQError("OMNIQ_UNSUPPORTED", "A transaction cannot cross out of a thread; enqueue without one, or use an async worker");
+    if (transaction !== undefined)
+      throw new OmniQError(
+        "OMNIQ_UNSUPPORTED",
+        "A transaction cannot cross out of a thread; enqueue without one, or use an async worker",
+      );
     const plain = await plainCall({ task, input, options: rest } as unknown as TaskCall<unknown>);
     return this.#handle((await this.#call({ verb: "enqueue", calls: [plain], many: false }))[0]);
   }) as unknown as Enqueue;
   log(index: number): Logger {
-    const at = (level: "debug" | "info" | "warn" | "error") => (message: string, fields?: Readonly<Record<string, unknown>>): void => {
-      let text: string | undefined;
-      try {
-        text = fields === undefined ? undefined : jsonSerializer.serialize(fields);
-      } catch {
-        text = undefined;
-      }
-      this.#send({ omniq: this.#id, type: "log", index, level, message: String(message), fields: text });
-    };
+    const at =
+      (level: "debug" | "info" | "warn" | "error") =>
+      (message: string, fields?: Readonly<Record<string, unknown>>): void => {
+        let text: string | undefined;
+        try {
+          text = fields === undefined ? undefined : jsonSerializer.serialize(fields);
+        } catch {
+          text = undefined;
+        }
+        this.#send({ omniq: this.#id, type: "log", index, level, message: String(message), fields: text });
+      };
     return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
   }
   progress(index: number): (fraction: number, message?: string) => void {
     return (fraction, message) => {
-      if (typeof fraction !== "number" || !(fraction >= 0 && fraction <= 1)) throw new OmniQError("OMNIQ_INVALID_OPTION", "progress must be a number from 0 to 1");
+      if (typeof fraction !== "number" || !(fraction >= 0 && fraction <= 1))
+        throw new OmniQError("OMNIQ_INVALID_OPTION", "progress must be a number from 0 to 1");
       this.#send({ omniq: this.#id, type: "progress", index, fraction, message });
     };
   }
 }
 
-async function finish(task: RemoteTask, definition: Workable, output: unknown, maxBytes: number): Promise<RemoteOutcome> {
+async function finish(
+  task: RemoteTask,
+  definition: Workable,
+  output: unknown,
+  maxBytes: number,
+): Promise<RemoteOutcome> {
   await checkOutput(task, definition, output);
   return { ok: true, value: outputText(task, jsonSerializer, output, maxBytes) };
 }
@@ -106,15 +134,22 @@ async function finish(task: RemoteTask, definition: Workable, output: unknown, m
 async function runAll(attempt: RemoteAttempt, talk: Conversation): Promise<readonly RemoteOutcome[]> {
   const { tasks, maxValueBytes, batch } = attempt;
   const known = await (registry ??= loadModules(attempt.modules));
-  const inputs = await Promise.all(tasks.map(async (task): Promise<{ definition: Workable; input: unknown } | { failure: RemoteOutcome }> => {
-    const definition = known.get(task.name);
-    try {
-      if (definition === undefined) throw new AttemptFailed("OMNIQ_UNKNOWN_TASK", `The modules of this worker have no task ${JSON.stringify(task.name)}`, { taskId: task.id });
-      return { definition, input: await parseInput(task, definition, jsonSerializer, task.payload) };
-    } catch (error) {
-      return { failure: failed(task, error, maxValueBytes) };
-    }
-  }));
+  const inputs = await Promise.all(
+    tasks.map(async (task): Promise<{ definition: Workable; input: unknown } | { failure: RemoteOutcome }> => {
+      const definition = known.get(task.name);
+      try {
+        if (definition === undefined)
+          throw new AttemptFailed(
+            "OMNIQ_UNKNOWN_TASK",
+            `The modules of this worker have no task ${JSON.stringify(task.name)}`,
+            { taskId: task.id },
+          );
+        return { definition, input: await parseInput(task, definition, jsonSerializer, task.payload) };
+      } catch (error) {
+        return { failure: failed(task, error, maxValueBytes) };
+      }
+    }),
+  );
   const { enqueue, enqueueMany } = talk;
   const parts = tasks.map((task, index) => {
     const signal = (talk.controllers[index] as AbortController).signal;
@@ -124,21 +159,34 @@ async function runAll(attempt: RemoteAttempt, talk: Conversation): Promise<reado
     dependencyValues(definition, { slots: task.slots } as never, task.dependencies, jsonSerializer);
 
   if (!batch) {
-    return await Promise.all(parts.map(async ({ task, index, signal, made }) => {
-      if ("failure" in made) return made.failure;
-      try {
-        const { handler } = made.definition;
-        if (handler.kind !== "single") throw new Error("The handler is for batches");
-        const { id, name, queue, attempt: number, maxAttempts, enqueuedAt, headers } = task;
-        const context: TaskContext<any> = {
-          id, name, queue, attempt: number, maxAttempts, enqueuedAt, headers, dependencies: dependencies(task, made.definition), signal,
-          log: talk.log(index), progress: talk.progress(index), enqueue, enqueueMany,
-        };
-        return await finish(task, made.definition, await handler.run(made.input, context), maxValueBytes);
-      } catch (error) {
-        return failed(task, error, maxValueBytes);
-      }
-    }));
+    return await Promise.all(
+      parts.map(async ({ task, index, signal, made }) => {
+        if ("failure" in made) return made.failure;
+        try {
+          const { handler } = made.definition;
+          if (handler.kind !== "single") throw new Error("The handler is for batches");
+          const { id, name, queue, attempt: number, maxAttempts, enqueuedAt, headers } = task;
+          const context: TaskContext<any> = {
+            id,
+            name,
+            queue,
+            attempt: number,
+            maxAttempts,
+            enqueuedAt,
+            headers,
+            dependencies: dependencies(task, made.definition),
+            signal,
+            log: talk.log(index),
+            progress: talk.progress(index),
+            enqueue,
+            enqueueMany,
+          };
+          return await finish(task, made.definition, await handler.run(made.input, context), maxValueBytes);
+        } catch (error) {
+          return failed(task, error, maxValueBytes);
+        }
+      }),
+    );
   }
   const good = parts.flatMap((part) => ("failure" in part.made ? [] : [{ ...part, made: part.made }]));
   const outcomes = parts.map(({ made }) => ("failure" in made ? made.failure : undefined));
@@ -148,9 +196,23 @@ async function runAll(attempt: RemoteAttempt, talk: Conversation): Promise<reado
       const { handler } = first.made.definition;
       if (handler.kind !== "batch") throw new Error("The handler is not for batches");
       const list = good.map(({ task, signal, made }): BatchTask<unknown, any> => ({
-        id: task.id, attempt: task.attempt, headers: task.headers, dependencies: dependencies(task, made.definition), signal, input: made.input,
+        id: task.id,
+        attempt: task.attempt,
+        headers: task.headers,
+        dependencies: dependencies(task, made.definition),
+        signal,
+        input: made.input,
       }));
-      const outputs = batchOutputs(first.task.name, good.length, await handler.run(list, { signal: AbortSignal.any([first.signal]), log: talk.log(first.index), enqueue, enqueueMany }));
+      const outputs = batchOutputs(
+        first.task.name,
+        good.length,
+        await handler.run(list, {
+          signal: AbortSignal.any([first.signal]),
+          log: talk.log(first.index),
+          enqueue,
+          enqueueMany,
+        }),
+      );
       for (const [at, { task, index, made }] of good.entries()) {
         try {
           const output = outputs[at];
@@ -175,7 +237,9 @@ export default async function run(attempt: RemoteAttempt): Promise<readonly Remo
       return undefined;
     } catch (error) {
       registry = undefined;
-      return jsonSerializer.serialize(isOmniQError(error) ? error : new OmniQError("OMNIQ_INVALID_OPTION", String(error)));
+      return jsonSerializer.serialize(
+        isOmniQError(error) ? error : new OmniQError("OMNIQ_INVALID_OPTION", String(error)),
+      );
     }
   }
   const { port, id } = attempt;

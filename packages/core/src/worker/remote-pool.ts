@@ -41,7 +41,12 @@ export class RemotePool {
   }
 
   /** Starts the pool and makes sure that the modules load there. Throws `OMNIQ_INVALID_OPTION` where they do not. */
-  static async open(kind: "thread" | "process", modules: readonly string[], concurrency: number, runtime: Runtime): Promise<RemotePool> {
+  static async open(
+    kind: "thread" | "process",
+    modules: readonly string[],
+    concurrency: number,
+    runtime: Runtime,
+  ): Promise<RemotePool> {
     const { Tinypool } = await import("tinypool");
     const pool = new Tinypool({
       filename: entryUrl(import.meta.url, "remote-entry").href,
@@ -56,12 +61,20 @@ export class RemotePool {
     });
     const made = new RemotePool(pool, kind, modules, runtime);
     try {
-      const failed = (await pool.run({ id: 0, modules, tasks: [], batch: false, maxValueBytes: 0 } satisfies RemoteAttempt)) as string | undefined;
+      const failed = (await pool.run({
+        id: 0,
+        modules,
+        tasks: [],
+        batch: false,
+        maxValueBytes: 0,
+      } satisfies RemoteAttempt)) as string | undefined;
       if (failed !== undefined) throw jsonSerializer.deserialize(failed);
     } catch (cause) {
       await made.close();
       if (cause instanceof OmniQError) throw cause;
-      throw new OmniQError("OMNIQ_INVALID_OPTION", `worker: the ${kind} for the handlers cannot start; see the cause`, { cause });
+      throw new OmniQError("OMNIQ_INVALID_OPTION", `worker: the ${kind} for the handlers cannot start; see the cause`, {
+        cause,
+      });
     }
     return made;
   }
@@ -69,7 +82,9 @@ export class RemotePool {
   async close(): Promise<void> {
     await Promise.race([
       this.#pool.destroy().catch(() => undefined),
-      new Promise((resolve) => { setTimeout(resolve, 5_000).unref(); }),
+      new Promise((resolve) => {
+        setTimeout(resolve, 5_000).unref();
+      }),
     ]);
   }
 
@@ -78,12 +93,27 @@ export class RemotePool {
     const id = this.#next++;
     const { serializer } = this.#runtime;
     // Another serializer cannot cross: texts are made anew on this side.
-    const own = (text: string): string => (serializer === jsonSerializer ? text : jsonSerializer.serialize(serializer.deserialize(text)));
+    const own = (text: string): string =>
+      serializer === jsonSerializer ? text : jsonSerializer.serialize(serializer.deserialize(text));
     const tasks = executions.map((execution, index) => {
       const { task } = execution.lease;
       const { name, queue, attempt, maxAttempts, enqueuedAt, headers } = contexts[index] as Context;
-      const dependencies = execution.lease.dependencies.map((one) => ({ ...one, value: one.value === undefined ? undefined : own(one.value) }));
-      return { id: task.id, name, queue, attempt, maxAttempts, enqueuedAt, headers, payload: own(task.payload), slots: execution.envelope.slots, dependencies };
+      const dependencies = execution.lease.dependencies.map((one) => ({
+        ...one,
+        value: one.value === undefined ? undefined : own(one.value),
+      }));
+      return {
+        id: task.id,
+        name,
+        queue,
+        attempt,
+        maxAttempts,
+        enqueuedAt,
+        headers,
+        payload: own(task.payload),
+        slots: execution.envelope.slots,
+        dependencies,
+      };
     });
     const kill = new AbortController();
     let timer: NodeJS.Timeout | undefined;
@@ -123,20 +153,26 @@ export class RemotePool {
           });
         });
         gone.catch(() => undefined);
-        running = Promise.race([this.#pool.run({ ...attempt, port: port2 }, { signal: kill.signal, transferList: [port2] }), gone]);
+        running = Promise.race([
+          this.#pool.run({ ...attempt, port: port2 }, { signal: kill.signal, transferList: [port2] }),
+          gone,
+        ]);
       } else {
         let deliver: ((message: unknown) => void) | undefined;
         send = (message) => deliver?.(message);
         running = this.#pool.run(attempt, {
           signal: kill.signal,
           channel: {
-            onMessage: (callback: (message: any) => void) => { deliver = callback; },
+            onMessage: (callback: (message: any) => void) => {
+              deliver = callback;
+            },
             postMessage: (message: unknown) => receive(message as FromRemote),
           },
         });
       }
       for (const [index, execution] of executions.entries()) {
-        if (execution.aborted !== undefined) send({ omniq: id, type: "abort", index, reason: jsonSerializer.serialize(execution.aborted) });
+        if (execution.aborted !== undefined)
+          send({ omniq: id, type: "abort", index, reason: jsonSerializer.serialize(execution.aborted) });
       }
       return (await running) as readonly RemoteOutcome[];
     } finally {
@@ -149,15 +185,29 @@ export class RemotePool {
   #receive(message: FromRemote, contexts: readonly Context[], answer: (message: ToRemote) => void): void {
     if (message.type === "call") {
       const reply = (ok: boolean, value: unknown): void => {
-        answer({ omniq: message.omniq, type: "answer", call: message.call, ok, value: jsonSerializer.serialize(value) });
+        answer({
+          omniq: message.omniq,
+          type: "answer",
+          call: message.call,
+          ok,
+          value: jsonSerializer.serialize(value),
+        });
       };
-      this.#call(message.what).then((value) => reply(true, value)).catch((error: unknown) => reply(false, error));
+      this.#call(message.what)
+        .then((value) => reply(true, value))
+        .catch((error: unknown) => reply(false, error));
       return;
     }
     const context = contexts[message.index] ?? contexts[0];
     if (context === undefined) return;
     if (message.type === "progress") context.progress(message.fraction, message.message);
-    else context.log[message.level](message.message, message.fields === undefined ? undefined : (jsonSerializer.deserialize(message.fields) as Record<string, unknown>));
+    else
+      context.log[message.level](
+        message.message,
+        message.fields === undefined
+          ? undefined
+          : (jsonSerializer.deserialize(message.fields) as Record<string, unknown>),
+      );
   }
 
   async #call(what: RemoteCall): Promise<unknown> {
@@ -165,7 +215,11 @@ export class RemotePool {
       const calls = what.calls.map(callOf);
       const handles = what.many
         ? ((await this.#runtime.enqueueMany(calls)) as readonly TaskHandle<unknown>[])
-        : [await (this.#runtime.enqueue as (task: unknown, input: unknown, options: unknown) => Promise<TaskHandle<unknown>>)(calls[0]?.task, calls[0]?.input, calls[0]?.options)];
+        : [
+            await (
+              this.#runtime.enqueue as (task: unknown, input: unknown, options: unknown) => Promise<TaskHandle<unknown>>
+            )(calls[0]?.task, calls[0]?.input, calls[0]?.options),
+          ];
       for (const handle of handles) {
         this.#handles.set(handle.id, handle);
         // Handles are kept for later questions of the handler; old ones give way.
@@ -174,7 +228,12 @@ export class RemotePool {
       return handles.map(({ id, deduplicated }) => ({ id, deduplicated }));
     }
     const handle = this.#handles.get(what.taskId);
-    if (handle === undefined) throw new OmniQError("OMNIQ_TASK_NOT_FOUND", `The handle of ${what.taskId} is too old; wait for results outside of the handler`, { taskId: what.taskId });
+    if (handle === undefined)
+      throw new OmniQError(
+        "OMNIQ_TASK_NOT_FOUND",
+        `The handle of ${what.taskId} is too old; wait for results outside of the handler`,
+        { taskId: what.taskId },
+      );
     if (what.verb === "status") return await handle.status();
     if (what.verb === "cancel") return await handle.cancel();
     return await handle[what.verb]({ timeoutMs: what.timeoutMs });

@@ -32,25 +32,50 @@ export type RemoteOutcome =
 /** A call of a handler's that only the worker's side can make; answered with {@link RemoteAnswer}. */
 export type RemoteCall =
   | { readonly verb: "enqueue"; readonly calls: readonly PlainCall[]; readonly many: boolean }
-  | { readonly verb: "result" | "outcome" | "status" | "cancel"; readonly taskId: string; readonly timeoutMs?: number | undefined };
+  | {
+      readonly verb: "result" | "outcome" | "status" | "cancel";
+      readonly taskId: string;
+      readonly timeoutMs?: number | undefined;
+    };
 
 /** To the worker's side. `index` is the task's place in a batch. */
 export type FromRemote =
-  | { readonly omniq: number; readonly type: "log"; readonly index: number; readonly level: "debug" | "info" | "warn" | "error"; readonly message: string; readonly fields: string | undefined }
-  | { readonly omniq: number; readonly type: "progress"; readonly index: number; readonly fraction: number; readonly message: string | undefined }
+  | {
+      readonly omniq: number;
+      readonly type: "log";
+      readonly index: number;
+      readonly level: "debug" | "info" | "warn" | "error";
+      readonly message: string;
+      readonly fields: string | undefined;
+    }
+  | {
+      readonly omniq: number;
+      readonly type: "progress";
+      readonly index: number;
+      readonly fraction: number;
+      readonly message: string | undefined;
+    }
   | { readonly omniq: number; readonly type: "call"; readonly call: number; readonly what: RemoteCall };
 
 /** To the handler's side. */
 export type ToRemote =
   | { readonly omniq: number; readonly type: "abort"; readonly index: number; readonly reason: string }
-  | { readonly omniq: number; readonly type: "answer"; readonly call: number; readonly ok: boolean; readonly value: string };
+  | {
+      readonly omniq: number;
+      readonly type: "answer";
+      readonly call: number;
+      readonly ok: boolean;
+      readonly value: string;
+    };
 
 /** A task call without its functions: the input checked, keys computed, the definition's options merged in. */
 export interface PlainCall {
   readonly name: string;
   readonly input: string;
   readonly options: Readonly<Record<string, unknown>>;
-  readonly slots: Readonly<Record<string, { readonly taskName: string; readonly many: boolean; readonly allowFailure: boolean }>>;
+  readonly slots: Readonly<
+    Record<string, { readonly taskName: string; readonly many: boolean; readonly allowFailure: boolean }>
+  >;
   readonly dependsOn: Readonly<Record<string, PlainSource | readonly PlainSource[]>> | undefined;
   readonly after: readonly PlainSource[] | undefined;
 }

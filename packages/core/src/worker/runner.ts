@@ -54,7 +54,9 @@ export class Runner {
       let input = parseInput(lease.task, definition, engine.runtime.serializer, lease.task.payload);
       if (input instanceof Promise) input = await input;
       const context = execution.context(engine.contexts);
-      const output = await (middleware.length === 0 ? handler.run(input, context) : this.#around(context, async () => await handler.run(input, context)));
+      const output = await (middleware.length === 0
+        ? handler.run(input, context)
+        : this.#around(context, async () => await handler.run(input, context)));
       if (execution.phase !== "running") return;
       const checked = checkOutput(lease.task, definition, output);
       if (checked !== undefined) await checked;
@@ -85,7 +87,10 @@ export class Runner {
 
   #failed(execution: Execution, error: unknown): void {
     const { taskId, task } = execution.lease;
-    this.#engine.fail(execution, error instanceof RemoteFailure ? error : failureOf({ id: taskId, name: task.name }, error));
+    this.#engine.fail(
+      execution,
+      error instanceof RemoteFailure ? error : failureOf({ id: taskId, name: task.name }, error),
+    );
   }
 
   // --- batches ---
@@ -96,22 +101,30 @@ export class Runner {
     const { handler } = definition;
     if (handler.kind !== "batch") throw new TypeError("not a batch handler");
     const good: { execution: Execution; task: BatchTask<unknown, any> }[] = [];
-    await Promise.all(executions.map(async (execution) => {
-      const { task } = execution.lease;
-      try {
-        const input = await parseInput(task, definition, serializer, task.payload);
-        const context = execution.context(engine.contexts);
-        good.push({
-          execution,
-          task: {
-            id: context.id, attempt: context.attempt, headers: context.headers, dependencies: context.dependencies,
-            get signal() { return execution.signal; }, input,
-          },
-        });
-      } catch (error) {
-        this.#failed(execution, error);
-      }
-    }));
+    await Promise.all(
+      executions.map(async (execution) => {
+        const { task } = execution.lease;
+        try {
+          const input = await parseInput(task, definition, serializer, task.payload);
+          const context = execution.context(engine.contexts);
+          good.push({
+            execution,
+            task: {
+              id: context.id,
+              attempt: context.attempt,
+              headers: context.headers,
+              dependencies: context.dependencies,
+              get signal() {
+                return execution.signal;
+              },
+              input,
+            },
+          });
+        } catch (error) {
+          this.#failed(execution, error);
+        }
+      }),
+    );
     // Parsing may have finished in another order than the one in which the tasks came.
     good.sort((a, b) => executions.indexOf(a.execution) - executions.indexOf(b.execution));
     const first = good[0];
@@ -119,19 +132,39 @@ export class Runner {
       if (first === undefined) return;
       const lead = first.execution.context(engine.contexts);
       const { log, enqueue, enqueueMany } = lead;
-      const shared = { get signal() { return allAborted(good.map(({ execution }) => execution)); }, log, enqueue, enqueueMany };
-      const outputs = batchOutputs(definition.name, good.length, await handler.run(good.map(({ task }) => task), shared));
-      await Promise.all(good.map(async ({ execution }, index) => {
-        const { task } = execution.lease;
-        const output = outputs[index];
-        try {
-          if (isBatchFailure(output)) throw output;
-          await checkOutput(task, definition, output);
-          engine.end(execution, { kind: "completed", value: outputText(task, serializer, output, engine.maxValueBytes), output: () => output });
-        } catch (error) {
-          this.#failed(execution, error);
-        }
-      }));
+      const shared = {
+        get signal() {
+          return allAborted(good.map(({ execution }) => execution));
+        },
+        log,
+        enqueue,
+        enqueueMany,
+      };
+      const outputs = batchOutputs(
+        definition.name,
+        good.length,
+        await handler.run(
+          good.map(({ task }) => task),
+          shared,
+        ),
+      );
+      await Promise.all(
+        good.map(async ({ execution }, index) => {
+          const { task } = execution.lease;
+          const output = outputs[index];
+          try {
+            if (isBatchFailure(output)) throw output;
+            await checkOutput(task, definition, output);
+            engine.end(execution, {
+              kind: "completed",
+              value: outputText(task, serializer, output, engine.maxValueBytes),
+              output: () => output,
+            });
+          } catch (error) {
+            this.#failed(execution, error);
+          }
+        }),
+      );
     } catch (error) {
       for (const { execution } of good) this.#failed(execution, error);
     } finally {
@@ -143,7 +176,11 @@ export class Runner {
 
   #unpack(execution: Execution, outcome: RemoteOutcome): string | undefined {
     if (outcome.ok) return outcome.value;
-    throw new RemoteFailure(storedFailure(outcome.error, execution.lease.taskId, jsonSerializer), outcome.permanent, outcome.delayMs);
+    throw new RemoteFailure(
+      storedFailure(outcome.error, execution.lease.taskId, jsonSerializer),
+      outcome.permanent,
+      outcome.delayMs,
+    );
   }
   #value(text: string | undefined): unknown {
     return text === undefined ? undefined : jsonSerializer.deserialize(text);
@@ -158,7 +195,12 @@ export class Runner {
     const engine = this.#engine;
     const context = execution.context(engine.contexts);
     const call = async (): Promise<string | undefined> => {
-      const [outcome] = await pool.run({ executions: [execution], contexts: [context], batch: false, maxValueBytes: engine.maxValueBytes });
+      const [outcome] = await pool.run({
+        executions: [execution],
+        contexts: [context],
+        batch: false,
+        maxValueBytes: engine.maxValueBytes,
+      });
       return this.#unpack(execution, outcome as RemoteOutcome);
     };
     if (engine.options.middleware.length === 0) {
@@ -168,7 +210,8 @@ export class Runner {
     }
     const output = await this.#around(context, async () => this.#value(await call()));
     engine.end(execution, {
-      kind: "completed", output: () => output,
+      kind: "completed",
+      output: () => output,
       value: outputText(execution.lease.task, engine.runtime.serializer, output, engine.maxValueBytes),
     });
   }
@@ -181,7 +224,11 @@ export class Runner {
       executions.forEach((execution, index) => {
         try {
           const text = this.#unpack(execution, outcomes[index] as RemoteOutcome);
-          engine.end(execution, { kind: "completed", value: this.#text(execution, text), output: () => this.#value(text) });
+          engine.end(execution, {
+            kind: "completed",
+            value: this.#text(execution, text),
+            output: () => this.#value(text),
+          });
         } catch (error) {
           this.#failed(execution, error);
         }

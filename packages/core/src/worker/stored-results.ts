@@ -16,12 +16,16 @@ export interface ResultFinder {
  * A crash between result and settlement left the result behind: it stands, and the handler must not run again. While the storage is away
  * it is asked again; a worker that stops gives the tasks back.
  */
-export async function lookForResults(runtime: Runtime, executions: readonly Execution[], finder: ResultFinder): Promise<void> {
+export async function lookForResults(
+  runtime: Runtime,
+  executions: readonly Execution[],
+  finder: ResultFinder,
+): Promise<void> {
   const { resultStorage, serializer, logger } = runtime;
   if (resultStorage === undefined) return;
   const { maxBatch } = resultStorage.capabilities;
   let open = executions;
-  for (let failures = 0; open.length > 0; ) {
+  for (let failures = 0; open.length > 0;) {
     const part = open.slice(0, maxBatch);
     try {
       const found = await resultStorage.get(part.map((execution) => execution.lease.taskId));
@@ -33,10 +37,13 @@ export async function lookForResults(runtime: Runtime, executions: readonly Exec
           return;
         }
         const { taskId } = stored;
-        finder.found(execution, endingOf(stored, {
-          output: (text) => serializer.deserialize(text),
-          error: (text) => failureOf(text, taskId, serializer),
-        }));
+        finder.found(
+          execution,
+          endingOf(stored, {
+            output: (text) => serializer.deserialize(text),
+            error: (text) => failureOf(text, taskId, serializer),
+          }),
+        );
       });
       open = open.slice(part.length);
       failures = 0;

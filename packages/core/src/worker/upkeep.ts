@@ -37,7 +37,9 @@ export class Upkeep {
   }
   /** One round; with `sweep` the expired things too. Says how many things it changed. */
   once(sweep: boolean): Promise<number> {
-    this.#running ??= this.#work(sweep).finally(() => { this.#running = undefined; });
+    this.#running ??= this.#work(sweep).finally(() => {
+      this.#running = undefined;
+    });
     return this.#running;
   }
   async #work(sweep: boolean): Promise<number> {
@@ -48,7 +50,8 @@ export class Upkeep {
       try {
         changed += await work();
       } catch (error) {
-        if (!isOmniQError(error, "OMNIQ_CLOSED")) runtime.logger.warn(`Upkeep failed (${what}); it is tried again`, { error });
+        if (!isOmniQError(error, "OMNIQ_CLOSED"))
+          runtime.logger.warn(`Upkeep failed (${what}); it is tried again`, { error });
       }
     };
     if (sweep) await step("task queue", () => runtime.taskQueue.sweep(sweepLimit));

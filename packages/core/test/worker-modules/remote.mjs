@@ -2,7 +2,9 @@
 export function adapter({ counts }) {
   const view = new Int32Array(counts);
   return {
-    check: async () => { Atomics.store(view, 1, 1); },
+    check: async () => {
+      Atomics.store(view, 1, 1);
+    },
     taskQueue: () => ({
       capabilities: { maxBatch: 100 },
       extend: async (leases) => {

@@ -3,17 +3,54 @@ import { isMainThread, threadId } from "node:worker_threads";
 import { defineTask, failTask } from "@omniq/core";
 
 export const where = defineTask({ name: "where", run: () => ({ pid: process.pid, isMainThread, threadId }) });
-export const spin = defineTask({ name: "spin", timeoutMs: 300, retry: { maxAttempts: 1 }, run: () => { for (;;); } });
-export const block = defineTask({ name: "block", run: (_, { attempt }) => { const end = Date.now() + 900; while (Date.now() < end); return attempt; } });
-export const dead = defineTask({ name: "dead", run: () => { throw failTask("dead", { cause: new TypeError("why") }); } });
-export const exits = defineTask({ name: "exits", retry: { maxAttempts: 1 }, run: () => { process.exit(3); } });
-export const waits = defineTask({ name: "waits", run: (_, { signal, progress }) => new Promise((_resolve, reject) => { progress(0.25, "waiting"); signal.addEventListener("abort", () => reject(signal.reason)); }) });
+export const spin = defineTask({
+  name: "spin",
+  timeoutMs: 300,
+  retry: { maxAttempts: 1 },
+  run: () => {
+    for (;;);
+  },
+});
+export const block = defineTask({
+  name: "block",
+  run: (_, { attempt }) => {
+    const end = Date.now() + 900;
+    while (Date.now() < end);
+    return attempt;
+  },
+});
+export const dead = defineTask({
+  name: "dead",
+  run: () => {
+    throw failTask("dead", { cause: new TypeError("why") });
+  },
+});
+export const exits = defineTask({
+  name: "exits",
+  retry: { maxAttempts: 1 },
+  run: () => {
+    process.exit(3);
+  },
+});
+export const waits = defineTask({
+  name: "waits",
+  run: (_, { signal, progress }) =>
+    new Promise((_resolve, reject) => {
+      progress(0.25, "waiting");
+      signal.addEventListener("abort", () => reject(signal.reason));
+    }),
+});
 export const child = defineTask({ name: "child", run: () => "born" });
-export const parent = defineTask({ name: "parent", run: async (_, { enqueue, enqueueMany, log, progress }) => {
-  log.info("said in the thread");
-  progress(0.5, "half");
-  const one = await enqueue(child);
-  const many = await enqueueMany([child.with(), child.with()]);
-  return [await one.result(), many.length];
-} });
-export const bulk = defineTask({ name: "bulk" }).implementBatch({ maxSize: 4, maxWaitMs: 20 }, (tasks) => tasks.map(({ id }, index) => (index === 1 ? failTask(id) : index)));
+export const parent = defineTask({
+  name: "parent",
+  run: async (_, { enqueue, enqueueMany, log, progress }) => {
+    log.info("said in the thread");
+    progress(0.5, "half");
+    const one = await enqueue(child);
+    const many = await enqueueMany([child.with(), child.with()]);
+    return [await one.result(), many.length];
+  },
+});
+export const bulk = defineTask({ name: "bulk" }).implementBatch({ maxSize: 4, maxWaitMs: 20 }, (tasks) =>
+  tasks.map(({ id }, index) => (index === 1 ? failTask(id) : index)),
+);

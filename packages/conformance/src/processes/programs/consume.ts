@@ -23,20 +23,35 @@ export const consume: Program = async ({ backend, data, say }) => {
   if (queue === undefined) throw new Error("no task queue");
   const records: HistoryRecord[] = [];
   await say("ready");
-  for (let count = 0; ; ) {
+  for (let count = 0; ;) {
     const sentAt = stamp();
     const leases = await queue.reserve({ queues, limit, leaseMs, waitMs, worker: name });
     const plain = leases.map(({ taskId, queue: of, token, run, attempt, dependencies }) => ({
-      taskId, queue: of, token, run, attempt, dependencies: dependencies.map((dependency) => ({ taskId: dependency.taskId, status: dependency.status })),
+      taskId,
+      queue: of,
+      token,
+      run,
+      attempt,
+      dependencies: dependencies.map((dependency) => ({ taskId: dependency.taskId, status: dependency.status })),
     }));
-    records.push({ process: name, sentAt, answeredAt: stamp(), verb: "reserve", queues, limit, leaseMs, leases: plain });
+    records.push({
+      process: name,
+      sentAt,
+      answeredAt: stamp(),
+      verb: "reserve",
+      queues,
+      limit,
+      leaseMs,
+      leases: plain,
+    });
     if (leases.length === 0) return records;
     if (workMs > 0) await sleep(workMs);
     const settlements = plain.map(({ taskId, queue: of, token, run, attempt }, i) => {
       const n = count + i + 1;
       const lease = { taskId, queue: of, token, run, attempt };
       if (releaseEvery > 0 && n % releaseEvery === 0) return { ...lease, outcome: "release" } as const;
-      if (retryEvery > 0 && n % retryEvery === 0 && attempt < 3) return { ...lease, outcome: "retry", delayMs: 1, error: "again" } as const;
+      if (retryEvery > 0 && n % retryEvery === 0 && attempt < 3)
+        return { ...lease, outcome: "retry", delayMs: 1, error: "again" } as const;
       return { ...lease, outcome: "completed", storeResult: false, value: `${name}` } as const;
     });
     count += plain.length;
@@ -45,8 +60,15 @@ export const consume: Program = async ({ backend, data, say }) => {
     const answeredAt = stamp();
     settlements.forEach((settlement, i) => {
       records.push({
-        process: name, sentAt: settleSentAt, answeredAt, verb: "settle", taskId: settlement.taskId, token: settlement.token, run: settlement.run,
-        outcome: settlement.outcome, state: states[i] ?? "lost",
+        process: name,
+        sentAt: settleSentAt,
+        answeredAt,
+        verb: "settle",
+        taskId: settlement.taskId,
+        token: settlement.token,
+        run: settlement.run,
+        outcome: settlement.outcome,
+        state: states[i] ?? "lost",
       });
     });
   }

@@ -19,16 +19,49 @@ export const crash: Program = async ({ backend, data, say }) => {
   const { taskId, token, run, attempt } = lease;
   await say({ taskId, token, run, attempt });
   if (after === "reserve") await die();
-  await backend.resultStorage?.().put([
-    { taskId, run, attempt, name: lease.task.name, queue: name, status: "completed", value: "from the one that died", ttlMs: 600_000 },
-  ]);
+  await backend
+    .resultStorage?.()
+    .put([
+      {
+        taskId,
+        run,
+        attempt,
+        name: lease.task.name,
+        queue: name,
+        status: "completed",
+        value: "from the one that died",
+        ttlMs: 600_000,
+      },
+    ]);
   if (after === "result") await die();
-  const [state] = await queue.settle([{ taskId, queue: name, token, run, attempt, outcome: "completed", storeResult: false, value: "from the one that died" }]);
+  const [state] = await queue.settle([
+    {
+      taskId,
+      queue: name,
+      token,
+      run,
+      attempt,
+      outcome: "completed",
+      storeResult: false,
+      value: "from the one that died",
+    },
+  ]);
   await say({ settled: state });
   if (after === "settle") await die();
-  await backend.eventStorage?.().append([
-    { id: `${taskId}-completed`, at: Date.now(), type: "completed", taskId, taskName: lease.task.name, queue: name, run, attempt },
-  ]);
+  await backend
+    .eventStorage?.()
+    .append([
+      {
+        id: `${taskId}-completed`,
+        at: Date.now(),
+        type: "completed",
+        taskId,
+        taskName: lease.task.name,
+        queue: name,
+        run,
+        attempt,
+      },
+    ]);
   await say({ appended: true });
   return die();
 };

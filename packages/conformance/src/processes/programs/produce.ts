@@ -25,7 +25,14 @@ export const produce: Program = async ({ backend, data, say }) => {
       if (answer?.state !== "accepted") throw new Error(`${task.id} was answered ${answer?.state}`);
       const receipt = answer.receipts[0];
       if (receipt === undefined) throw new Error(`${task.id} has no receipt`);
-      const record: HistoryRecord = { process: name, sentAt, answeredAt: stamp(), verb: "enqueue", task, receipt: receipt.state };
+      const record: HistoryRecord = {
+        process: name,
+        sentAt,
+        answeredAt: stamp(),
+        verb: "enqueue",
+        task,
+        receipt: receipt.state,
+      };
       records.push(record);
       await say(record);
       if (killAfter !== undefined && records.length >= killAfter) await die();
