@@ -19,20 +19,18 @@ export const crash: Program = async ({ backend, data, say }) => {
   const { taskId, token, run, attempt } = lease;
   await say({ taskId, token, run, attempt });
   if (after === "reserve") await die();
-  await backend
-    .resultStorage?.()
-    .put([
-      {
-        taskId,
-        run,
-        attempt,
-        name: lease.task.name,
-        queue: name,
-        status: "completed",
-        value: "from the one that died",
-        ttlMs: 600_000,
-      },
-    ]);
+  await backend.resultStorage?.().put([
+    {
+      taskId,
+      run,
+      attempt,
+      name: lease.task.name,
+      queue: name,
+      status: "completed",
+      value: "from the one that died",
+      ttlMs: 600_000,
+    },
+  ]);
   if (after === "result") await die();
   const [state] = await queue.settle([
     {
@@ -48,20 +46,18 @@ export const crash: Program = async ({ backend, data, say }) => {
   ]);
   await say({ settled: state });
   if (after === "settle") await die();
-  await backend
-    .eventStorage?.()
-    .append([
-      {
-        id: `${taskId}-completed`,
-        at: Date.now(),
-        type: "completed",
-        taskId,
-        taskName: lease.task.name,
-        queue: name,
-        run,
-        attempt,
-      },
-    ]);
+  await backend.eventStorage?.().append([
+    {
+      id: `${taskId}-completed`,
+      at: Date.now(),
+      type: "completed",
+      taskId,
+      taskName: lease.task.name,
+      queue: name,
+      run,
+      attempt,
+    },
+  ]);
   await say({ appended: true });
   return die();
 };
