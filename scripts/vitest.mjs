@@ -11,7 +11,7 @@ export function runVitest(name, filters = []) {
   try {
     const passed = step(name, bin("vitest"), [
       "run",
-      "--reporter=dot",
+      "--reporter=default",
       "--reporter=json",
       `--outputFile.json=${file}`,
       ...filters,

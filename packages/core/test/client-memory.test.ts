@@ -64,3 +64,20 @@ test("events, deduplication and expiry over memory", async () => {
   expect(listed).toEqual([failing.id]);
   await omniq.close();
 });
+
+test("a dependency that was deduplicated gives its slot the holder's output", async () => {
+  const omniq = new OmniQ({ taskQueue: memory() });
+  const holder = await omniq.enqueue(add, { a: 1 }, { deduplicate: { key: "same" }, delayMs: 50 });
+  const handle = await omniq.enqueue(sum, undefined, {
+    dependsOn: {
+      x: add.with({ a: 9 }, { deduplicate: { key: "same" } }),
+      ys: [add.with({ a: 3 })],
+      bad: add.with({ a: 0 }),
+    },
+  });
+  const worker = omniq.worker({ tasks: [add, sum] });
+  await worker.start();
+  expect(await handle.result()).toBe(2 + 4 + 100);
+  expect(await holder.result()).toBe(2);
+  await omniq.close();
+}, 15_000);

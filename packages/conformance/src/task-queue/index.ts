@@ -12,12 +12,14 @@ import { matrixCases } from "./matrix.ts";
 import { orderCases } from "./order.ts";
 import { outcomeCases } from "./outcomes.ts";
 import { timeCases } from "./time.ts";
+import { wakeUpCases } from "./wake-up.ts";
 
 /** Every rule of the task queue's contract but those of conduct. */
 export const taskQueueCases: readonly Case<TaskQueue>[] = [
   ...enqueueCases,
   ...leaseCases,
   ...timeCases,
+  ...wakeUpCases,
   ...orderCases,
   ...deduplicateCases,
   ...controlCases,

@@ -115,10 +115,12 @@ export function dependencyValues(
 ): Readonly<Record<string, unknown>> {
   if (envelope.slots === undefined) return none;
   const byId = new Map(outcomes.map((outcome) => [outcome.taskId, outcome]));
+  // A dependency that was deduplicated comes under its holder's id, at the place that the call gave it: slots first.
+  const ordered = [...new Set(Object.values(envelope.slots).flat())];
   const values: Record<string, unknown> = {};
   for (const [name, slot] of Object.entries(definition.slots)) {
     const read = (id: string): unknown => {
-      const outcome = byId.get(id);
+      const outcome = byId.get(id) ?? outcomes[ordered.indexOf(id)];
       if (slot.allowFailure && outcome !== undefined)
         return outcomeOf(
           { name: slot.taskName, queue: "", expiresAt: null, ...outcome } satisfies StoredResult,
