@@ -1,4 +1,5 @@
 // How components wait: for a change, a time, an abort or the end of the component, whichever comes first.
+import { setMaxListeners } from "node:events";
 import { OmniQError } from "@omniq/core";
 
 /** What a component does with its waits and its own end. */
@@ -8,6 +9,8 @@ export class Lifetime {
 
   constructor(what: string) {
     this.#what = what;
+    // One listener for each wait under way: many are no leak.
+    setMaxListeners(0, this.#ended.signal);
   }
   get closed(): boolean {
     return this.#ended.signal.aborted;

@@ -1,4 +1,5 @@
 // What the four components share: the connection, group commit and wake-ups, and how each of them is closed.
+import { setMaxListeners } from "node:events";
 import { OmniQError } from "@omniq/core";
 import { Connection } from "./connection.ts";
 import { failure } from "./failures.ts";
@@ -87,6 +88,8 @@ export class Lifetime {
   constructor(what: string, onClose: () => Promise<void>) {
     this.#what = what;
     this.#onClose = onClose;
+    // One listener for each wait under way: many are no leak.
+    setMaxListeners(0, this.#ended.signal);
   }
 
   get signal(): AbortSignal {
