@@ -16,7 +16,8 @@ const steps = {
 if (!Object.hasOwn(steps, step)) throw new Error(`usage: node scripts/run.mjs ${Object.keys(steps).join("|")}`);
 
 const environment = { ...process.env };
-// better-sqlite3 is compiled where no prebuilt binary can be had; where Node's headers are beside Node, node-gyp need not fetch them.
+// better-sqlite3 is compiled where no prebuilt binary can be had; where this Node's headers are beside it, node-gyp must not fetch
+// them, nor take those of another Node that a user's configuration names.
 const prefix = resolve(dirname(process.execPath), "..");
 if (environment.npm_config_nodedir === undefined && existsSync(`${prefix}/include/node/node.h`))
   environment.npm_config_nodedir = prefix;
