@@ -19,8 +19,7 @@ const environment = { ...process.env };
 // better-sqlite3 is compiled where no prebuilt binary can be had; where this Node's headers are beside it, node-gyp must not fetch
 // them, nor take those of another Node that a user's configuration names.
 const prefix = resolve(dirname(process.execPath), "..");
-if (environment.npm_config_nodedir === undefined && existsSync(`${prefix}/include/node/node.h`))
-  environment.npm_config_nodedir = prefix;
+if (existsSync(`${prefix}/include/node/node.h`)) environment.npm_config_nodedir = prefix;
 
 function run(command, args, quiet = false) {
   const { status, stdout, stderr, error } = spawnSync(command, args, {
