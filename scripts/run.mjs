@@ -1,4 +1,4 @@
-// The door of a fresh clone: `node scripts/run.mjs demo|test` installs what is missing, builds, and runs. Needs Node and npm only.
+// The door of a fresh clone: `node scripts/run.mjs demo`, `test` and so on installs what is missing, builds, and runs. Needs Node and npm only.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
@@ -12,6 +12,8 @@ const steps = {
   test: "scripts/test.mjs",
   check: "scripts/check.mjs",
   conformance: "scripts/conformance.mjs",
+  interchange: "scripts/interchange.mjs",
+  torture: "apps/bench/dist/torture.js",
 };
 if (!Object.hasOwn(steps, step)) throw new Error(`usage: node scripts/run.mjs ${Object.keys(steps).join("|")}`);
 
