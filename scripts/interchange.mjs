@@ -50,21 +50,25 @@ export function makeDocuments(folder) {
   return folder;
 }
 
+/** Writes a configuration with names of its own; answers its path and the name on servers. */
+export function writeConfig([tasks, results, events], folder) {
+  const place = { folder, name: `omniq_x_${randomBytes(6).toString("hex")}` };
+  const described = (type) => descriptions[type](place);
+  const config = join(folder, "omniq.json");
+  const text = JSON.stringify({
+    task_queue: described(tasks),
+    result_storage: described(results),
+    event_storage: described(events),
+  });
+  writeFileSync(config, text);
+  return { config, name: place.name };
+}
+
 /** Runs the example on one combination; answers the part of its output that must not depend on the backends. */
 export async function runCombination([tasks, results, events], documents) {
   const folder = mkdtempSync(join(tmpdir(), "omniq-interchange-"));
-  const place = { folder, name: `omniq_x_${randomBytes(6).toString("hex")}` };
-  const described = (type) => descriptions[type](place);
+  const { config, name } = writeConfig([tasks, results, events], folder);
   try {
-    const config = join(folder, "omniq.json");
-    writeFileSync(
-      config,
-      JSON.stringify({
-        task_queue: described(tasks),
-        result_storage: described(results),
-        event_storage: described(events),
-      }),
-    );
     const { stdout } = await run(
       process.execPath,
       [`${root}apps/example/dist/main.js`, "--config", config, "--dir", documents, "--workers", "1", "--rows", "30"],
@@ -75,13 +79,13 @@ export async function runCombination([tasks, results, events], documents) {
       .filter((line) => /document-\d+\.md +│|24 files +│|tasks that were retried|lost +│|recorded twice/.test(line))
       .join("\n");
   } finally {
-    await cleanUp(place.name, [tasks, results, events]);
+    await cleanUpAfter(name, [tasks, results, events]);
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
 /** Takes away what a run left on a server that is not ours: an adapter's package knows how. */
-async function cleanUp(name, types) {
+export async function cleanUpAfter(name, types) {
   for (const type of new Set(types)) {
     const helper = `${root}packages/${type}/test/clean-up.mjs`;
     if (existsSync(helper)) await (await import(pathToFileURL(helper).href)).cleanUp(name);

@@ -13,7 +13,7 @@ const steps = {
   check: "scripts/check.mjs",
   conformance: "scripts/conformance.mjs",
   interchange: "scripts/interchange.mjs",
-  torture: "apps/bench/dist/torture.js",
+  torture: "scripts/torture.mjs",
 };
 if (!Object.hasOwn(steps, step)) throw new Error(`usage: node scripts/run.mjs ${Object.keys(steps).join("|")}`);
 
@@ -39,8 +39,8 @@ function run(command, args, quiet = false) {
 }
 
 const install = ["install", "--frozen-lockfile"];
-const quiet = step === "demo";
-if (quiet) console.log("Installing and building (the first time takes about two minutes)…");
+const quiet = step !== "test";
+if (step === "demo") console.log("Installing and building (the first time takes about two minutes)…");
 run("npx", ["--yes", manifest.packageManager, ...install], quiet);
 if (step !== "test") run(process.execPath, ["scripts/build.mjs"], quiet);
 run(process.execPath, [steps[step], ...rest]);

@@ -1,0 +1,132 @@
+// `pnpm torture --backend X --minutes M --seed S`: producers, workers and schedulers in many processes, faults from a seed, then an audit.
+import { fork, type ChildProcess } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { Command } from "commander";
+import { OmniQ } from "@omniq/core";
+import { audit, type Fault } from "./audit.ts";
+import { seeded } from "./random.ts";
+import { leaseMs, tick } from "./tasks.ts";
+
+const options = new Command("torture")
+  .requiredOption("--config <file>", "the backends (scripts/torture.mjs makes it from --backend)")
+  .option("--minutes <n>", "how long faults are injected", Number, 1)
+  .option("--seed <n>", "the seed of all faults", Number, Date.now() % 1_000_000)
+  .option("--workers <n>", "worker processes", Number, 4)
+  .option("--producers <n>", "producer processes", Number, 2)
+  .parse()
+  .opts<{ config: string; minutes: number; seed: number; workers: number; producers: number }>();
+
+const random = seeded(options.seed);
+const folder = mkdtempSync(join(tmpdir(), "omniq-torture-"));
+const journals = join(folder, "journals");
+mkdirSync(journals);
+const schedules = ["every-second", "every-second-too"];
+const faults: Fault[] = [];
+const children = new Set<ChildProcess>();
+let serial = 0;
+let replacing = true;
+
+function start(program: "worker" | "producer", ...rest: readonly string[]): ChildProcess {
+  const journal = join(journals, `${program}-${++serial}.jsonl`);
+  const child = fork(fileURLToPath(new URL(`./${program}.js`, import.meta.url)), [options.config, journal, ...rest], {
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+  });
+  let said = "";
+  child.stderr?.on("data", (data: Buffer) => (said = (said + data.toString()).slice(-2_000)));
+  children.add(child);
+  child.once("exit", (code, signal) => {
+    children.delete(child);
+    if (child.pid !== undefined && signal !== null)
+      faults.push({ pid: child.pid, from: Date.now() - 100, to: Date.now() });
+    // A producer that ended by itself is done; one that failed is a finding.
+    if (code !== 0 && code !== null) unexpected.push(`${program} ${child.pid} ended with ${code}: ${said}`);
+    if (replacing && (program === "worker" || code !== 0)) start(program, ...rest);
+  });
+  return child;
+}
+const unexpected: string[] = [];
+
+async function injectFaults(until: number): Promise<{ kills: number; stops: number }> {
+  let kills = 0;
+  let stops = 0;
+  while (Date.now() < until) {
+    await sleep(300 + random() * 700);
+    const all = [...children];
+    const victim = all[Math.floor(random() * all.length)];
+    const kind = random();
+    const stopMs = 200 + random() * 2 * leaseMs;
+    if (victim?.pid === undefined || victim.exitCode !== null) continue;
+    if (kind < 0.6) {
+      victim.kill("SIGKILL");
+      kills++;
+    } else {
+      stops++;
+      const fault = { pid: victim.pid, from: Date.now(), to: Date.now() + stopMs + 1_000 };
+      faults.push(fault);
+      victim.kill("SIGSTOP");
+      void sleep(stopMs).then(() => victim.kill("SIGCONT"));
+    }
+  }
+  return { kills, stops };
+}
+
+async function main(): Promise<number> {
+  console.log(
+    `seed ${options.seed}, ${options.minutes} minutes, ${options.workers} workers, ${options.producers} producers`,
+  );
+  const omniq = await OmniQ.load({ file: options.config });
+  await omniq.connect();
+  for (const id of schedules) await omniq.schedules.put(id, { everyMs: 1_000, missed: "all", task: tick.with() });
+  const until = Date.now() + options.minutes * 60_000;
+  for (let index = 0; index < options.workers; index++) start("worker", "torture");
+  start("worker", "poison");
+  for (let index = 0; index < options.producers; index++)
+    start("producer", String(options.seed + index), String(until));
+  const { kills, stops } = await injectFaults(until);
+  for (const id of schedules) await omniq.schedules.pause(id);
+  // Without faults, all that was accepted must come to its end.
+  const limit = Date.now() + 300_000;
+  for (;;) {
+    const counts = [await omniq.queue("torture").counts(), await omniq.queue("poison").counts()];
+    const left = counts.reduce(
+      (total, one) => total + one.blocked + one.scheduled + one.ready + one.active + one.unrecorded,
+      0,
+    );
+    const producing = [...children].some((child) => child.spawnargs.some((word) => word.endsWith("producer.js")));
+    if (left === 0 && !producing) break;
+    if (Date.now() > limit) {
+      unexpected.push(`${left} tasks were still live five minutes after the last fault`);
+      break;
+    }
+    await sleep(250);
+  }
+  replacing = false;
+  await Promise.all(
+    [...children].map(
+      (child) =>
+        new Promise((resolve) => {
+          child.once("exit", resolve);
+          child.kill("SIGTERM");
+        }),
+    ),
+  );
+  const found = await audit(omniq, journals, faults, schedules);
+  await omniq.close();
+  const violations = [...unexpected, ...found.violations];
+  console.log(
+    `${found.accepted} accepted, ${found.executions} executions, ${found.occurrences} scheduled, ${kills} kills, ${stops} suspensions: ${violations.length} violations`,
+  );
+  for (const violation of violations.slice(0, 50)) console.log(`  ${violation}`);
+  if (violations.length === 0) rmSync(folder, { recursive: true, force: true });
+  else
+    console.log(
+      `journals: ${folder}; configuration: ${readFileSync(options.config, "utf8").length} bytes at ${options.config}`,
+    );
+  return violations.length === 0 ? 0 : 1;
+}
+
+process.exitCode = await main();
