@@ -15,6 +15,7 @@ export const checks = {
   format: () => step("format", bin("oxfmt"), ["--check", "."]),
   workspace: () => step("workspace", bin("sherif"), []),
   readme: () => step("README table of backends", process.execPath, ["scripts/capabilities.mjs"]),
+  size: () => step("size of @omniq/core", process.execPath, ["scripts/size.mjs", "--check"]),
   packages: () => checkPackages(),
 };
 

@@ -36,9 +36,9 @@ export const clickhouse: Adapter<"clickhouse", ClickHouseOptions, ClickHouseBack
 });
 export { clickhouse as adapter };
 
-new OmniQ({ taskQueue: memory(), eventStorage: clickhouse({ url: "x" }) });
+export const withEvents = new OmniQ({ taskQueue: memory(), eventStorage: clickhouse({ url: "x" }) });
 // @ts-expect-error it has no task queue
-new OmniQ({ taskQueue: clickhouse({ url: "x" }) });
+export const withTasks = new OmniQ({ taskQueue: clickhouse({ url: "x" }) });
 defineAdapter({
   type: "clickhouse",
   contract: 1,
