@@ -3,8 +3,32 @@ import assert from "node:assert/strict";
 import type { EventStorage, Lease, NewEvent, ResultStorage, Settlement, TaskQueue } from "@omniq/core";
 import type { Case } from "../suite.ts";
 import { type Bench, marginMs, proves, reference } from "./bench.ts";
+import { awaitedLater } from "../conduct/waiting.ts";
+
+/** Whether each verb that looks shows the task as expired: get, list, counts, unrecorded. */
+async function expiredBy(bench: Bench, id: string): Promise<readonly boolean[]> {
+  const listed = await bench.queue.list({ states: ["expired"] }, {});
+  return [
+    (await bench.state(id)) === "expired",
+    listed.items.some((task) => task.id === id),
+    (await bench.counts()).unrecorded === 1,
+    (await bench.queue.unrecorded(10)).some((one) => one.taskId === id),
+  ];
+}
 
 const unrecorded: readonly Case<TaskQueue>[] = [
+  proves("outcome-recorded", "all verbs that look agree on a late task, decided or not", async (bench) => {
+    const id = await bench.add({ expiresInMs: 60 });
+    await bench.pass(60 + marginMs);
+    // A queue may decide at any verb; the second look is of one moment.
+    await expiredBy(bench, id);
+    const seen = await expiredBy(bench, id);
+    assert.ok(new Set(seen).size === 1, `get, list, counts, unrecorded show it as expired: ${seen.join(", ")}`);
+    await bench.queue.sweep(100);
+    assert.deepEqual(await expiredBy(bench, id), [true, true, true, true]);
+    await bench.record(id);
+    assert.equal(await bench.state(id), "gone");
+  }),
   proves("outcome-recorded", "an outcome that the queue decided has all that a result needs", async (bench) => {
     const id = await bench.add({ name: "n", resultTtlMs: 1_234 });
     await bench.cancel(id);
@@ -180,7 +204,7 @@ const results: readonly Case<TaskQueue>[] = [
   withResults("a waiter for the result wakes when it is settled with it", async (bench, storage) => {
     const id = await bench.add();
     const lease = await bench.takeOne();
-    const waiting = storage.wait([{ taskId: id, run: 1 }], 10_000);
+    const waiting = awaitedLater(storage.wait([{ taskId: id, run: 1 }], 10_000));
     assert.equal(
       await bench.settle({ ...reference(lease), outcome: "completed", storeResult: true, value: "v" }),
       "settled",
