@@ -126,16 +126,21 @@ export class Connection {
 
   async #use<T>(client: PostgresPoolClientLike, work: () => Promise<T>): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
+    // A connection that ends is told to the call by its answer, and a second time here; without a listener it would end the process.
+    client.on?.("error", ignore);
     try {
       const late = new Promise<never>((_resolve, reject) => {
         timer = setTimeout(() => reject(new Error("timeout: no answer from the server")), answerTimeoutMs);
       });
       const answer = await Promise.race([work(), late]);
+      client.off?.("error", ignore);
       client.release();
       return answer;
     } catch (error) {
-      // A connection that failed or still waits must not be used again.
-      client.release(isAway(error));
+      // A connection that failed or still waits must not be used again. Its errors are still to come.
+      const away = isAway(error);
+      if (!away) client.off?.("error", ignore);
+      client.release(away);
       throw error;
     } finally {
       clearTimeout(timer);
@@ -154,13 +159,15 @@ export class Connection {
           connectionTimeoutMillis: connectTimeoutMs,
         } as pg.PoolConfig);
         // A connection that ends while nobody uses it is made anew by the pool; without a listener it would end the process.
-        this.#own.on("error", () => {});
+        this.#own.on("error", ignore);
       }
       this.#pool = pool ?? (this.#own as unknown as PostgresPoolLike);
     }
     return this.#pool.connect();
   }
 }
+
+function ignore(): void {}
 
 async function ask(
   client: PostgresPoolClientLike,

@@ -49,8 +49,12 @@ export function inSchema(text: string, schema: string): string {
 
 /** The stored version; 0 where there are no tables yet. Throws `OMNIQ_ADAPTER_INCOMPATIBLE` for a newer one. */
 async function storedVersion(run: Run, schema: string, what: string): Promise<number> {
-  const [there] = await run("SELECT to_regclass($1) IS NOT NULL", [`${quoteName(schema)}.meta`]);
-  if (there?.[0] !== true) return 0;
+  // The catalogue itself is asked: to_regclass() answers from a cache that another process's migration may not have reached.
+  const there = await run(
+    "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = 'meta'",
+    [schema],
+  );
+  if (there.length === 0) return 0;
   const [row] = await run(inSchema("SELECT value FROM {s}.meta WHERE key = 'version'", schema));
   const version = row === undefined ? 0 : Number(row[0]);
   if (version > schemaVersion) {
@@ -90,10 +94,10 @@ async function migrateSchema(run: Run, schema: string, what: string): Promise<vo
     await run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [`omniq migration ${schema}`]);
     const from = await storedVersion(run, schema, what);
     if (from < schemaVersion) {
-      const [there] = await run("SELECT to_regnamespace($1) IS NOT NULL", [quoteName(schema)]);
+      const there = await run("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", [schema]);
       const texts = migrations.slice(from).flat();
       if (from === 0) texts.unshift("CREATE TABLE {s}.meta (key text PRIMARY KEY, value text NOT NULL)");
-      if (there?.[0] !== true) texts.unshift("CREATE SCHEMA {s}");
+      if (there.length === 0) texts.unshift("CREATE SCHEMA {s}");
       texts.push(
         `INSERT INTO {s}.meta (key, value) VALUES ('version', '${schemaVersion}') ON CONFLICT (key) DO UPDATE SET value = excluded.value`,
       );

@@ -14,6 +14,8 @@ export interface PostgresPoolLike {
 export interface PostgresPoolClientLike {
   query(config: any): Promise<any>;
   release(error?: Error | boolean): void;
+  on?(event: "error", listener: () => void): unknown;
+  off?(event: "error", listener: () => void): unknown;
 }
 
 /** Options of {@link postgres}. All have defaults; `dsn`, the single values, and `pool` exclude each other. */
