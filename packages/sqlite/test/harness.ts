@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Lease, NewTask, ReserveRequest, TaskQueue } from "@omniq/core";
-import { sqlite, sqliteDriver, type SqliteBackend, type SqliteOptions } from "@omniq/sqlite";
+import { sqlite, sqliteDriver, type SqliteBackend, type SqliteDriverDatabase, type SqliteOptions } from "@omniq/sqlite";
 
 export class Folder {
   readonly path: string = mkdtempSync(join(tmpdir(), "omniq-sqlite-"));
@@ -25,7 +25,7 @@ export class Folder {
 /** A file for each namespace of the conformance kit, and an outage: another connection holds the write lock of all of them. */
 export class Files {
   readonly #folder: string = mkdtempSync(join(tmpdir(), "omniq-conformance-"));
-  readonly #locks: Database.Database[] = [];
+  readonly #locks: SqliteDriverDatabase[] = [];
   readonly outage = {
     stop: async (): Promise<void> => {
       for (const name of readdirSync(this.#folder).filter((each) => each.endsWith(".db"))) {
