@@ -6,7 +6,7 @@ import type { AnswerOf, Command, WriteCommand } from "./command.ts";
 import { decodeCommit, encodeCommit, type Commit, type CommitRequest, type Lane } from "./commit.ts";
 import { Listeners, takeChanges, type Changes, type Executor } from "./executor.ts";
 import { Machine, type OperationAnswer, type RequestOutcome } from "./machine.ts";
-import type { OrderedLog } from "./ordered-log.ts";
+import type { AppendAnswer, OrderedLog } from "./ordered-log.ts";
 import { createState, type ReplicaState } from "./state.ts";
 
 export interface ReplicaOptions {
@@ -18,6 +18,9 @@ export interface ReplicaOptions {
   /** A checkpoint is taken after so many bytes of log, or as many as the last checkpoint has. Default 8 MiB. */
   readonly checkpointBytes?: number | undefined;
 }
+
+/** A request of this process's own. */
+type LaneRequest = CommitRequest & { readonly lane: Lane };
 
 interface Pending {
   readonly commands: readonly WriteCommand[];
@@ -40,11 +43,19 @@ export class Replica implements Executor {
   #n = 0;
   #pending: Pending[] = [];
   #pumping = false;
-  /** Serves one reader of the log at a time. */
-  #catching: Promise<void> | undefined;
+  /** Ends when the pass over the log that was asked for last has ended; one pass reads at a time. */
+  #passes: Promise<unknown> = Promise.resolve();
+  /** The pass to the end of the log that has not begun yet; all who ask before it begins share it. */
+  #nextPass: Promise<void> | undefined;
+  /** What rides in the append that is under way. */
+  #riding: readonly Pending[] = [];
   #outcomes = new Map<string, RequestOutcome>();
   #logBytes = 0;
   #checkpointSize = 0;
+  /** The position of the newest checkpoint that this process knows of. */
+  #checkpointed = 0;
+  /** Processes that share a log reach its length at one commit; this parts them, so that one takes the checkpoint. */
+  readonly #patience = 1 + Math.random() / 4;
   #checkpointing: Promise<void> | undefined;
   #epoch = 0;
   /** The state is to be loaded anew before anything else is read. */
@@ -110,7 +121,7 @@ export class Replica implements Executor {
     if (this.#ended.signal.aborted) return;
     const closed = new OmniQError("OMNIQ_CLOSED", "The replica is closed; open a new one to go on");
     this.#ended.abort(closed);
-    for (const pending of this.#pending.splice(0)) pending.reject(closed);
+    for (const pending of [...this.#pending.splice(0), ...this.#riding]) pending.reject(closed);
     this.#listeners.clear();
     await this.#checkpointing?.catch(() => undefined);
   }
@@ -150,6 +161,7 @@ export class Replica implements Executor {
     await Promise.resolve();
     while (this.#pending.length > 0) {
       const riders = this.#takeRiders();
+      this.#riding = riders;
       try {
         const answers = await this.#send(riders.flatMap(({ commands }) => commands));
         let next = 0;
@@ -160,6 +172,7 @@ export class Replica implements Executor {
       } catch (error) {
         for (const rider of riders) rider.reject(error);
       }
+      this.#riding = [];
       this.#checkpointIfLong();
     }
     this.#pumping = false;
@@ -183,7 +196,7 @@ export class Replica implements Executor {
   async #send(operations: readonly WriteCommand[]): Promise<readonly OperationAnswer[]> {
     for (;;) {
       this.#outcomes.clear();
-      const request: CommitRequest = { lane: this.#lane, n: ++this.#n, operations };
+      const request: LaneRequest = { lane: this.#lane, n: ++this.#n, operations };
       const { outcome, inDoubt } = await this.#place(request);
       if (outcome.state !== "refused") return outcome.answers;
       this.#newLane();
@@ -196,7 +209,7 @@ export class Replica implements Executor {
     }
   }
 
-  async #place(request: CommitRequest): Promise<{ readonly outcome: RequestOutcome; readonly inDoubt: boolean }> {
+  async #place(request: LaneRequest): Promise<{ readonly outcome: RequestOutcome; readonly inDoubt: boolean }> {
     const deadline = performance.now() + (this.#options.giveUpMs ?? 30_000);
     const resendMs = this.#options.resendMs ?? 50;
     let inDoubt = false;
@@ -215,11 +228,11 @@ export class Replica implements Executor {
       const answer = await this.#append(position, body, resendMs, deadline, request);
       // Loaded anew since it was sent: the commit that decides may be in a checkpoint.
       if (this.#epoch !== epoch) inDoubt = true;
-      if (answer === "stale") {
+      if (answer.state === "stale") {
         await this.#persist(() => this.#reopen(), deadline, resendMs);
         inDoubt = true;
       } else if (
-        answer === "stored" &&
+        answer.state === "stored" &&
         byPosition &&
         this.#epoch === epoch &&
         this.#machine.position === position - 1
@@ -227,13 +240,16 @@ export class Replica implements Executor {
         // What was stored need not be read back.
         this.#applyCommit(commit, body, position);
         this.#notify();
-      } else await this.#persist(() => this.#catchUp(), deadline, resendMs);
+      } else {
+        const storedAt = answer.state === "stored" && !byPosition ? answer.position : undefined;
+        await this.#persist(() => this.#catchUp(storedAt), deadline, resendMs);
+      }
       const outcome = this.#takeOutcome(request);
       if (outcome !== undefined) return { outcome, inDoubt };
       if (inDoubt && request.n > 1 && !this.#machine.knowsLane(request.lane.id))
         return { outcome: { state: "refused" }, inDoubt };
       if (performance.now() > deadline) throw await this.#abandon(request);
-      if (answer === "taken") await pause(Math.random() * Math.min(resendMs, 20));
+      if (answer.state === "taken") await pause(Math.random() * Math.min(resendMs, 20));
     }
   }
 
@@ -243,12 +259,12 @@ export class Replica implements Executor {
     body: string,
     resendMs: number,
     deadline: number,
-    request: CommitRequest,
-  ): Promise<"stored" | "taken" | "stale"> {
+    request: LaneRequest,
+  ): Promise<AppendAnswer> {
     for (;;) {
       try {
         const answer = await this.#log.append(position, body);
-        if (answer.state !== "unknown") return answer.state;
+        if (answer.state !== "unknown") return answer;
       } catch (error) {
         // The store is away, or it refused for good; only the first may have stored it.
         if (!isOmniQError(error) || !error.retryable || error.code === "OMNIQ_BACKEND_FULL")
@@ -261,7 +277,7 @@ export class Replica implements Executor {
   }
 
   /** Gives a request up. What was sent may still take effect, so its lane is not used again. */
-  async #abandon(request: CommitRequest, cause?: unknown): Promise<unknown> {
+  async #abandon(request: LaneRequest, cause?: unknown): Promise<unknown> {
     this.#outcomes.delete(outcomeKey(request));
     this.#newLane();
     if (cause !== undefined) return cause;
@@ -286,7 +302,7 @@ export class Replica implements Executor {
     }
   }
 
-  #takeOutcome(request: CommitRequest): RequestOutcome | undefined {
+  #takeOutcome(request: LaneRequest): RequestOutcome | undefined {
     const key = outcomeKey(request);
     const outcome = this.#outcomes.get(key);
     if (outcome !== undefined) {
@@ -297,21 +313,35 @@ export class Replica implements Executor {
     return answers === undefined ? undefined : { state: "duplicate", answers };
   }
 
-  /** Applies all that is in the log at the time of the call. */
-  async #catchUp(): Promise<void> {
+  /** Applies all that is in the log at the time of the call; with `upTo`, what is up to that position. */
+  #catchUp(upTo?: number): Promise<void> {
+    if (upTo !== undefined) {
+      return this.#pass(async () => {
+        if (this.#stale || this.#machine.position < upTo) await this.#readAll(upTo);
+      });
+    }
     // A pass that is under way may have read the end before this call; the next one has not.
-    const running = this.#catching;
-    if (running !== undefined) await running.catch(() => undefined);
-    this.#catching ??= this.#readAll().finally(() => {
-      this.#catching = undefined;
+    this.#nextPass ??= this.#pass(() => {
+      this.#nextPass = undefined;
+      return this.#readAll();
     });
-    await this.#catching;
+    return this.#nextPass;
+  }
+  #pass(read: () => Promise<void>): Promise<void> {
+    const pass = this.#passes.then(read);
+    this.#passes = pass.catch(() => undefined);
+    return pass;
   }
 
-  async #readAll(): Promise<void> {
+  async #readAll(wanted?: number): Promise<void> {
+    let upTo = wanted;
     for (;;) {
-      if (this.#stale) await this.#load();
-      const answer = await this.#log.read(this.#machine.position + 1);
+      if (this.#stale) {
+        await this.#load();
+        // The position was one of the log as it was; in this one it may never come.
+        upTo = undefined;
+      } else if (upTo !== undefined && this.#machine.position >= upTo) break;
+      const answer = await this.#log.read(this.#machine.position + 1, upTo);
       if (answer.state === "stale") {
         this.#stale = true;
         continue;
@@ -339,7 +369,7 @@ export class Replica implements Executor {
     this.#logBytes += body.length;
     for (const [index, request] of commit.requests.entries()) {
       const outcome = outcomes[index];
-      if (request.lane.id === this.#lane.id && outcome !== undefined) this.#keepOutcome(request, outcome);
+      if (request.lane?.id === this.#lane.id && outcome !== undefined) this.#keepOutcome(request, outcome);
     }
   }
 
@@ -368,6 +398,7 @@ export class Replica implements Executor {
         ? new Machine(createState({ eventTtlMs: this.#options.eventTtlMs }))
         : Machine.decode(checkpoint.body);
     this.#checkpointSize = checkpoint?.body.length ?? 0;
+    this.#checkpointed = checkpoint?.position ?? 0;
     this.#logBytes = 0;
     this.#stale = false;
     this.#epoch++;
@@ -380,7 +411,8 @@ export class Replica implements Executor {
       await this.#log.wait(this.#machine.position, signal);
       if (signal.aborted) return;
       try {
-        await this.#catchUp();
+        // Something is there by now; that it is the end need not be made sure of.
+        await this.#catchUp(this.#machine.position + 1);
       } catch {
         // Whoever calls hears of it; the follower goes on, so that it is there when the store is back.
         await pause(this.#options.resendMs ?? 50);
@@ -391,26 +423,33 @@ export class Replica implements Executor {
   /** Replay stays linear: a checkpoint when the log since the last one is longer than that one, and than the option says. */
   #checkpointIfLong(): void {
     if (this.#checkpointing !== undefined || this.#ended.signal.aborted) return;
-    if (this.#logBytes <= Math.max(this.#options.checkpointBytes ?? 8_388_608, this.#checkpointSize)) return;
-    const checkpoint = { position: this.#machine.position, body: this.#machine.encode() };
-    const before = this.#logBytes;
-    this.#checkpointing = this.#log
-      .writeCheckpoint(checkpoint)
-      .then(
-        () => {
-          this.#checkpointSize = checkpoint.body.length;
-          this.#logBytes = Math.max(0, this.#logBytes - before);
-        },
-        // Not written: the log is longer for it, and the next commit tries again.
-        () => undefined,
-      )
+    const length = Math.max(this.#options.checkpointBytes ?? 8_388_608, this.#checkpointSize);
+    if (this.#logBytes <= length * this.#patience) return;
+    this.#checkpointing = this.#checkpoint()
+      // Not written: the log is longer for it, and the next commit tries again.
+      .catch(() => undefined)
       .finally(() => {
         this.#checkpointing = undefined;
       });
   }
+
+  async #checkpoint(): Promise<void> {
+    const newest = await this.#log.newestCheckpoint?.();
+    if (newest !== undefined && newest > this.#checkpointed) {
+      this.#checkpointed = newest;
+      this.#logBytes = 0;
+      return;
+    }
+    const checkpoint = { position: this.#machine.position, body: this.#machine.encode() };
+    const before = this.#logBytes;
+    await this.#log.writeCheckpoint(checkpoint);
+    this.#checkpointed = checkpoint.position;
+    this.#checkpointSize = checkpoint.body.length;
+    this.#logBytes = Math.max(0, this.#logBytes - before);
+  }
 }
 
-const outcomeKey = (request: CommitRequest): string => `${request.lane.id} ${request.n}`;
+const outcomeKey = (request: CommitRequest): string => `${request.lane?.id ?? ""} ${request.n}`;
 function pause(delayMs: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, delayMs));
 }

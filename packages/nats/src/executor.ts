@@ -1,0 +1,76 @@
+// Runs commands on one partition's log: opens the replica when it is first needed, and lets it go.
+import { OmniQError } from "@omniq/core";
+import type { AnswerOf, Changes, Command, Executor, ReplicaState } from "@omniq/replica";
+import { createState, Listeners, Replica } from "@omniq/replica";
+import type { Connection } from "./connection.ts";
+import { DirectEnqueue } from "./direct-enqueue.ts";
+import { NatsLog } from "./log.ts";
+import type { CheckedOptions } from "./options.ts";
+
+export class LogExecutor implements Executor {
+  readonly #options: CheckedOptions;
+  readonly #listeners: Listeners = new Listeners();
+  readonly #log: NatsLog;
+  readonly #direct: DirectEnqueue;
+  #opening: Promise<Replica> | undefined;
+  #replica: Replica | undefined;
+  #empty: ReplicaState | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(connection: Connection, options: CheckedOptions, partition: string) {
+    const { prefix, replicas, giveUpMs } = options;
+    this.#options = options;
+    this.#log = new NatsLog(connection, { prefix, partition }, replicas, (message) =>
+      process.emitWarning(message, "OmniQWarning"),
+    );
+    this.#direct = new DirectEnqueue(this.#log, giveUpMs);
+  }
+
+  async execute<const C extends readonly Command[]>(
+    commands: C,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<{ readonly [K in keyof C]: C[K] extends Command ? AnswerOf<C[K]> : never }> {
+    options.signal?.throwIfAborted();
+    if (this.#opening === undefined && this.#direct.takes(commands))
+      return (await this.#direct.send(commands)) as never;
+    const replica = this.#replica ?? (await this.open());
+    return await replica.execute(commands, options);
+  }
+
+  now(): number {
+    return this.#replica?.now() ?? Date.now();
+  }
+  view(): ReplicaState {
+    return this.#replica?.view() ?? (this.#empty ??= createState());
+  }
+  subscribe(listener: (changes: Changes) => void): () => void {
+    return this.#listeners.add(listener);
+  }
+
+  /** Loads the state and goes on following the log. */
+  async open(): Promise<Replica> {
+    if (this.#closing !== undefined)
+      throw new OmniQError("OMNIQ_CLOSED", "The NATS backend is closed; make a new one to go on");
+    return await (this.#opening ??= this.#open().catch((error: unknown) => {
+      this.#opening = undefined;
+      throw error;
+    }));
+  }
+  async #open(): Promise<Replica> {
+    const { eventTtlMs, checkpointBytes, giveUpMs } = this.#options;
+    const replica = await Replica.open(this.#log, { eventTtlMs, checkpointBytes, giveUpMs });
+    replica.subscribe((changes) => this.#listeners.notify(changes));
+    this.#replica = replica;
+    return replica;
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= (async () => {
+      this.#listeners.clear();
+      const log = this.#log.close();
+      const replica = await this.#opening?.catch(() => undefined);
+      await replica?.close();
+      await log;
+    })());
+  }
+}
