@@ -76,7 +76,9 @@ test("Kysely", async () => {
   const order = (id: string, fail: boolean): Promise<void> =>
     db.transaction().execute(async (trx) => {
       await trx.executeQuery(CompiledQuery.raw(`INSERT INTO ${table} VALUES ($1)`, [id]));
-      const transaction = { query: (text: string, values: unknown[]) => trx.executeQuery(CompiledQuery.raw(text, values)) };
+      const transaction = {
+        query: (text: string, values: unknown[]) => trx.executeQuery(CompiledQuery.raw(text, values)),
+      };
       await omniq.enqueue(mail, id, { id, transaction });
       if (fail) throw stop;
     });
@@ -92,7 +94,12 @@ test("an open transaction keeps no worker waiting, whatever was enqueued in it",
   const work = defineTask<string>({ name: "work", run: (id) => void ran.push(id) });
   await client.query("BEGIN");
   await omniq.enqueue(work, "parent", { id: "parent" });
-  await omniq.enqueue(work, "held", { id: "held", deduplicate: { key: "k" }, group: { key: "g" }, transaction: client });
+  await omniq.enqueue(work, "held", {
+    id: "held",
+    deduplicate: { key: "k" },
+    group: { key: "g" },
+    transaction: client,
+  });
   await omniq.enqueue(work, "other", { id: "other", group: { key: "g" } });
   await omniq.worker({ tasks: [work] }).drain();
   expect(ran.toSorted()).toEqual(["other", "parent"]);
