@@ -11,7 +11,10 @@ const slow = ["wake-up", "event-tail", "outage"];
 
 /** Replaces the table behind a mark. */
 export function withTable(text, mark, lines) {
-  return text.replace(new RegExp(`<!-- ${mark} -->\\n(\\|[^\\n]*\\n)*`), () => `<!-- ${mark} -->\n${lines.join("\n")}\n`);
+  return text.replace(
+    new RegExp(`<!-- ${mark} -->\\n(\\|[^\\n]*\\n)*`),
+    () => `<!-- ${mark} -->\n${lines.join("\n")}\n`,
+  );
 }
 
 /** How many cases each suite has, and each rule in it. */

@@ -20,9 +20,9 @@ const fitText = (text: string, room: number): string =>
 
 /** The largest files, then the sum of all. */
 export function resultsTable(measurements: readonly Measurement[], summary: Summary, rows: number): string {
-  // The other columns take up to 70 characters with millions of bytes, and 64 with a shorter digest.
+  // The other columns take up to 70 characters with millions of bytes, and 66 with a shorter digest.
   const narrow = width() < 100;
-  const room = width() - (narrow ? 64 : 70);
+  const room = width() - (narrow ? 66 : 70);
   const table = new Table({
     head: ["file", "bytes", "lines", "words", "links", "gzip", "SHA-256"],
     colAligns: ["left", "right", "right", "right", "right", "right", "left"],
