@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-for (const config of ["memory", "sqlite", "sqlite-memory", "two-files", "nats"]) {
+for (const config of ["memory", "sqlite", "sqlite-memory", "two-files"]) {
   test(`measures a folder on ${config}`, async () => {
     const { stdout } = await run(process.execPath, [
       program,
