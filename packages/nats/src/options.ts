@@ -25,7 +25,7 @@ export interface NatsOptions {
   readonly credentials?: string | undefined;
   /** `true` asks for TLS with the system's authorities. */
   readonly tls?: boolean | NatsTlsOptions | undefined;
-  /** Beginning of the names of streams and subjects: 1 to 40 letters, digits and underscores. Default `omniq`. */
+  /** Beginning of the names of streams and subjects: 1 to 40 letters, digits, underscores and hyphens. Default `omniq`. */
   readonly prefix?: string | undefined;
   /** How many servers of the cluster keep each stream: 1 to 5. Counts when a stream is made. Default 1. */
   readonly replicas?: number | undefined;
@@ -52,7 +52,7 @@ export interface CheckedOptions {
 
 /** The one partition of a namespace. It stands in the names, so that a namespace can be split later. */
 export const defaultPartition = "default";
-const namePattern = /^[A-Za-z0-9_]{1,40}$/;
+const namePattern = /^[A-Za-z0-9_-]{1,40}$/;
 
 /** Checks options. Throws `OMNIQ_CONFIG_INVALID` with the option's name. */
 export function checkOptions(options: NatsOptions): CheckedOptions {
@@ -81,7 +81,7 @@ export function checkOptions(options: NatsOptions): CheckedOptions {
   if (tls !== undefined && typeof tls !== "boolean" && (typeof tls !== "object" || tls === null))
     throw invalid("tls must be true, false or an object such as { caFile }");
   if (typeof prefix !== "string" || !namePattern.test(prefix))
-    throw invalid("prefix must be 1 to 40 letters, digits and underscores");
+    throw invalid("prefix must be 1 to 40 letters, digits, underscores and hyphens");
   if (!Number.isSafeInteger(replicas) || replicas < 1 || replicas > 5) throw invalid("replicas must be 1 to 5");
   for (const [name, value] of Object.entries({ eventTtlMs, checkpointBytes, giveUpMs }))
     if (!Number.isSafeInteger(value) || value < 1) throw invalid(`${name} must be a whole number of at least 1`);

@@ -130,7 +130,7 @@ test("no server: a retryable error, and the password in no message", async () =>
 describe("options", () => {
   test.each([
     ["servers", { servers: [] }],
-    ["prefix", { prefix: "a-b" }],
+    ["prefix", { prefix: "a.b" }],
     ["prefix", { prefix: "" }],
     ["replicas", { replicas: 0 }],
     ["exclude", { token: "t", username: "u" }],
