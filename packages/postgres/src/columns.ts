@@ -44,7 +44,9 @@ export class Columns {
       values.push(part.startsWith("#") ? this.#plain[at] : join(this.#columns[at] ?? [], cut, mark));
       const place = `$${first + values.length - 1}`;
       const type = part.replace(/^.\d+/, "");
-      return part.startsWith("#") ? `${place}${type}` : `string_to_array(${place}::text, $${first}, $${first + 1})${type}`;
+      return part.startsWith("#")
+        ? `${place}${type}`
+        : `string_to_array(${place}::text, $${first}, $${first + 1})${type}`;
     });
     return { list: list.join(", "), values };
   }

@@ -90,9 +90,20 @@ export const commonFunctions: readonly string[] = [
     v_attempts integer[];
     v_at integer;
     v_parent record;
+    v_id text;
+    v_one record;
   BEGIN
     PERFORM {s}.lock_keys(p_ids);
     PERFORM 1 FROM {s}.tasks WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
+    -- In the order given where some wait for others: the removal of one decides what becomes of the next.
+    IF cardinality(p_ids) > 1 AND EXISTS (SELECT 1 FROM {s}.tasks WHERE id = ANY (p_ids) AND state = 0) THEN
+      FOREACH v_id IN ARRAY p_ids LOOP
+        SELECT r.gone AS gone_one, r.wake AS wake_one INTO v_one FROM {s}.remove_tasks(ARRAY[v_id]) r;
+        gone := gone || v_one.gone_one;
+        wake := wake || v_one.wake_one;
+      END LOOP;
+      RETURN;
+    END IF;
     v_now := {s}.now_ms();
     WITH left_over AS (
       DELETE FROM {s}.tasks WHERE id = ANY (p_ids) AND state <> 4 AND NOT unrecorded

@@ -107,13 +107,18 @@ export class Connection {
 
   #prepare(): Promise<void> {
     const { schema, migrate } = this.options;
-    return (this.#ready ??= this.#withClient((run) => prepare(run, schema, this.what, migrate)).catch((error: unknown) => {
-      this.#ready = undefined;
-      throw error;
-    }));
+    return (this.#ready ??= this.#withClient((run) => prepare(run, schema, this.what, migrate)).catch(
+      (error: unknown) => {
+        this.#ready = undefined;
+        throw error;
+      },
+    ));
   }
 
-  async #send(statement: { readonly text: string; readonly name: string }, values: readonly unknown[]): Promise<readonly Row[]> {
+  async #send(
+    statement: { readonly text: string; readonly name: string },
+    values: readonly unknown[],
+  ): Promise<readonly Row[]> {
     const name = this.options.listen ? statement.name : undefined;
     const client = await this.#connect();
     return this.#use(client, () => ask(client, { text: statement.text, values, name }));
@@ -171,7 +176,11 @@ function ignore(): void {}
 
 async function ask(
   client: PostgresPoolClientLike,
-  query: { readonly text: string; readonly values?: readonly unknown[] | undefined; readonly name?: string | undefined },
+  query: {
+    readonly text: string;
+    readonly values?: readonly unknown[] | undefined;
+    readonly name?: string | undefined;
+  },
 ): Promise<readonly Row[]> {
   const answer = (await client.query({ ...query, rowMode: "array", types })) as { rows?: readonly Row[] };
   return answer.rows ?? [];

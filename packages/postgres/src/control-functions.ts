@@ -115,7 +115,7 @@ export const controlFunctions: readonly string[] = [
     v_gone text[];
     v_seen bigint;
   BEGIN
-    SELECT array_agg(x.id), max(x.seq), count(*) INTO v_ids, next_after, v_seen FROM (
+    SELECT array_agg(x.id ORDER BY x.seq), max(x.seq), count(*) INTO v_ids, next_after, v_seen FROM (
       SELECT id, seq FROM {s}.tasks
       WHERE queue = q AND seq > p_after AND seq <= p_last AND NOT unrecorded AND CASE state WHEN 0 THEN 'blocked' = ANY (p_kinds)
         WHEN 1 THEN (CASE WHEN run_at > v_now THEN 'scheduled' ELSE 'ready' END) = ANY (p_kinds)

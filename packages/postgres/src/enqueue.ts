@@ -64,12 +64,19 @@ export function enqueueStatement(batch: EnqueueBatch): { readonly text: string; 
     }
   }
   const columns = new Columns();
-  if (!batch.plain) columns.of("bigint", batch.calls.flatMap((call, index) => call.tasks.map(() => index)));
+  if (!batch.plain)
+    columns.of(
+      "bigint",
+      batch.calls.flatMap((call, index) => call.tasks.map(() => index)),
+    );
   taskColumns(columns, tasks);
   if (!batch.plain) {
     columns
       .text(tasks.map((task) => task.deduplicate?.key))
-      .of("bigint", tasks.map((task) => whole(task.deduplicate?.windowMs)))
+      .of(
+        "bigint",
+        tasks.map((task) => whole(task.deduplicate?.windowMs)),
+      )
       .text(tasks.map((task) => task.deduplicate?.mode));
     dependencyColumns(columns, tasks);
   }
@@ -85,28 +92,70 @@ function taskColumns(columns: Columns, tasks: readonly NewTask[]): void {
     .text(tasks.map((task) => task.queue))
     .text(tasks.map((task) => task.payload))
     .text(tasks.map((task) => task.envelope))
-    .of("bigint", tasks.map((task) => task.priority))
-    .of("bigint", tasks.map((task) => task.maxAttempts))
-    .of("bigint", tasks.map((task) => whole(task.runAt)))
-    .of("bigint", tasks.map((task) => whole(task.delayMs)))
-    .of("bigint", tasks.map((task) => whole(task.expiresAt)))
-    .of("bigint", tasks.map((task) => whole(task.expiresInMs)))
-    .of("bigint", tasks.map((task) => whole(task.resultTtlMs)))
-    .of("bigint", tasks.map((task) => whole(task.rememberMs)))
+    .of(
+      "bigint",
+      tasks.map((task) => task.priority),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => task.maxAttempts),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => whole(task.runAt)),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => whole(task.delayMs)),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => whole(task.expiresAt)),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => whole(task.expiresInMs)),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => whole(task.resultTtlMs)),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => whole(task.rememberMs)),
+    )
     .text(tasks.map((task) => task.group?.key))
-    .of("bigint", tasks.map((task) => task.group?.limit));
+    .of(
+      "bigint",
+      tasks.map((task) => task.group?.limit),
+    );
 }
 
 function dependencyColumns(columns: Columns, tasks: readonly NewTask[]): void {
   const edges = tasks.flatMap((task, index) => (task.dependencies ?? []).map((edge) => ({ edge, owner: index + 1 })));
   columns
-    .of("bigint", edges.map(({ owner }) => owner))
+    .of(
+      "bigint",
+      edges.map(({ owner }) => owner),
+    )
     .text(edges.map(({ edge }) => edge.taskId))
-    .of("boolean", edges.map(({ edge }) => edge.onFailure === "run"))
+    .of(
+      "boolean",
+      edges.map(({ edge }) => edge.onFailure === "run"),
+    )
     .text(edges.map(({ edge }) => edge.outcome?.status))
-    .of("bigint", edges.map(({ edge }) => edge.outcome?.run))
-    .of("bigint", edges.map(({ edge }) => edge.outcome?.attempt))
-    .of("bigint", edges.map(({ edge }) => whole(edge.outcome?.finishedAt)))
+    .of(
+      "bigint",
+      edges.map(({ edge }) => edge.outcome?.run),
+    )
+    .of(
+      "bigint",
+      edges.map(({ edge }) => edge.outcome?.attempt),
+    )
+    .of(
+      "bigint",
+      edges.map(({ edge }) => whole(edge.outcome?.finishedAt)),
+    )
     .text(edges.map(({ edge }) => edge.outcome?.value))
     .text(edges.map(({ edge }) => edge.outcome?.error));
 }
@@ -118,11 +167,14 @@ function whole(value: number | null | undefined): number | null {
 
 /** Reads the answer of {@link enqueueStatement} into the answers of all calls. */
 export function readAnswer(batch: EnqueueBatch, text: string | null, answers: EnqueueAnswer[]): void {
-  const flat = text === null ? [] : (JSON.parse(text) as string[] | null) ?? [];
+  const flat = text === null ? [] : ((JSON.parse(text) as string[] | null) ?? []);
   if (batch.plain) {
     const known = new Set(flat);
     for (const [index, call] of batch.calls.entries()) {
-      const receipts = call.tasks.map(({ id }): EnqueueReceipt => ({ id, state: known.has(id) ? "duplicate" : "enqueued" }));
+      const receipts = call.tasks.map(({ id }): EnqueueReceipt => ({
+        id,
+        state: known.has(id) ? "duplicate" : "enqueued",
+      }));
       answers[batch.indexes[index] as number] = { state: "accepted", receipts };
     }
     return;

@@ -8,13 +8,22 @@ export function eventColumns(columns: Columns, events: readonly NewEvent[], owne
   columns
     .of("bigint", owners)
     .text(events.map((event) => event.id))
-    .of("bigint", events.map((event) => Math.floor(event.at)))
+    .of(
+      "bigint",
+      events.map((event) => Math.floor(event.at)),
+    )
     .text(events.map((event) => event.type))
     .text(events.map((event) => event.taskId))
     .text(events.map((event) => event.taskName))
     .text(events.map((event) => event.queue))
-    .of("bigint", events.map((event) => event.run))
-    .of("bigint", events.map((event) => event.attempt))
+    .of(
+      "bigint",
+      events.map((event) => event.run),
+    )
+    .of(
+      "bigint",
+      events.map((event) => event.attempt),
+    )
     .text(events.map((event) => event.data));
 }
 

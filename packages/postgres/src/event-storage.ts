@@ -55,7 +55,11 @@ export class PostgresEventStorage implements EventStorage {
     if (events.length === 0) return;
     return this.#life.run(options.signal, async () => {
       const columns = new Columns();
-      eventColumns(columns, events, events.map(() => 0));
+      eventColumns(
+        columns,
+        events,
+        events.map(() => 0),
+      );
       const { list, values } = columns.build();
       await this.#connection.query(`SELECT {s}.append(${list})`, values);
       this.#store.wakeUp.committed({ events: true });
@@ -74,7 +78,9 @@ export class PostgresEventStorage implements EventStorage {
          WHERE (txid, seq) > ($1::xid8, $2::bigint)${conditions(filter, values)} ORDER BY txid, seq LIMIT $3`,
         values,
       );
-      const items = rows.slice(0, limit).map((row) => toStoredEvent(row, cursorAt(row, nothingSeen, row[11] as string)));
+      const items = rows
+        .slice(0, limit)
+        .map((row) => toStoredEvent(row, cursorAt(row, nothingSeen, row[11] as string)));
       const last = rows[limit - 1];
       return rows.length > limit && last !== undefined
         ? { items, next: writeCursor(key, `${last[0] as string}:${last[1] as number}`) }
@@ -96,9 +102,12 @@ export class PostgresEventStorage implements EventStorage {
     const ended = this.#life.signal;
     const over = (): boolean => ended.aborted || signal?.aborted === true;
     if (over()) return;
-    let at: Position = typeof from === "string" ? { before: nothingSeen, snapshot: nothingSeen, txid: "0", seq: 0 } : from;
+    let at: Position =
+      typeof from === "string" ? { before: nothingSeen, snapshot: nothingSeen, txid: "0", seq: 0 } : from;
     if (from === "now") {
-      const snapshot = await this.#ask(async () => (await this.#connection.query("SELECT pg_current_snapshot()::text"))[0]?.[0] as string);
+      const snapshot = await this.#ask(
+        async () => (await this.#connection.query("SELECT pg_current_snapshot()::text"))[0]?.[0] as string,
+      );
       at = { before: snapshot, snapshot, txid: "0", seq: 0 };
     }
     while (!over()) {
@@ -129,7 +138,10 @@ export class PostgresEventStorage implements EventStorage {
    * The next page. Events of a half-read snapshot first; they are those that `before` does not show and `snapshot` does. What neither
    * shows comes after them, so that a position stays a pair of snapshots and a number.
    */
-  async #read(filter: EventFilter, at: Position): Promise<{ readonly rows: readonly Row[]; readonly snapshot: string }> {
+  async #read(
+    filter: EventFilter,
+    at: Position,
+  ): Promise<{ readonly rows: readonly Row[]; readonly snapshot: string }> {
     if (at.snapshot !== at.before) {
       const values: unknown[] = [at.before, at.snapshot, at.txid, at.seq, tailPage];
       const rows = await this.#connection.query(
@@ -196,8 +208,10 @@ function readCursor(cursor: string): Position {
   }
   const [before, snapshot, txid, seq] = Array.isArray(parts) ? (parts as unknown[]) : [];
   const shape = /^\d{1,19}:\d{1,19}:(\d{1,19}(,\d{1,19})*)?$/;
-  if (typeof before !== "string" || typeof snapshot !== "string" || !shape.test(before) || !shape.test(snapshot)) throw damaged();
-  if (typeof txid !== "string" || !/^\d{1,19}$/.test(txid) || typeof seq !== "number" || !Number.isSafeInteger(seq)) throw damaged();
+  if (typeof before !== "string" || typeof snapshot !== "string" || !shape.test(before) || !shape.test(snapshot))
+    throw damaged();
+  if (typeof txid !== "string" || !/^\d{1,19}$/.test(txid) || typeof seq !== "number" || !Number.isSafeInteger(seq))
+    throw damaged();
   return { before, snapshot, txid, seq };
 }
 

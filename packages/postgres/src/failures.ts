@@ -24,7 +24,10 @@ export function isAway(error: unknown): boolean {
   if (code !== "") return awayStates.test(code);
   const { code: own, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   if (typeof own === "string" && networkCodes.test(own)) return true;
-  return typeof message === "string" && /terminat|timeout|timed out|connection|not queryable|client was closed/i.test(message);
+  return (
+    typeof message === "string" &&
+    /terminat|timeout|timed out|connection|not queryable|client was closed/i.test(message)
+  );
 }
 
 /** The error that callers see. `what` names the server. */
@@ -38,15 +41,25 @@ export function failure(error: unknown, what: string, schema: string): unknown {
   if (isAway(error))
     return made("OMNIQ_BACKEND_UNAVAILABLE", `${what} can't be reached or ended the connection; try again`);
   if (isConflict(error))
-    return made("OMNIQ_BACKEND_UNAVAILABLE", `${what} undid the call several times in favour of others (${code}); try again`);
+    return made(
+      "OMNIQ_BACKEND_UNAVAILABLE",
+      `${what} undid the call several times in favour of others (${code}); try again`,
+    );
   if (code === "53100") return made("OMNIQ_BACKEND_FULL", `${what} has no room on its disk left; make room`);
   if (code === "53200") return made("OMNIQ_BACKEND_FULL", `${what} has no memory left (${code}); send less at once`);
-  if (code.startsWith("28")) return made("OMNIQ_BACKEND_FAILED", `${what} refused the login (${code}); check the user and the password`);
+  if (code.startsWith("28"))
+    return made("OMNIQ_BACKEND_FAILED", `${what} refused the login (${code}); check the user and the password`);
   if (code === "3D000") return made("OMNIQ_BACKEND_FAILED", `${what} has no such database (${code}); create it first`);
   if (code === "42501")
-    return made("OMNIQ_BACKEND_FAILED", `${what} refused for lack of rights in the schema "${schema}" (${code}); grant them, or run migrate() as its owner`);
+    return made(
+      "OMNIQ_BACKEND_FAILED",
+      `${what} refused for lack of rights in the schema "${schema}" (${code}); grant them, or run migrate() as its owner`,
+    );
   if (code === "42P01" || code === "42883" || code === "3F000")
-    return made("OMNIQ_BACKEND_FAILED", `${what} lacks tables or functions in the schema "${schema}" (${code}); make a new backend, or run migrate()`);
+    return made(
+      "OMNIQ_BACKEND_FAILED",
+      `${what} lacks tables or functions in the schema "${schema}" (${code}); make a new backend, or run migrate()`,
+    );
   if (code !== "") return made("OMNIQ_BACKEND_FAILED", `${what} answered with the error ${code}`);
   return made(
     "OMNIQ_BACKEND_FAILED",

@@ -1,5 +1,13 @@
 // Looking at the queue: single tasks, lists, counts. Reads only.
-import { OmniQError, type Page, type PageRequest, type QueueCounts, type StoredTask, type StoredTaskState, type TaskFilter } from "@omniq/core";
+import {
+  OmniQError,
+  type Page,
+  type PageRequest,
+  type QueueCounts,
+  type StoredTask,
+  type StoredTaskState,
+  type TaskFilter,
+} from "@omniq/core";
 import { Columns } from "./columns.ts";
 import type { Connection, Row } from "./connection.ts";
 import { listKey, readSequencePage, writeCursor } from "./pages.ts";
@@ -9,7 +17,10 @@ const now = "(SELECT {s}.now_ms() AS now) n";
 
 export async function getTasks(connection: Connection, ids: readonly string[]): Promise<(StoredTask | undefined)[]> {
   const { list, values } = new Columns().text(ids).build();
-  const rows = await connection.query(`SELECT ${taskColumns} FROM ${now}, {s}.tasks t WHERE t.id = ANY (${list})`, values);
+  const rows = await connection.query(
+    `SELECT ${taskColumns} FROM ${now}, {s}.tasks t WHERE t.id = ANY (${list})`,
+    values,
+  );
   const found = new Map(rows.map((row) => [row[0] as string, row]));
   return ids.map((id) => {
     const row = found.get(id);
@@ -28,7 +39,11 @@ const conditions: Readonly<Record<StoredTaskState, string>> = {
   expired: "t.state = 7",
 };
 
-export async function listTasks(connection: Connection, filter: TaskFilter, page: PageRequest): Promise<Page<StoredTask>> {
+export async function listTasks(
+  connection: Connection,
+  filter: TaskFilter,
+  page: PageRequest,
+): Promise<Page<StoredTask>> {
   const key = listKey("t", filter);
   const { limit, after } = readSequencePage(key, page);
   const values: unknown[] = [after, limit + 1];
@@ -36,14 +51,21 @@ export async function listTasks(connection: Connection, filter: TaskFilter, page
   if (filter.queue !== undefined) where += ` AND t.queue = $${values.push(filter.queue)}`;
   if (filter.name !== undefined) where += ` AND t.name = $${values.push(filter.name)}`;
   if (filter.states !== undefined) {
-    const any = [...new Set(filter.states)].map((state) => (Object.hasOwn(conditions, state) ? conditions[state] : "false"));
+    const any = [...new Set(filter.states)].map((state) =>
+      Object.hasOwn(conditions, state) ? conditions[state] : "false",
+    );
     where += ` AND (${any.length === 0 ? "false" : any.join(" OR ")})`;
   }
-  const rows = await connection.query(`SELECT ${taskColumns} FROM ${now}, {s}.tasks t WHERE ${where} ORDER BY t.seq LIMIT $2`, values);
+  const rows = await connection.query(
+    `SELECT ${taskColumns} FROM ${now}, {s}.tasks t WHERE ${where} ORDER BY t.seq LIMIT $2`,
+    values,
+  );
   const items = rows.slice(0, limit);
   const last = items.at(-1);
   const shown = items.map(toStoredTask);
-  return rows.length > limit && last !== undefined ? { items: shown, next: writeCursor(key, String(last[seqColumn])) } : { items: shown };
+  return rows.length > limit && last !== undefined
+    ? { items: shown, next: writeCursor(key, String(last[seqColumn])) }
+    : { items: shown };
 }
 
 const countText = (where: string): string => `WITH n AS MATERIALIZED (SELECT {s}.now_ms() AS now), counted AS (
@@ -57,9 +79,13 @@ const countText = (where: string): string => `WITH n AS MATERIALIZED (SELECT {s}
   WHERE (c.queue IS NOT NULL OR q.paused OR q.max_active IS NOT NULL OR q.rate_limit IS NOT NULL OR q.dead_ttl IS NOT NULL)
     ${where === "" ? "" : `AND coalesce(c.queue, q.name) = ANY (${where})`} ORDER BY 1`;
 
-export async function countTasks(connection: Connection, queues: readonly string[] | undefined): Promise<Record<string, QueueCounts>> {
+export async function countTasks(
+  connection: Connection,
+  queues: readonly string[] | undefined,
+): Promise<Record<string, QueueCounts>> {
   const { list, values } = new Columns().text(queues ?? []).build();
-  const rows = queues === undefined ? await connection.query(countText("")) : await connection.query(countText(list), values);
+  const rows =
+    queues === undefined ? await connection.query(countText("")) : await connection.query(countText(list), values);
   const found = new Map(rows.map((row) => [row[0] as string, toCounts(row)]));
   const names = queues ?? [...found.keys()];
   return Object.fromEntries(names.map((name) => [name, found.get(name) ?? toCounts([name, 0, 0, 0, 0, 0, 0, false])]));

@@ -36,7 +36,9 @@ export function quoteName(name: string): string {
 }
 
 export function quoteText(text: string): string {
-  return text.includes("\\") ? `E'${text.replaceAll("\\", "\\\\").replaceAll("'", "''")}'` : `'${text.replaceAll("'", "''")}'`;
+  return text.includes("\\")
+    ? `E'${text.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`
+    : `'${text.replaceAll("'", "''")}'`;
 }
 
 /** Puts the schema into a statement: `{s}` is its quoted name, `{n}` its name as text. */
@@ -76,7 +78,9 @@ export async function prepare(run: Run, schema: string, what: string, change: bo
   if (number < oldestServer) throw refuse("is older than PostgreSQL 13; update the server");
   if (encoding !== "UTF8") throw refuse(`has a database in the encoding ${encoding}; create one in UTF8`);
   if (isolation !== "read committed")
-    throw refuse(`begins transactions as ${isolation}; set default_transaction_isolation to read committed for this user`);
+    throw refuse(
+      `begins transactions as ${isolation}; set default_transaction_isolation to read committed for this user`,
+    );
   const version = await storedVersion(run, schema, what);
   if (version === schemaVersion) return;
   if (!change) {

@@ -87,7 +87,12 @@ export function checkOptions(options: PostgresOptions): CheckedOptions {
     throw invalid("port must be a whole number from 1 to 65535");
   if (tls !== undefined && typeof tls !== "boolean" && (typeof tls !== "object" || tls === null))
     throw invalid("tls must be true, false or an object of TLS options");
-  if (typeof schema !== "string" || schema === "" || Buffer.byteLength(schema) > maxSchemaBytes || schema.includes("\0"))
+  if (
+    typeof schema !== "string" ||
+    schema === "" ||
+    Buffer.byteLength(schema) > maxSchemaBytes ||
+    schema.includes("\0")
+  )
     throw invalid(`schema must be a name of 1 to ${maxSchemaBytes} bytes`);
   // The functions' texts are quoted with dollars.
   if (schema.includes("$")) throw invalid("schema must not contain $");

@@ -54,8 +54,14 @@ export class Claims {
       .value(request.worker, "text")
       .value(token, "text")
       .value(upkeep, "boolean")
-      .of("bigint", places.map((place) => place?.readyAt ?? 0))
-      .of("bigint", places.map((place) => place?.seq ?? 0));
+      .of(
+        "bigint",
+        places.map((place) => place?.readyAt ?? 0),
+      )
+      .of(
+        "bigint",
+        places.map((place) => place?.seq ?? 0),
+      );
     return { columns, queues, token };
   }
 

@@ -39,13 +39,25 @@ export class PostgresResultStorage implements ResultStorage {
     return this.#life.run(options.signal, async () => {
       const { list, values } = new Columns()
         .text(results.map((result) => result.taskId))
-        .of("bigint", results.map((result) => result.run))
-        .of("bigint", results.map((result) => result.attempt))
+        .of(
+          "bigint",
+          results.map((result) => result.run),
+        )
+        .of(
+          "bigint",
+          results.map((result) => result.attempt),
+        )
         .text(results.map((result) => result.name))
         .text(results.map((result) => result.queue))
         .text(results.map((result) => result.status))
-        .of("bigint", results.map((result) => (result.finishedAt === undefined ? null : Math.floor(result.finishedAt))))
-        .of("bigint", results.map((result) => (result.ttlMs === null ? null : Math.ceil(result.ttlMs))))
+        .of(
+          "bigint",
+          results.map((result) => (result.finishedAt === undefined ? null : Math.floor(result.finishedAt))),
+        )
+        .of(
+          "bigint",
+          results.map((result) => (result.ttlMs === null ? null : Math.ceil(result.ttlMs))),
+        )
         .text(results.map((result) => result.error))
         .text(results.map((result) => result.value))
         .build();
@@ -96,7 +108,10 @@ export class PostgresResultStorage implements ResultStorage {
 
   async #find(ids: readonly string[]): Promise<ReadonlyMap<string, StoredResult>> {
     const { list, values } = new Columns().text(ids).build();
-    const rows = await this.#connection.query(`SELECT ${columns} FROM {s}.results WHERE task_id = ANY (${list}) AND ${current}`, values);
+    const rows = await this.#connection.query(
+      `SELECT ${columns} FROM {s}.results WHERE task_id = ANY (${list}) AND ${current}`,
+      values,
+    );
     return new Map(rows.map((row) => [row[0] as string, toStoredResult(row)]));
   }
 
@@ -117,7 +132,10 @@ export class PostgresResultStorage implements ResultStorage {
         const wanted = filter[column];
         if (wanted !== undefined) where += ` AND ${column} = $${values.push(wanted)}`;
       }
-      const rows = await this.#connection.query(`SELECT ${columns} FROM {s}.results WHERE ${where} ORDER BY task_id LIMIT $2`, values);
+      const rows = await this.#connection.query(
+        `SELECT ${columns} FROM {s}.results WHERE ${where} ORDER BY task_id LIMIT $2`,
+        values,
+      );
       const items = rows.slice(0, limit).map(toStoredResult);
       const last = items.at(-1);
       return rows.length > limit && last !== undefined ? { items, next: writeCursor(key, last.taskId) } : { items };

@@ -56,7 +56,10 @@ export class PostgresScheduleStorage implements ScheduleStorage {
   async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredSchedule | undefined)[]> {
     return this.#life.run(options.signal, async () => {
       const { list, values } = new Columns().text(ids).build();
-      const rows = await this.#connection.query(`SELECT ${columns} FROM {s}.schedules WHERE id = ANY (${list})`, values);
+      const rows = await this.#connection.query(
+        `SELECT ${columns} FROM {s}.schedules WHERE id = ANY (${list})`,
+        values,
+      );
       const found = new Map(rows.map((row) => [row[0] as string, toStoredSchedule(row)]));
       return ids.map((id) => found.get(id));
     });
@@ -67,10 +70,10 @@ export class PostgresScheduleStorage implements ScheduleStorage {
     const { limit, after } = readPage(key, page);
     return this.#life.run(options.signal, async () => {
       // The column's collation is "C", the order of its UTF-8 bytes.
-      const rows = await this.#connection.query(`SELECT ${columns} FROM {s}.schedules WHERE id > $1 ORDER BY id LIMIT $2`, [
-        after ?? "",
-        limit + 1,
-      ]);
+      const rows = await this.#connection.query(
+        `SELECT ${columns} FROM {s}.schedules WHERE id > $1 ORDER BY id LIMIT $2`,
+        [after ?? "", limit + 1],
+      );
       const items = rows.slice(0, limit).map(toStoredSchedule);
       const last = items.at(-1);
       return rows.length > limit && last !== undefined ? { items, next: writeCursor(key, last.id) } : { items };
@@ -80,7 +83,10 @@ export class PostgresScheduleStorage implements ScheduleStorage {
   async delete(ids: readonly string[], options: CallOptions = {}): Promise<readonly boolean[]> {
     return this.#life.run(options.signal, async () => {
       const { list, values } = new Columns().text(ids).build();
-      const rows = await this.#connection.query(`DELETE FROM {s}.schedules WHERE id = ANY (${list}) RETURNING id`, values);
+      const rows = await this.#connection.query(
+        `DELETE FROM {s}.schedules WHERE id = ANY (${list}) RETURNING id`,
+        values,
+      );
       const gone = new Set(rows.map((row) => row[0] as string));
       // The same id twice was there only for the first.
       return ids.map((id) => gone.delete(id));

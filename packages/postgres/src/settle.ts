@@ -52,7 +52,10 @@ export function settleCall(settlements: readonly Settlement[]): SettleCall {
     .text(errors)
     .of("bigint", delays)
     .text([...new Set(order.map((settlement) => settlement.queue))])
-    .value(order.some((settlement) => mayHaveKey(settlement.token)), "boolean");
+    .value(
+      order.some((settlement) => mayHaveKey(settlement.token)),
+      "boolean",
+    );
   eventColumns(columns, events, owners);
   const built = columns.build();
   return { call: `{s}.settle(${built.list})`, values: built.values, order, results, events: events.length > 0 };
@@ -67,7 +70,9 @@ export function readSettled(
   const wake = ((typeof row[5] === "string" ? JSON.parse(row[5]) : null) as string[] | null) ?? [];
   const marks = row[4] as string | null;
   if (marks === null) return { states: settlements.map(() => "settled"), wake };
-  const states = new Map(order.map((settlement, index) => [settlement, marks[index] === "1" ? "settled" : "lost"] as const));
+  const states = new Map(
+    order.map((settlement, index) => [settlement, marks[index] === "1" ? "settled" : "lost"] as const),
+  );
   return { states: settlements.map((settlement) => states.get(settlement) ?? "lost"), wake };
 }
 

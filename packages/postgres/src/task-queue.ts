@@ -135,7 +135,14 @@ export class PostgresTaskQueue implements TaskQueue {
 
   /** Nobody waits for them any more. If this fails they come back when they run out. */
   async #giveBack(leases: readonly Lease[]): Promise<void> {
-    const released = leases.map(({ taskId, queue, token, run, attempt }) => ({ taskId, queue, token, run, attempt, outcome: "release" as const }));
+    const released = leases.map(({ taskId, queue, token, run, attempt }) => ({
+      taskId,
+      queue,
+      token,
+      run,
+      attempt,
+      outcome: "release" as const,
+    }));
     await this.#settle(released).catch(() => {});
   }
 
@@ -197,7 +204,10 @@ export class PostgresTaskQueue implements TaskQueue {
 
   /** A function that answers with states and the queues to wake, both as JSON. */
   async #change<State>(call: string, values: unknown[]): Promise<readonly State[]> {
-    const [row] = await this.#connection.query(`SELECT to_json(states)::text, to_json(wake)::text FROM {s}.${call}`, values);
+    const [row] = await this.#connection.query(
+      `SELECT to_json(states)::text, to_json(wake)::text FROM {s}.${call}`,
+      values,
+    );
     this.#store.wakeUp.committed({ tasks: readList(row?.[1]) });
     return readList(row?.[0]) as unknown as readonly State[];
   }
@@ -328,7 +338,10 @@ export class PostgresTaskQueue implements TaskQueue {
   ): Promise<void> {
     const { list, values } = new Columns()
       .text(outcomes.map((outcome) => outcome.taskId))
-      .of("bigint", outcomes.map((outcome) => outcome.run))
+      .of(
+        "bigint",
+        outcomes.map((outcome) => outcome.run),
+      )
       .build();
     return this.#life.run(options.signal, async () => {
       const [row] = await this.#connection.query(`SELECT to_json({s}.record(${list}))::text`, values);

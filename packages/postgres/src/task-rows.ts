@@ -57,11 +57,23 @@ function toOutcomes(edges: readonly Edge[]): DependencyOutcome[] {
 }
 
 export function toStoredTask(row: Row): StoredTask {
-  return show(row, 0, stateNames[row[21] as number] as StoredTaskState, row[22] as number | null, readEdges(row[edgesColumn]));
+  return show(
+    row,
+    0,
+    stateNames[row[21] as number] as StoredTaskState,
+    row[22] as number | null,
+    readEdges(row[edgesColumn]),
+  );
 }
 
 /** `from`: where the columns begin. */
-function show(row: Row, from: number, state: StoredTaskState, finishedAt: number | null, edges: readonly Edge[]): StoredTask {
+function show(
+  row: Row,
+  from: number,
+  state: StoredTaskState,
+  finishedAt: number | null,
+  edges: readonly Edge[],
+): StoredTask {
   const expiresAt = row[from + 13] as number | null;
   const startedAt = row[from + 14] as number | null;
   const key = row[from + 16] as string | null;

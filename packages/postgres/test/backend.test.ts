@@ -77,7 +77,11 @@ test("options that can't be used are refused, and passwords stand in no message"
 
 test("a URL gives the options; what is pg's own stays in the dsn", () => {
   expect(adapter.aliases).toContain("postgresql");
-  expect(adapter.fromUrl?.("postgres://u:p@h:1/d?schema=s&max_connections=3&listen=false&migrate=0&eventTtlMs=5&sslmode=require")).toEqual({
+  expect(
+    adapter.fromUrl?.(
+      "postgres://u:p@h:1/d?schema=s&max_connections=3&listen=false&migrate=0&eventTtlMs=5&sslmode=require",
+    ),
+  ).toEqual({
     dsn: "postgres://u:p@h:1/d?sslmode=require",
     schema: "s",
     maxConnections: 3,
@@ -109,7 +113,10 @@ test("a schema that a newer version wrote is refused", async () => {
   const schema = newSchema();
   await migrate({ dsn, schema });
   await connected((client) => client.query(`UPDATE ${schema}.meta SET value = '99' WHERE key = 'version'`));
-  await expect(open({ dsn, schema }).check()).rejects.toMatchObject({ code: "OMNIQ_ADAPTER_INCOMPATIBLE", message: /99/ });
+  await expect(open({ dsn, schema }).check()).rejects.toMatchObject({
+    code: "OMNIQ_ADAPTER_INCOMPATIBLE",
+    message: /99/,
+  });
   await expect(migrate({ dsn, schema })).rejects.toMatchObject({ code: "OMNIQ_ADAPTER_INCOMPATIBLE" });
 });
 
@@ -143,7 +150,10 @@ test("without LISTEN what waits is woken by polling, in another backend too", as
   expect(await result).toMatchObject([{ taskId: "a", value: "v" }]);
   // No connection listens, and no statement is prepared.
   const { rows } = await connected((client) =>
-    client.query("SELECT count(*)::int AS n FROM pg_stat_activity WHERE query LIKE 'LISTEN %' AND application_name = $1", [schema]),
+    client.query(
+      "SELECT count(*)::int AS n FROM pg_stat_activity WHERE query LIKE 'LISTEN %' AND application_name = $1",
+      [schema],
+    ),
   );
   expect(rows[0]).toEqual({ n: 0 });
 });
@@ -163,7 +173,9 @@ test("a tail and its cursors miss nothing of transactions that commit out of ord
   await connected(async (late) => {
     await late.query("BEGIN");
     const columns = "(id, at, type, task_id, task_name, queue, run, attempt)";
-    await late.query(`INSERT INTO ${schema}.events ${columns} VALUES ('late', ${Date.now()}, 'log', 't', 'n', 'q', 1, 1)`);
+    await late.query(
+      `INSERT INTO ${schema}.events ${columns} VALUES ('late', ${Date.now()}, 'log', 't', 'n', 'q', 1, 1)`,
+    );
     await storage.append([event("second")]);
     await storage.append([event("third")]);
     await until(3);
@@ -213,7 +225,9 @@ test("errors of the server name it and never the password", async () => {
   const url = new URL(dsn);
   url.password = "geheim";
   url.pathname = "/omniq_no_such_database";
-  const error: unknown = await open({ dsn: url.href, schema: "omniq_x" }).check().catch((thrown: unknown) => thrown);
+  const error: unknown = await open({ dsn: url.href, schema: "omniq_x" })
+    .check()
+    .catch((thrown: unknown) => thrown);
   expect(error).toMatchObject({ code: "OMNIQ_BACKEND_FAILED", message: expect.stringMatching(/3D000/) });
   expect(String(error)).not.toMatch(/geheim/);
   const away = open({ host: "127.0.0.1", port: 1, username: "u", password: "geheim" });

@@ -6,12 +6,13 @@ import { sql } from "drizzle-orm";
 import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
 import { connected, dropSchema, dsn } from "./server.ts";
 
 const schema = `omniq_transactions_${process.pid}`;
 const table = `${schema}.orders`;
 const pool = new pg.Pool({ connectionString: dsn, max: 4 });
-const mail = defineTask<string>({ name: "mail" });
+const mail = defineTask({ name: "mail", input: z.string() });
 const backend = postgres({ dsn, schema });
 const omniq = new OmniQ({ taskQueue: backend });
 
@@ -76,7 +77,9 @@ test("Kysely", async () => {
   const order = (id: string, fail: boolean): Promise<void> =>
     db.transaction().execute(async (trx) => {
       await trx.executeQuery(CompiledQuery.raw(`INSERT INTO ${table} VALUES ($1)`, [id]));
-      const transaction = { query: (text: string, values: unknown[]) => trx.executeQuery(CompiledQuery.raw(text, values)) };
+      const transaction = {
+        query: (text: string, values: unknown[]) => trx.executeQuery(CompiledQuery.raw(text, values)),
+      };
       await omniq.enqueue(mail, id, { id, transaction });
       if (fail) throw stop;
     });
@@ -89,10 +92,15 @@ test("Kysely", async () => {
 test("an open transaction keeps no worker waiting, whatever was enqueued in it", async () => {
   const client = await pool.connect();
   const ran: string[] = [];
-  const work = defineTask<string>({ name: "work", run: (id) => void ran.push(id) });
+  const work = defineTask({ name: "work", input: z.string(), run: (id) => void ran.push(id) });
   await client.query("BEGIN");
   await omniq.enqueue(work, "parent", { id: "parent" });
-  await omniq.enqueue(work, "held", { id: "held", deduplicate: { key: "k" }, group: { key: "g" }, transaction: client });
+  await omniq.enqueue(work, "held", {
+    id: "held",
+    deduplicate: { key: "k" },
+    group: { key: "g" },
+    transaction: client,
+  });
   await omniq.enqueue(work, "other", { id: "other", group: { key: "g" } });
   await omniq.worker({ tasks: [work] }).drain();
   expect(ran.toSorted()).toEqual(["other", "parent"]);
