@@ -1,5 +1,5 @@
-// `node dist/postgres.js [tasks]`: OmniQ beside graphile-worker and pg-boss on one PostgreSQL server, in turn, results stored by OmniQ only
-// where the peers keep a finished row too. Prints rates and the ratio to the best peer, medians of three rounds.
+// `node dist/postgres.js [tasks] [rounds]`: OmniQ beside graphile-worker and pg-boss on one PostgreSQL server, in turn, results stored by OmniQ only
+// where the peers keep a finished row too. Prints rates and the ratio to the best peer, medians of the rounds (default three).
 import { makeWorkerUtils, run, runMigrations, type Runner } from "graphile-worker";
 import pg from "pg";
 import PgBoss from "pg-boss";
@@ -11,6 +11,7 @@ import { quietLogger } from "./quiet-logger.ts";
 const connectionString = process.env["OMNIQ_TEST_POSTGRES_URL"] ?? "postgresql://postgres@127.0.0.1:5432/postgres";
 const schema = `omniq_bench_${process.pid}`;
 const count = Number(process.argv[2] ?? 5_000);
+const rounds = Number(process.argv[3] ?? 3);
 const concurrencies = [1, 10, 100] as const;
 
 /** What each contestant can do. `enqueue` takes the number of tasks; `drain` works on as many until all are done. */
@@ -74,16 +75,13 @@ function graphileContestant(): Contestant {
     name: "graphile-worker",
     async open() {
       pool = new pg.Pool({ connectionString, max: 10 });
+      pool.on("error", console.error);
+      pool.on("connect", (client) => void client.on("error", console.error));
       await runMigrations({ pgPool: pool, schema: own, logger: quietLogger });
       utils = await makeWorkerUtils({ pgPool: pool, schema: own, logger: quietLogger });
     },
     one: () => utils.addJob("work", { n: 1 }),
-    bulk: (n) =>
-      pool.query(
-        `SELECT count(*) FROM ${own}.add_jobs(ARRAY(SELECT json_populate_record(null::${own}.job_spec,
-           '{"identifier":"work","payload":{"n":1}}') FROM generate_series(1, $1)))`,
-        [n],
-      ),
+    bulk: (n) => utils.addJobs(Array.from({ length: n }, () => ({ identifier: "work", payload: { n: 1 } }))),
     async drain(n, concurrency) {
       const { tick, done } = counter(n);
       const runner: Runner = await run({
@@ -160,7 +158,7 @@ async function timed(measure: string, name: string, tasks: number, body: () => P
 }
 
 for (const contestant of contestants) await contestant.open();
-for (let round = 0; round < 3; round++) {
+for (let round = 0; round < rounds; round++) {
   for (const { name, one, bulk, drain } of contestants) {
     const single = Math.ceil(count / 25);
     await timed("enqueue, one by one", name, single, async () => {
