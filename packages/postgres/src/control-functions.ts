@@ -38,7 +38,7 @@ export const controlFunctions: readonly string[] = [
   BEGIN
     -- Keys of dead letters may be free; a row to lock is put there, past its time.
     INSERT INTO {s}.deduplication (queue, key, task_id, until)
-    SELECT DISTINCT queue, dedup_key, '', 0 FROM {s}.tasks WHERE id = ANY (p_ids) AND dedup_key IS NOT NULL AND state = 5 ORDER BY 1, 2
+    SELECT DISTINCT queue, dedup_key, '', 0 FROM {s}.tasks WHERE id = ANY (p_ids) AND dedup_key IS NOT NULL AND state + 0 = 5 ORDER BY 1, 2
     ON CONFLICT (queue, key) DO NOTHING;
     PERFORM {s}.lock_keys(p_ids);
     PERFORM 1 FROM {s}.tasks WHERE id = ANY (p_ids) ORDER BY id FOR NO KEY UPDATE;
@@ -84,7 +84,7 @@ export const controlFunctions: readonly string[] = [
     PERFORM 1 FROM {s}.tasks WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
     v_now := {s}.now_ms();
     FOR o IN SELECT * FROM unnest(p_ids, p_runs) AS u(id, run) WHERE u.id IS NOT NULL LOOP
-      SELECT * INTO t FROM {s}.tasks WHERE id = o.id AND run = o.run AND unrecorded;
+      SELECT * INTO t FROM {s}.tasks WHERE id = o.id AND run = o.run AND coalesce(unrecorded, false);
       CONTINUE WHEN NOT FOUND;
       IF t.state = 5 THEN
         UPDATE {s}.tasks SET unrecorded = false WHERE id = t.id;
@@ -115,7 +115,7 @@ export const controlFunctions: readonly string[] = [
     v_gone text[];
     v_seen bigint;
   BEGIN
-    SELECT array_agg(x.id), max(x.seq), count(*) INTO v_ids, next_after, v_seen FROM (
+    SELECT array_agg(x.id ORDER BY x.seq), max(x.seq), count(*) INTO v_ids, next_after, v_seen FROM (
       SELECT id, seq FROM {s}.tasks
       WHERE queue = q AND seq > p_after AND seq <= p_last AND NOT unrecorded AND CASE state WHEN 0 THEN 'blocked' = ANY (p_kinds)
         WHEN 1 THEN (CASE WHEN run_at > v_now THEN 'scheduled' ELSE 'ready' END) = ANY (p_kinds)

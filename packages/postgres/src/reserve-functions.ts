@@ -232,8 +232,8 @@ export const reserveFunctions: readonly string[] = [
                ORDER BY t.ready_at, t.seq LIMIT least(v_want, 50))
             ) u ORDER BY u.priority DESC, u.ready_at, u.seq LIMIT least(v_want, 50)
           LOOP
-            SELECT * INTO found_one FROM {s}.tasks t WHERE t.id = one.id AND t.state = 2 FOR NO KEY UPDATE SKIP LOCKED;
-            CONTINUE WHEN NOT FOUND;
+            SELECT * INTO found_one FROM {s}.tasks t WHERE t.id = one.id FOR NO KEY UPDATE SKIP LOCKED;
+            CONTINUE WHEN NOT FOUND OR found_one.state <> 2;
             RETURN QUERY UPDATE {s}.tasks t SET ${startOf}, slot = (t.group_key IS NOT NULL) WHERE t.id = one.id RETURNING i, ${leaseColumns};
             v_want := v_want - 1;
             v_again := true;

@@ -10,7 +10,8 @@ export const settleFunctions: readonly string[] = [
   /*
    * Ends leases. The arrays are in the order of the ids, so that two calls never wait for each other in a circle. Gives one row of position
    * -2: \`payload\` has '1' for each that is settled and '0' for each that is lost, null when all are settled; \`envelope\` the queues to
-   * wake, as JSON. \`p_keys\`: some of the tasks may have a deduplication key.
+   * wake, as JSON. \`p_keys\`: some of the tasks may have a deduplication key. Only active tasks have a token, so no condition names the
+   * state: with one, a plan made early may walk the index of active tasks for each settlement.
    */
   `CREATE FUNCTION {s}.settle(p_id text[], p_token text[], p_outcome text[], p_store boolean[], p_value text[], p_error text[],
     p_delay bigint[], p_queues text[], p_keys boolean, ${eventParameters}) RETURNS {s}.lease LANGUAGE plpgsql ${settings} AS $$
@@ -36,7 +37,7 @@ export const settleFunctions: readonly string[] = [
       SELECT * FROM unnest(p_id, p_token, p_outcome, p_store, p_value, p_error) WITH ORDINALITY AS u(id, token, outcome, store, value, error, ord)
       WHERE u.outcome IN ('completed', 'cancelled')
     ), gone AS (
-      DELETE FROM {s}.tasks t USING given g WHERE t.id = g.id AND t.token = g.token AND t.state = 4
+      DELETE FROM {s}.tasks t USING given g WHERE t.id = g.id AND t.token = g.token
       RETURNING g.ord, g.outcome, g.store, g.value, g.error, g.token, t.id, t.run, t.attempt, t.name, t.queue, t.result_ttl, t.remember_ms,
         t.edges, t.dedup_key, t.group_key
     ), stored AS (
@@ -69,9 +70,9 @@ export const settleFunctions: readonly string[] = [
       LOOP
         IF g.outcome = 'failed' THEN
           -- Waits for children that are being enqueued, as a delete would.
-          SELECT * INTO t FROM {s}.tasks WHERE id = g.id AND token = g.token AND state = 4 FOR UPDATE;
+          SELECT * INTO t FROM {s}.tasks WHERE id = g.id AND token = g.token FOR UPDATE;
         ELSE
-          SELECT * INTO t FROM {s}.tasks WHERE id = g.id AND token = g.token AND state = 4 FOR NO KEY UPDATE;
+          SELECT * INTO t FROM {s}.tasks WHERE id = g.id AND token = g.token FOR NO KEY UPDATE;
         END IF;
         CONTINUE WHEN NOT FOUND;
         v_done := v_done || g.ord;
@@ -152,6 +153,6 @@ export const settleFunctions: readonly string[] = [
   BEGIN
     RETURN QUERY UPDATE {s}.tasks t SET deadline = v_until, progress = coalesce(g.progress, t.progress)
     FROM unnest(p_id, p_token, p_progress) WITH ORDINALITY AS g(id, token, progress, ord)
-    WHERE t.id = g.id AND t.token = g.token AND t.state = 4 RETURNING g.ord, t.cancelling, v_until;
+    WHERE t.id = g.id AND t.token = g.token RETURNING g.ord, t.cancelling, v_until;
   END $$`,
 ];

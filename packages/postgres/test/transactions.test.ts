@@ -6,12 +6,13 @@ import { sql } from "drizzle-orm";
 import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
 import { connected, dropSchema, dsn } from "./server.ts";
 
 const schema = `omniq_transactions_${process.pid}`;
 const table = `${schema}.orders`;
 const pool = new pg.Pool({ connectionString: dsn, max: 4 });
-const mail = defineTask<string>({ name: "mail" });
+const mail = defineTask({ name: "mail", input: z.string() });
 const backend = postgres({ dsn, schema });
 const omniq = new OmniQ({ taskQueue: backend });
 
@@ -91,7 +92,7 @@ test("Kysely", async () => {
 test("an open transaction keeps no worker waiting, whatever was enqueued in it", async () => {
   const client = await pool.connect();
   const ran: string[] = [];
-  const work = defineTask<string>({ name: "work", run: (id) => void ran.push(id) });
+  const work = defineTask({ name: "work", input: z.string(), run: (id) => void ran.push(id) });
   await client.query("BEGIN");
   await omniq.enqueue(work, "parent", { id: "parent" });
   await omniq.enqueue(work, "held", {
