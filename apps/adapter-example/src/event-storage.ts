@@ -1,4 +1,5 @@
 // The event storage contract over the file: append, query, tail, sweep.
+import { createHash } from "node:crypto";
 import {
   OmniQError,
   type CallOptions,
@@ -41,17 +42,18 @@ export class JsonlEventStorage implements EventStorage {
     await this.#file.append(events);
   }
 
-  /** `event-query`: a cursor is the number of the last event of a page, so what is appended later changes no page. */
+  /** `event-query`: a page's cursor is its filter's key and the number of its last event, so what is appended later changes no page. */
   async query(filter: EventFilter, page: PageRequest, options: CallOptions = {}): Promise<Page<StoredEvent>> {
     this.#begin(options);
     await this.#file.load();
-    const after = page.cursor === undefined ? 0 : parseCursor(page.cursor);
+    const key = filterKey(filter);
+    const after = page.cursor === undefined ? 0 : parseCursor(page.cursor, key);
     const limit = page.limit ?? 100;
     const found: StoredEvent[] = [];
     for (const one of this.#file.events.slice(firstAfter(this.#file.events, after))) {
       if (!matches(filter, one.event)) continue;
       // One more than asked for says that a next page is there.
-      if (found.length === limit) return { items: found, next: found.at(-1)!.cursor };
+      if (found.length === limit) return { items: found, next: key + found.at(-1)!.cursor };
       found.push(stored(one));
     }
     return { items: found };
@@ -118,13 +120,21 @@ function stored({ sequence, event }: Numbered): StoredEvent {
   return { ...event, cursor: `${sequence}` };
 }
 
-function parseCursor(cursor: string): number {
-  if (!/^\d{1,15}$/.test(cursor))
+/** What the cursors of a query begin with, so that one of another filter is refused. */
+function filterKey(filter: EventFilter): string {
+  const { taskId, types, queue, from, to } = filter;
+  const text = JSON.stringify([taskId, types, queue, from, to]);
+  return `${createHash("sha256").update(text).digest("base64url").slice(0, 8)}.`;
+}
+
+function parseCursor(cursor: string, key = ""): number {
+  const digits = cursor.startsWith(key) ? cursor.slice(key.length) : "";
+  if (!/^\d{1,15}$/.test(digits))
     throw new OmniQError(
       "OMNIQ_INVALID_OPTION",
-      "jsonl: the cursor is none of this storage; pass one that a query or an event gave",
+      "jsonl: the cursor is none of this list; pass one that it gave, with the same filter",
     );
-  return Number(cursor);
+  return Number(digits);
 }
 
 /** The place of the first event with a higher number, by bisection. */

@@ -6,3 +6,15 @@ export { rules, type Rule, type Suite } from "./rules.ts";
 export type { AnyBackend, Case, Clock, Processes, World } from "./suite.ts";
 export { suites, suiteNames, componentNames, type ComponentName } from "./suites.ts";
 export { brokenBackends, runBroken, wholeBackends, type BrokenBackend } from "./broken/index.ts";
+export { testOrderedLog, runOrderedLogCase, type OrderedLogOptions } from "./ordered-log/test-ordered-log.ts";
+export { orderedLogCases, orderedLogRules, type OrderedLogCase, type OrderedLogRule } from "./ordered-log/index.ts";
+export { testObjectStore, runObjectStoreCase, type ObjectStoreOptions } from "./object-store/test-object-store.ts";
+export {
+  objectStoreCases,
+  objectStoreRules,
+  type ObjectStoreCase,
+  type ObjectStoreRule,
+  type ObjectStoreShape,
+} from "./object-store/index.ts";
+export { checkHistory, type CheckOptions } from "./processes/check-history.ts";
+export type * from "./processes/history.ts";

@@ -1,7 +1,6 @@
 // The history checker on hand-made histories: good ones pass, and each bad one is caught under its rule.
 import { describe, expect, test } from "vitest";
-import { checkHistory, type CheckOptions } from "../src/processes/check-history.ts";
-import type { HistoryRecord, RecordedTask } from "../src/processes/history.ts";
+import { checkHistory, type CheckOptions, type HistoryRecord, type RecordedTask } from "@omniq/conformance";
 
 const at = (sentAt: number, answeredAt = sentAt + 1, process = "p") => ({ process, sentAt, answeredAt });
 const enqueue = (

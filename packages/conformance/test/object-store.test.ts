@@ -1,6 +1,13 @@
 // The object store suite on a store in memory, and on that store with each promise broken.
 import { describe, expect, test } from "vitest";
-import { objectStoreCases, type ObjectStoreRule, type ObjectStoreShape } from "../src/object-store/index.ts";
+import {
+  objectStoreCases,
+  objectStoreRules,
+  runObjectStoreCase,
+  testObjectStore,
+  type ObjectStoreRule,
+  type ObjectStoreShape,
+} from "@omniq/conformance";
 
 /** The contract in memory; clients share `objects`. */
 class MemoryStore implements ObjectStoreShape {
@@ -78,25 +85,26 @@ const broken: Record<ObjectStoreRule, new (objects?: MemoryStore["objects"]) => 
   },
 };
 
-describe("the store in memory keeps every promise", () => {
-  for (const one of objectStoreCases) {
-    test(`${one.rule}: ${one.title}`, async () => {
-      const store = new MemoryStore();
-      await one.run(store, async () => new MemoryStore(store.objects));
-    });
-  }
-});
+/** Opens stores; those of one name share their objects. */
+function opener(Store: new (objects?: MemoryStore["objects"]) => MemoryStore): (name: string) => MemoryStore {
+  const shared = new Map<string, MemoryStore["objects"]>();
+  return (name) => {
+    const objects = shared.get(name) ?? new Map<string, { body: Uint8Array; revision: string }>();
+    shared.set(name, objects);
+    return new Store(objects);
+  };
+}
+
+testObjectStore({ describe, test, open: opener(MemoryStore) });
 
 describe("a broken promise is caught under its key", () => {
-  for (const [rule, Broken] of Object.entries(broken)) {
+  for (const rule of objectStoreRules) {
     test(rule, async () => {
       let caught = 0;
       for (const one of objectStoreCases.filter((each) => each.rule === rule)) {
-        const store = new Broken();
         // A broken store may loop for ever where a list is expected to come to an end.
-        if (rule === "store-delete" || one.title !== "1,200 keys in one call") {
-          await one.run(store, async () => new Broken(store.objects)).catch(() => (caught += 1));
-        }
+        if (rule === "store-delete" || one.title !== "1,200 keys in one call")
+          await runObjectStoreCase({ open: opener(broken[rule]) }, one).catch(() => (caught += 1));
       }
       expect(caught).toBeGreaterThan(0);
     });

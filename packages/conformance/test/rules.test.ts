@@ -1,6 +1,15 @@
 // Every rule stands in a contract's doc comment and has cases; every case names a known rule.
 import { readdirSync, readFileSync } from "node:fs";
-import { componentNames, rules, suiteNames, suites } from "@omniq/conformance";
+import {
+  componentNames,
+  objectStoreCases,
+  objectStoreRules,
+  orderedLogCases,
+  orderedLogRules,
+  rules,
+  suiteNames,
+  suites,
+} from "@omniq/conformance";
 import { describe, expect, test } from "vitest";
 
 const folder = new URL("../../core/src/contracts/", import.meta.url);
@@ -29,4 +38,21 @@ describe("rules", () => {
       expect(titles.filter((title, index) => titles.indexOf(title) !== index)).toEqual([]);
     });
   }
+});
+
+const lower = [
+  ["ordered log", "../../replica/src/ordered-log.ts", orderedLogRules, orderedLogCases],
+  ["object store", "../src/object-store/contract.ts", objectStoreRules, objectStoreCases],
+] as const;
+describe.each(lower)("rules of the %s", (_name, file, known, cases) => {
+  const contract = readFileSync(new URL(file, import.meta.url), "utf8");
+  for (const rule of known) {
+    test(`${rule} stands in the contract's doc comment`, () => expect(contract).toContain(`- \`${rule}\``));
+    test(`${rule} has cases`, () => expect(cases.some((one) => one.rule === rule)).toBe(true));
+  }
+  test("each case names a known rule and has a title of its own", () => {
+    const all: readonly string[] = known;
+    expect(cases.filter((one) => !all.includes(one.rule))).toEqual([]);
+    expect(new Set(cases.map((one) => one.title)).size).toBe(cases.length);
+  });
 });

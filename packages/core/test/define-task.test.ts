@@ -2,6 +2,7 @@
 import { type } from "arktype";
 import * as v from "valibot";
 import { describe, expect, test } from "vitest";
+import type { StandardSchemaV1 } from "../src/standard-schema.ts";
 import { z } from "zod";
 import { allowFailure, defineTask } from "../src/define-task.ts";
 import { definitionOf } from "../src/definition.ts";
@@ -36,6 +37,43 @@ describe("schemas", () => {
       code: "OMNIQ_INVALID_INPUT",
       message: expect.stringMatching(/^The input of task "t" is not valid: list\.0\.n: /) as string,
     });
+  });
+  test("messages say where and what was expected, and never quote the value", async () => {
+    const secret = "hunter2 is the password";
+    const given = { to: secret, n: secret, kind: secret, either: secret, tags: [1, secret], [`${secret}@x`]: 1 };
+    const schemas = {
+      zod: z.strictObject({
+        to: z.email(),
+        n: z.number(),
+        kind: z.enum(["a", "b"]),
+        either: z.union([z.number(), z.boolean()]),
+        tags: z.array(z.number()),
+      }),
+      "a zod record": z.record(z.email(), z.number()),
+      valibot: v.strictObject({
+        to: v.pipe(v.string(), v.email()),
+        n: v.number(),
+        kind: v.picklist(["a", "b"]),
+        either: v.union([v.number(), v.boolean()]),
+        tags: v.array(v.number()),
+      }),
+      arktype: type({
+        "+": "reject",
+        to: "string.email",
+        n: "number>5",
+        kind: "'a'|'b'",
+        either: "number|boolean",
+        tags: "number[]",
+      }),
+    };
+    for (const [library, input] of Object.entries(schemas)) {
+      const task = defineTask({ name: "t", input: input as StandardSchemaV1, run: () => 1 });
+      const error: unknown = await task.invoke(given).catch((thrown: unknown) => thrown);
+      expect(error, library).toMatchObject({ code: "OMNIQ_INVALID_INPUT", cause: expect.anything() as unknown });
+      expect((error as Error).message, library).not.toContain("hunter2");
+      if (library !== "a zod record")
+        expect((error as Error).message, library).toMatch(/tags\.1: expected (a )?number, got a string/);
+    }
   });
   test("the output is checked and not changed", async () => {
     const task = defineTask({

@@ -9,9 +9,8 @@ import type {
   PageRequest,
   StoredEvent,
 } from "@omniq/core";
-import { lastEventCursor, queryEvents } from "./events.ts";
+import { eventNumber, eventsAfter, lastEventCursor } from "./events.ts";
 import type { Executor } from "./executor.ts";
-import { readCursor } from "./page.ts";
 import { Lifetime } from "./waiting.ts";
 
 export class ReplicaEventStorage implements EventStorage {
@@ -52,20 +51,19 @@ export class ReplicaEventStorage implements EventStorage {
     if (signal?.aborted === true) return;
     // One command, so that whatever was appended anywhere before this call is known here.
     const [last] = await this.#executor.execute([{ verb: "lastEvent" }]);
-    let cursor = after === "start" ? "e0" : after === "now" ? last : after;
-    readCursor("e", cursor);
+    let position = after === "start" ? 0 : eventNumber(after === "now" ? last : after);
     while (!this.#ended(signal)) {
       const state = this.#executor.view();
       const seen = lastEventCursor(state);
-      const page = queryEvents(state, filter, { cursor, limit: 256 }, this.#executor.now());
+      const page = eventsAfter(state, filter, position, 256, this.#executor.now());
       for (const event of page.items) {
         yield event;
         if (this.#ended(signal)) return;
       }
-      if (page.next !== undefined) cursor = page.next;
+      if (page.next !== undefined) position = Number(page.next);
       else {
         // All up to here was looked at, matching or not, so it need not be looked at again.
-        cursor = readCursor("e", seen) > readCursor("e", cursor) ? seen : cursor;
+        position = Math.max(position, eventNumber(seen));
         if (lastEventCursor(this.#executor.view()) === seen) await this.#sleep(signal);
       }
     }

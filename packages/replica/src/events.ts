@@ -1,9 +1,12 @@
 // Events: append-only, idempotent by id, in one order that cursors number.
 import type { EventFilter, NewEvent, Page, PageRequest, StoredEvent } from "@omniq/core";
 import { Heap } from "./heap.ts";
-import { cutPage, pageLimit, readCursor } from "./page.ts";
+import { cutPage, listKey, pageLimit, readCursor } from "./page.ts";
 import { SequenceList } from "./sequence-list.ts";
 import type { ReplicaState } from "./state.ts";
+
+/** What the cursors of events begin with: where a tail goes on, whatever its filter. */
+const eventKey = "e";
 
 export interface EventRecord {
   readonly sequence: number;
@@ -61,7 +64,19 @@ export function queryEvents(
   at: number,
 ): Page<StoredEvent> {
   const limit = pageLimit(page);
-  const after = readCursor("e", page.cursor);
+  const key = listKey("q", filter);
+  const { items, next } = eventsAfter(state, filter, readCursor(key, page.cursor), limit, at);
+  return next === undefined ? { items } : { items, next: `${key}${next}` };
+}
+
+/** The first `limit` matching events behind a number; `next` is the last one's number when more may follow. */
+export function eventsAfter(
+  state: ReplicaState,
+  filter: EventFilter,
+  after: number,
+  limit: number,
+  at: number,
+): { readonly items: readonly StoredEvent[]; readonly next?: string | undefined } {
   const events = filter.taskId === undefined ? state.events.order : state.events.byTask.get(filter.taskId);
   const { types, queue, from, to } = filter;
   const oldest = at - state.eventTtlMs;
@@ -74,14 +89,19 @@ export function queryEvents(
       (queue === undefined || event.queue === queue) &&
       (from === undefined || event.at >= from) &&
       (to === undefined || event.at < to),
-    ({ event, sequence }) => ({ ...event, cursor: `e${sequence}` }),
-    ({ sequence }) => `e${sequence}`,
+    ({ event, sequence }) => ({ ...event, cursor: `${eventKey}${sequence}` }),
+    ({ sequence }) => String(sequence),
   );
 }
 
 /** The cursor after which only events that are not there yet follow. */
 export function lastEventCursor(state: ReplicaState): string {
-  return `e${state.events.nextSequence - 1}`;
+  return `${eventKey}${state.events.nextSequence - 1}`;
+}
+
+/** The number in an event's cursor. A page's cursor is none: `OMNIQ_INVALID_OPTION`. */
+export function eventNumber(cursor: string): number {
+  return readCursor(eventKey, cursor);
 }
 
 export function sweepEvents(state: ReplicaState, limit: number, at: number): number {

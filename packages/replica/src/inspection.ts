@@ -8,23 +8,15 @@ import type {
   TaskFilter,
   UnrecordedOutcome,
 } from "@omniq/core";
-import { isWaiting } from "./deduplication.ts";
-import { cutPage, pageLimit, readCursor } from "./page.ts";
+import { cutPage, listKey, pageLimit, readCursor } from "./page.ts";
 import { hasSettings, type QueueRecord, type ReplicaState, type TaskRecord } from "./state.ts";
 
-/** True for a waiting task whose time passed, although no upkeep has come by. */
-function isPastExpiry(task: TaskRecord, at: number): boolean {
-  return task.expiresAt !== undefined && task.startedAt === undefined && task.expiresAt <= at && isWaiting(task);
-}
-
-/** The state of a task at a time: what is due shows as ready, what expired as expired. */
+/** The state of a task at a time: what is due shows as ready. An expiry shows once the queue has decided it, in every verb alike. */
 export function stateAt(task: TaskRecord, at: number): StoredTaskState {
-  if (isPastExpiry(task, at)) return "expired";
   return task.state === "scheduled" && task.runAt <= at ? "ready" : task.state;
 }
 
 export function describeTask(task: TaskRecord, at: number): StoredTask {
-  const state = stateAt(task, at);
   const described: { -readonly [K in keyof StoredTask]: StoredTask[K] } = {
     id: task.id,
     name: task.name,
@@ -34,7 +26,7 @@ export function describeTask(task: TaskRecord, at: number): StoredTask {
     priority: task.priority,
     maxAttempts: task.maxAttempts,
     resultTtlMs: task.resultTtlMs,
-    state,
+    state: stateAt(task, at),
     run: task.run,
     attempt: task.attempt,
     expiries: task.expiries,
@@ -45,7 +37,6 @@ export function describeTask(task: TaskRecord, at: number): StoredTask {
   if (task.expiresAt !== undefined) described.expiresAt = task.expiresAt;
   if (task.startedAt !== undefined) described.startedAt = task.startedAt;
   if (task.finishedAt !== undefined) described.finishedAt = task.finishedAt;
-  else if (state === "expired") described.finishedAt = at;
   if (task.deduplication !== undefined) described.deduplicationKey = task.deduplication.key;
   if (task.group !== undefined) described.group = task.group;
   if (task.dependencies !== undefined) described.dependencies = task.dependencies.map(({ taskId }) => taskId);
@@ -63,7 +54,8 @@ export function getTasks(state: ReplicaState, ids: readonly string[], at: number
 
 export function listTasks(state: ReplicaState, filter: TaskFilter, page: PageRequest, at: number): Page<StoredTask> {
   const limit = pageLimit(page);
-  const after = readCursor("t", page.cursor);
+  const key = listKey("t", filter);
+  const after = readCursor(key, page.cursor);
   const tasks = filter.queue === undefined ? state.order : state.queues.get(filter.queue)?.tasks;
   const { name, states } = filter;
   return cutPage(
@@ -72,7 +64,7 @@ export function listTasks(state: ReplicaState, filter: TaskFilter, page: PageReq
     (task) =>
       (name === undefined || task.name === name) && (states === undefined || states.includes(stateAt(task, at))),
     (task) => describeTask(task, at),
-    (task) => `t${task.sequence}`,
+    (task) => `${key}${task.sequence}`,
   );
 }
 
@@ -96,33 +88,13 @@ export function countTasks(
 
 /** The kept counts, corrected by what fell due since the last upkeep; only that is visited. */
 function countQueue(queue: QueueRecord, at: number): QueueCounts {
-  let { blocked, scheduled, ready, unrecorded } = queue.counts;
-  queue.expiries.visit(
-    (entry) => entry.at <= at,
-    ({ task }) => {
-      unrecorded++;
-      if (task.state === "blocked") blocked--;
-      else if (task.state === "scheduled") scheduled--;
-      else ready--;
-    },
-  );
+  let due = 0;
   queue.due.visit(
     (entry) => entry.at <= at,
-    ({ task }) => {
-      if (isPastExpiry(task, at)) return;
-      scheduled--;
-      ready++;
-    },
+    () => due++,
   );
-  return {
-    blocked,
-    scheduled,
-    ready,
-    active: queue.counts.active,
-    failed: queue.counts.failed,
-    unrecorded,
-    paused: queue.paused,
-  };
+  const { blocked, scheduled, ready, active, failed, unrecorded } = queue.counts;
+  return { blocked, scheduled: scheduled - due, ready: ready + due, active, failed, unrecorded, paused: queue.paused };
 }
 
 export function listUnrecorded(state: ReplicaState, limit: number): readonly UnrecordedOutcome[] {

@@ -31,13 +31,17 @@ export interface LogCheckpoint {
 }
 
 /**
- * An ordered log of commits with checkpoints. Obligations:
+ * An ordered log of commits with checkpoints. Each obligation is tested under its key by `testOrderedLog` of @omniq/conformance.
  *
- * - Appends that are `stored` are durable, whole, and seen by every later `read` and `append` of any process (linearizable).
- * - With `ordering` `position`, an append creates position `n` only if nothing is there; two bodies never stand at one position.
- *   With `server`, the log puts each append after all that were stored before; it never answers `taken`.
- * - The log decides what it trusts (ages, ghosts, lost tails) and says `stale` where it does not; see PROTOCOLS, rule "Trust".
- * - Commits at or below the newest checkpoint but one may be deleted, others never.
+ * - `log-append`: appends that are `stored` are durable, whole, and seen by every later `read` and `append` of any process
+ *   (linearizable). With `ordering` `position`, an append creates position `n` only if nothing is there; two bodies never stand at
+ *   one position. With `server`, the log puts each append after all that were stored before; it never answers `taken`.
+ * - `log-read`: from a position on, in order; an empty list is the end of the log. The log decides what it trusts (ages, ghosts,
+ *   lost tails) and says `stale` where it does not.
+ * - `log-checkpoint`: the newest is read by everyone; an older one changes nothing. Commits at or below the newest checkpoint but one
+ *   may be deleted, others never.
+ * - `log-wait`: resolves when there may be more, or the signal aborts.
+ * - `log-close`: idempotent; other processes go on.
  * - Calls reject with `OMNIQ_BACKEND_UNAVAILABLE` when the store is away; a rejected append counts as `unknown`.
  */
 export interface OrderedLog {

@@ -1,4 +1,5 @@
 // Pages: how cursors are written and read, and how a page is cut from a sequence.
+import { createHash } from "node:crypto";
 import { checkInteger, OmniQError } from "@omniq/core";
 import type { Page, PageRequest } from "@omniq/core";
 
@@ -9,10 +10,18 @@ export function pageLimit(page: PageRequest): number {
   return page.limit;
 }
 
-/** The number in a cursor of this list; 0 without a cursor. A cursor of another list is `OMNIQ_INVALID_OPTION`. */
-export function readCursor(list: string, cursor: string | undefined): number {
+/** What the cursors of a list begin with: its kind and a digest of its filter, so that no cursor fits another list. */
+export function listKey(kind: string, filter: object): string {
+  const entries = Object.entries(filter)
+    .filter(([, value]) => value !== undefined)
+    .sort(([one], [other]) => (one < other ? -1 : 1));
+  return `${kind}${createHash("sha256").update(JSON.stringify(entries)).digest("base64url").slice(0, 8)}.`;
+}
+
+/** The number in a cursor of the list with this key; 0 without a cursor. A cursor of another list is `OMNIQ_INVALID_OPTION`. */
+export function readCursor(key: string, cursor: string | undefined): number {
   if (cursor === undefined) return 0;
-  const digits = cursor.startsWith(list) ? cursor.slice(list.length) : "";
+  const digits = cursor.startsWith(key) ? cursor.slice(key.length) : "";
   const sequence = Number(digits);
   if (!/^\d{1,16}$/.test(digits) || !Number.isSafeInteger(sequence)) throw foreignCursor();
   return sequence;
@@ -20,7 +29,7 @@ export function readCursor(list: string, cursor: string | undefined): number {
 export function foreignCursor(): OmniQError {
   return new OmniQError(
     "OMNIQ_INVALID_OPTION",
-    "The cursor does not belong to this list; pass what `next` of the same list gave",
+    "The cursor does not belong to this list; pass what `next` of the same list, with the same filter, gave",
   );
 }
 

@@ -1,7 +1,7 @@
 // Results: one for each task, the highest run wins and within a run the first.
 import type { NewResult, Page, PageRequest, ResultFilter, StoredResult } from "@omniq/core";
 import { Heap } from "./heap.ts";
-import { cutPage, pageLimit, readCursor } from "./page.ts";
+import { cutPage, listKey, pageLimit, readCursor } from "./page.ts";
 import { SequenceList } from "./sequence-list.ts";
 import type { ReplicaState } from "./state.ts";
 
@@ -86,7 +86,8 @@ export function listResults(
   at: number,
 ): Page<StoredResult> {
   const limit = pageLimit(page);
-  const after = readCursor("r", page.cursor);
+  const key = listKey("r", filter);
+  const after = readCursor(key, page.cursor);
   const { queue, name, status } = filter;
   return cutPage(
     state.results.order.after(after),
@@ -97,7 +98,7 @@ export function listResults(
       (name === undefined || result.name === name) &&
       (status === undefined || result.status === status),
     ({ result }) => result,
-    ({ sequence }) => `r${sequence}`,
+    ({ sequence }) => `${key}${sequence}`,
   );
 }
 

@@ -95,14 +95,17 @@ describe("delivery", () => {
     );
     expect(b.counts()).toMatchObject({ scheduled: 2, ready: 1 });
     b.at += 99;
-    expect(b.counts()).toMatchObject({ scheduled: 2, ready: 0, unrecorded: 1 });
+    // Late, and not decided yet: still among the ready, and never given.
+    expect(b.counts()).toMatchObject({ scheduled: 2, ready: 1, unrecorded: 0 });
     expect(b.ids()).toEqual([]);
+    expect(b.counts()).toMatchObject({ scheduled: 2, ready: 0, unrecorded: 1 });
     b.at += 1;
     expect(b.counts()).toMatchObject({ scheduled: 1, ready: 1, unrecorded: 1 });
     expect(b.ids()).toEqual(["a"]);
     b.at += 500;
-    expect(b.stateOf("c")).toBe("expired");
+    expect(b.stateOf("c")).toBe("ready");
     b.run({ verb: "sweep", limit: 100 });
+    expect(b.stateOf("c")).toBe("expired");
     expect(b.unrecorded()).toEqual(["b expired", "c expired"]);
     b.recordAll();
     expect(b.stateOf("b")).toBeUndefined();

@@ -10,7 +10,7 @@ import {
 import { keyHolder, takeKey } from "./deduplication.ts";
 import { refill, stateWhenDue } from "./groups.ts";
 import { decide, removeTask } from "./outcomes.ts";
-import { active, cancelled, failed, held, slimColumns, type SlimRow } from "./task-row.ts";
+import { active, blocked, cancelled, failed, held, slimColumns, type SlimRow } from "./task-row.ts";
 import type { Sql, Transacting } from "./sql.ts";
 
 function taskById(sql: Sql, id: string): SlimRow | undefined {
@@ -100,8 +100,15 @@ export function purgeStep(
   const text = `SELECT ${slimColumns} FROM {p}_tasks WHERE queue = ? AND seq > ? AND seq <= ? AND ${condition} ORDER BY seq LIMIT ?`;
   const times = Array.from(condition.matchAll(/\?/g), () => tx.now);
   const rows = tx.sql.all<SlimRow>(text, queue, after, lastSeq, ...times, limit);
-  for (const row of rows) removeTask(tx, row);
-  return { removed: rows.length, after: rows.length < limit ? undefined : rows.at(-1)?.seq };
+  let removed = 0;
+  for (const row of rows) {
+    // A task removed before it in this step may have failed a blocked one, whose outcome must then be recorded first.
+    const now = row.state === blocked ? taskById(tx.sql, row.id) : row;
+    if (now === undefined || now.unrecorded === 1) continue;
+    removeTask(tx, now);
+    removed++;
+  }
+  return { removed, after: rows.length < limit ? undefined : rows.at(-1)?.seq };
 }
 
 export function setPaused(tx: Transacting, queue: string, paused: boolean): void {

@@ -154,6 +154,22 @@ export const queryCases: readonly Case<EventStorage>[] = [
   },
   {
     rule,
+    title: "a cursor of a query with another filter is refused",
+    async run(events) {
+      await six(events, Date.now());
+      const { next } = await events.query({}, { limit: 1 });
+      assert.ok(next !== undefined);
+      for (const filter of [{ taskId: "t" }, { queue: "q" }, { types: ["started"] as const }, { from: 0 }, { to: 0 }])
+        await rejectsWith(
+          "OMNIQ_INVALID_OPTION",
+          () => events.query(filter, { cursor: next }),
+          "another filter's cursor",
+        );
+      assert.equal((await events.query({}, { cursor: next })).items.length, 5);
+    },
+  },
+  {
+    rule,
     title: "sweep removes events that are long past their time and leaves the others",
     async run(events, world) {
       const now = world.clock.now();

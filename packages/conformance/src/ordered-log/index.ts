@@ -10,12 +10,10 @@ export type OrderedLogRule = (typeof orderedLogRules)[number];
 export interface OrderedLogCase {
   readonly rule: OrderedLogRule;
   readonly title: string;
-  readonly unless?: (log: OrderedLog) => string | undefined;
+  /** Only for logs that are ordered so. Default: for both. */
+  readonly ordering?: OrderedLog["ordering"] | undefined;
   run(log: OrderedLog, open: () => Promise<OrderedLog>): Promise<void>;
 }
-
-const byPosition = (log: OrderedLog): string | undefined =>
-  log.ordering === "position" ? undefined : "the server orders";
 
 /** Appends at the end until it is stored; the position that it got. */
 async function push(log: OrderedLog, body: string, from = 1): Promise<number> {
@@ -35,7 +33,11 @@ async function readAll(log: OrderedLog, from = 1): Promise<LogEntry[]> {
     const answer = await log.read(position);
     assert.equal(answer.state, "read", "a read of a log that nobody deleted from was stale");
     if (answer.state !== "read" || answer.entries.length === 0) return entries;
-    entries.push(...answer.entries);
+    for (const entry of answer.entries) {
+      assert.ok(entry.position >= position, `a read from ${position} on gave position ${entry.position}`);
+      assert.ok(entry.position > (entries.at(-1)?.position ?? 0), "a read gave positions that do not grow");
+      entries.push(entry);
+    }
     position = (answer.entries.at(-1)?.position ?? position) + 1;
   }
 }
@@ -71,7 +73,7 @@ export const orderedLogCases: readonly OrderedLogCase[] = [
   {
     rule: "log-append",
     title: "a position that is taken stays as it is",
-    unless: byPosition,
+    ordering: "position",
     async run(log, open) {
       const other = await open();
       assert.deepEqual(await log.append(1, "first"), { state: "stored", position: 1 });
@@ -83,7 +85,7 @@ export const orderedLogCases: readonly OrderedLogCase[] = [
   {
     rule: "log-append",
     title: "of appends that race for a position one is stored, each round",
-    unless: byPosition,
+    ordering: "position",
     async run(log, open) {
       const clients = [log, await open(), await open()];
       for (let position = 1; position <= 10; position += 1) {
@@ -94,6 +96,22 @@ export const orderedLogCases: readonly OrderedLogCase[] = [
         assert.equal(stored.length, 1);
         assert.deepEqual(bodies(await readAll(log, position)), [`${position}-${stored[0]}`]);
       }
+    },
+  },
+  {
+    rule: "log-append",
+    title: "the server puts an append behind what is there, whatever position it names, and never says taken",
+    ordering: "server",
+    async run(log, open) {
+      const clients = [log, await open(), await open()];
+      const answers = await Promise.all(
+        Array.from({ length: 12 }, (_, i) => (clients[i % 3] ?? log).append(1, `${i}`)),
+      );
+      const positions = answers.map((answer) => (answer.state === "stored" ? answer.position : answer.state));
+      assert.equal(new Set(positions).size, 12, `answers ${positions.join(", ")}`);
+      const entries = await readAll(log);
+      assert.equal(entries.length, 12);
+      for (const entry of entries) assert.equal(positions[Number(entry.body)], entry.position);
     },
   },
   {
@@ -171,15 +189,15 @@ export const orderedLogCases: readonly OrderedLogCase[] = [
       const other = await open();
       const stop = new AbortController();
       const position = await push(other, "0");
-      await within(log.wait(position - 1, stop.signal), "the wait for what is there");
+      await within(log.wait(position - 1, stop.signal), "the wait for what is there", 5_000);
       const waiting = log.wait(position, stop.signal);
       await settleDown();
       await push(other, "1", position + 1);
-      await within(waiting, "the wait for another's append");
+      await within(waiting, "the wait for another's append", 5_000);
       const aborted = log.wait(position + 1_000, stop.signal);
       stop.abort();
-      await within(aborted, "the aborted wait");
-      await within(log.wait(position + 1_000, AbortSignal.abort()), "the wait with an aborted signal");
+      await within(aborted, "the aborted wait", 5_000);
+      await within(log.wait(position + 1_000, AbortSignal.abort()), "the wait with an aborted signal", 5_000);
     },
   },
   {

@@ -260,6 +260,22 @@ export const firstWinsCases: readonly Case<ResultStorage>[] = [
   },
   {
     rule,
+    title: "a cursor of a list with another filter is refused",
+    async run(results) {
+      await results.put([newResult("a"), newResult("b"), newResult("c")]);
+      const { next } = await results.list({}, { limit: 1 });
+      assert.ok(next !== undefined);
+      for (const filter of [{ queue: "q" }, { name: "q" }, { status: "completed" as const }])
+        await rejectsWith(
+          "OMNIQ_INVALID_OPTION",
+          () => results.list(filter, { cursor: next }),
+          "another filter's cursor",
+        );
+      assert.equal((await results.list({}, { cursor: next })).items.length, 2);
+    },
+  },
+  {
+    rule,
     title: "the result that stands still stands after the death of every process",
     unless: unlessReopens,
     async run(results, world) {

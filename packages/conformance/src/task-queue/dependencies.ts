@@ -350,6 +350,19 @@ const given: readonly Case<TaskQueue>[] = [
       ["live", "the value"],
     );
   }),
+  prove("a purge fails the dependents of what it removes, and leaves them until they are recorded", async (bench) => {
+    const parent = await bench.add();
+    const fails = await bench.add(on(parent));
+    const runs = await bench.add(allowing(parent));
+    assert.equal(await bench.queue.purge("main", ["blocked", "ready"]), 2);
+    assert.deepEqual(
+      [await bench.state(parent), await bench.state(fails), await bench.state(runs)],
+      ["gone", "failed", "gone"],
+    );
+    assert.equal((await bench.outcome(fails)).status, "failed");
+    await bench.record(fails);
+    assert.equal(await bench.queue.purge("main", ["failed"]), 1);
+  }),
   prove("a task that has left the queue is unknown without an outcome", async (bench) => {
     const parent = await bench.add();
     await bench.complete(await bench.takeOne());

@@ -4,6 +4,7 @@ import type { Case } from "../suite.ts";
 import { capabilityCases } from "./capabilities.ts";
 import { controlCases } from "./control.ts";
 import { deduplicateCases } from "./deduplicate.ts";
+import { deadLetterCases } from "./dead-letters.ts";
 import { dependencyCases } from "./dependencies.ts";
 import { enqueueCases } from "./enqueue.ts";
 import { leaseCases } from "./leases.ts";
@@ -23,6 +24,7 @@ export const taskQueueCases: readonly Case<TaskQueue>[] = [
   ...orderCases,
   ...deduplicateCases,
   ...controlCases,
+  ...deadLetterCases,
   ...limitCases,
   ...dependencyCases,
   ...outcomeCases,

@@ -4,7 +4,30 @@ import type { EventStorage, Lease, NewEvent, ResultStorage, Settlement, TaskQueu
 import type { Case } from "../suite.ts";
 import { type Bench, marginMs, proves, reference } from "./bench.ts";
 
+/** Whether each verb that looks shows the task as expired: get, list, counts, unrecorded. */
+async function expiredBy(bench: Bench, id: string): Promise<readonly boolean[]> {
+  const listed = await bench.queue.list({ states: ["expired"] }, {});
+  return [
+    (await bench.state(id)) === "expired",
+    listed.items.some((task) => task.id === id),
+    (await bench.counts()).unrecorded === 1,
+    (await bench.queue.unrecorded(10)).some((one) => one.taskId === id),
+  ];
+}
+
 const unrecorded: readonly Case<TaskQueue>[] = [
+  proves("outcome-recorded", "all verbs that look agree on a late task, decided or not", async (bench) => {
+    const id = await bench.add({ expiresInMs: 60 });
+    await bench.pass(60 + marginMs);
+    // A queue may decide at any verb; the second look is of one moment.
+    await expiredBy(bench, id);
+    const seen = await expiredBy(bench, id);
+    assert.ok(new Set(seen).size === 1, `get, list, counts, unrecorded show it as expired: ${seen.join(", ")}`);
+    await bench.queue.sweep(100);
+    assert.deepEqual(await expiredBy(bench, id), [true, true, true, true]);
+    await bench.record(id);
+    assert.equal(await bench.state(id), "gone");
+  }),
   proves("outcome-recorded", "an outcome that the queue decided has all that a result needs", async (bench) => {
     const id = await bench.add({ name: "n", resultTtlMs: 1_234 });
     await bench.cancel(id);

@@ -43,7 +43,10 @@ export interface Page<T> {
   readonly next?: string | undefined;
 }
 
-/** `cursor` is a page's `next`. `limit` is 1 to 1,000, default 100. A cursor of another list is `OMNIQ_INVALID_OPTION`. */
+/**
+ * `cursor` is a page's `next`, for the same filter. `limit` is 1 to 1,000, default 100. A cursor of another list, or of the same list
+ * with another filter, is `OMNIQ_INVALID_OPTION`.
+ */
 export interface PageRequest {
   readonly cursor?: string | undefined;
   readonly limit?: number | undefined;

@@ -274,7 +274,9 @@ export interface TaskQueueCapabilities extends ComponentCapabilities {
  *   third expiry of a run (`expiriesLimit`) it becomes a dead letter with `OMNIQ_LEASE_LOST`; unrecorded.
  * - `settle-fenced`: with a token that is not current nothing changes and the answer is `lost`. The same settlement sent again within
  *   ten minutes of its success is `settled`.
- * - `no-early-delivery`: never before `runAt`. `no-late-delivery`: a task that has not started by `expiresAt` becomes `expired`; unrecorded.
+ * - `no-early-delivery`: never before `runAt`. `no-late-delivery`: a task that has not started by `expiresAt` is never given, and becomes
+ *   `expired`; unrecorded. The queue decides that at the latest when `reserve` of its queue or `sweep` comes by; `get`, `list`, `counts`
+ *   and `unrecorded` show it from then on, all alike, and until then as waiting. The same holds for leases that ran out.
  * - `order`: inside a queue by priority (higher first), then by the time at which it became ready (`runAt`; unblocked; retry due), then in
  *   enqueue order. Across queues in the order that the request lists them. `release-refunds`: a released task keeps its place, and if it was the
  *   first attempt `expiresAt` counts again.
@@ -324,7 +326,10 @@ export interface TaskQueue extends Component<"task-queue"> {
   retry(ids: readonly string[], options?: CallOptions): Promise<readonly RetryState[]>;
   /** Removes waiting tasks and recorded dead letters, without a result. */
   remove(ids: readonly string[], options?: CallOptions): Promise<readonly RemoveState[]>;
-  /** `remove` for all tasks of a queue in these states (`blocked`, `scheduled`, `ready`, `failed`; others are `OMNIQ_INVALID_OPTION`). */
+  /**
+   * `remove` for all tasks of a queue in these states (`blocked`, `scheduled`, `ready`, `failed`; others are `OMNIQ_INVALID_OPTION`), in
+   * enqueue order. Says how many it removed; a dependent that the removal of its dependency failed stays, with its outcome unrecorded.
+   */
   purge(queue: string, states: readonly StoredTaskState[], options?: CallOptions): Promise<number>;
   /** Outcomes that the queue decided, oldest first. Not leased: several workers may get the same, and storing a result twice is harmless. */
   unrecorded(limit: number, options?: CallOptions): Promise<readonly UnrecordedOutcome[]>;

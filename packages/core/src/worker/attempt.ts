@@ -3,7 +3,7 @@ import type { DependencyOutcome, StoredResult } from "../contracts/index.ts";
 import type { Envelope } from "../envelope.ts";
 import { isOmniQError, OmniQError } from "../errors.ts";
 import type { Serializer } from "../serializer.ts";
-import type { StandardResult, StandardSchemaV1 } from "../standard-schema.ts";
+import { describeIssues, type StandardResult, type StandardSchemaV1 } from "../standard-schema.ts";
 import { outcomeOf } from "../task-outcome.ts";
 import { AttemptFailed } from "./failures.ts";
 import type { Workable } from "./registry.ts";
@@ -11,13 +11,6 @@ import type { Workable } from "./registry.ts";
 interface Named {
   readonly id: string;
   readonly name: string;
-}
-
-function issuesOf(result: { readonly issues: readonly { readonly message: string }[] }): string {
-  return result.issues
-    .slice(0, 3)
-    .map((issue) => String(issue.message).slice(0, 300))
-    .join("; ");
 }
 
 function validate<T>(
@@ -51,7 +44,7 @@ export function parseInput(task: Named, definition: Workable, serializer: Serial
     );
   try {
     const parsed = validate(definition.input, value, (result) => {
-      if (result.issues !== undefined) throw invalid(issuesOf(result));
+      if (result.issues !== undefined) throw invalid(describeIssues(result.issues, value));
       return result.value;
     });
     return parsed instanceof Promise
@@ -71,7 +64,7 @@ export function checkOutput(task: Named, definition: Workable, output: unknown):
     if (result.issues !== undefined) {
       throw new AttemptFailed(
         "OMNIQ_TASK_FAILED",
-        `The output of ${task.id} (${task.name}) does not fit the task's schema: ${issuesOf(result)}`,
+        `The output of ${task.id} (${task.name}) does not fit the task's schema: ${describeIssues(result.issues, output)}`,
         { taskId: task.id },
       );
     }
