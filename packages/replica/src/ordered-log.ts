@@ -47,8 +47,11 @@ export interface LogCheckpoint {
 export interface OrderedLog {
   readonly ordering: "position" | "server";
   append(position: number, body: string): Promise<AppendAnswer>;
-  /** Commits from `position` on, in order, as many as suit the store. */
-  read(position: number): Promise<ReadAnswer>;
+  /**
+   * Commits from `position` on, in order, as many as suit the store. With `upTo` the caller needs only what is up to there, which is known to
+   * have been stored: the log need not make sure of its end, and an empty list then says that nothing up to there is left to read.
+   */
+  read(position: number, upTo?: number): Promise<ReadAnswer>;
   /** The newest whole checkpoint. */
   readCheckpoint(): Promise<LogCheckpoint | undefined>;
   /** Stores a checkpoint unless one of this or a later position is there; may delete what no one needs any more. */

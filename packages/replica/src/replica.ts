@@ -6,7 +6,7 @@ import type { AnswerOf, Command, WriteCommand } from "./command.ts";
 import { decodeCommit, encodeCommit, type Commit, type CommitRequest, type Lane } from "./commit.ts";
 import { Listeners, takeChanges, type Changes, type Executor } from "./executor.ts";
 import { Machine, type OperationAnswer, type RequestOutcome } from "./machine.ts";
-import type { OrderedLog } from "./ordered-log.ts";
+import type { AppendAnswer, OrderedLog } from "./ordered-log.ts";
 import { createState, type ReplicaState } from "./state.ts";
 
 export interface ReplicaOptions {
@@ -40,8 +40,12 @@ export class Replica implements Executor {
   #n = 0;
   #pending: Pending[] = [];
   #pumping = false;
-  /** Serves one reader of the log at a time. */
-  #catching: Promise<void> | undefined;
+  /** Ends when the pass over the log that was asked for last has ended; one pass reads at a time. */
+  #passes: Promise<unknown> = Promise.resolve();
+  /** The pass to the end of the log that has not begun yet; all who ask before it begins share it. */
+  #nextPass: Promise<void> | undefined;
+  /** What rides in the append that is under way. */
+  #riding: readonly Pending[] = [];
   #outcomes = new Map<string, RequestOutcome>();
   #logBytes = 0;
   #checkpointSize = 0;
@@ -110,7 +114,7 @@ export class Replica implements Executor {
     if (this.#ended.signal.aborted) return;
     const closed = new OmniQError("OMNIQ_CLOSED", "The replica is closed; open a new one to go on");
     this.#ended.abort(closed);
-    for (const pending of this.#pending.splice(0)) pending.reject(closed);
+    for (const pending of [...this.#pending.splice(0), ...this.#riding]) pending.reject(closed);
     this.#listeners.clear();
     await this.#checkpointing?.catch(() => undefined);
   }
@@ -150,6 +154,7 @@ export class Replica implements Executor {
     await Promise.resolve();
     while (this.#pending.length > 0) {
       const riders = this.#takeRiders();
+      this.#riding = riders;
       try {
         const answers = await this.#send(riders.flatMap(({ commands }) => commands));
         let next = 0;
@@ -160,6 +165,7 @@ export class Replica implements Executor {
       } catch (error) {
         for (const rider of riders) rider.reject(error);
       }
+      this.#riding = [];
       this.#checkpointIfLong();
     }
     this.#pumping = false;
@@ -215,11 +221,11 @@ export class Replica implements Executor {
       const answer = await this.#append(position, body, resendMs, deadline, request);
       // Loaded anew since it was sent: the commit that decides may be in a checkpoint.
       if (this.#epoch !== epoch) inDoubt = true;
-      if (answer === "stale") {
+      if (answer.state === "stale") {
         await this.#persist(() => this.#reopen(), deadline, resendMs);
         inDoubt = true;
       } else if (
-        answer === "stored" &&
+        answer.state === "stored" &&
         byPosition &&
         this.#epoch === epoch &&
         this.#machine.position === position - 1
@@ -227,13 +233,16 @@ export class Replica implements Executor {
         // What was stored need not be read back.
         this.#applyCommit(commit, body, position);
         this.#notify();
-      } else await this.#persist(() => this.#catchUp(), deadline, resendMs);
+      } else {
+        const storedAt = answer.state === "stored" && !byPosition ? answer.position : undefined;
+        await this.#persist(() => this.#catchUp(storedAt), deadline, resendMs);
+      }
       const outcome = this.#takeOutcome(request);
       if (outcome !== undefined) return { outcome, inDoubt };
       if (inDoubt && request.n > 1 && !this.#machine.knowsLane(request.lane.id))
         return { outcome: { state: "refused" }, inDoubt };
       if (performance.now() > deadline) throw await this.#abandon(request);
-      if (answer === "taken") await pause(Math.random() * Math.min(resendMs, 20));
+      if (answer.state === "taken") await pause(Math.random() * Math.min(resendMs, 20));
     }
   }
 
@@ -244,11 +253,11 @@ export class Replica implements Executor {
     resendMs: number,
     deadline: number,
     request: CommitRequest,
-  ): Promise<"stored" | "taken" | "stale"> {
+  ): Promise<AppendAnswer> {
     for (;;) {
       try {
         const answer = await this.#log.append(position, body);
-        if (answer.state !== "unknown") return answer.state;
+        if (answer.state !== "unknown") return answer;
       } catch (error) {
         // The store is away, or it refused for good; only the first may have stored it.
         if (!isOmniQError(error) || !error.retryable || error.code === "OMNIQ_BACKEND_FULL")
@@ -297,21 +306,31 @@ export class Replica implements Executor {
     return answers === undefined ? undefined : { state: "duplicate", answers };
   }
 
-  /** Applies all that is in the log at the time of the call. */
-  async #catchUp(): Promise<void> {
+  /** Applies all that is in the log at the time of the call; with `upTo`, what is up to that position. */
+  #catchUp(upTo?: number): Promise<void> {
+    if (upTo !== undefined) {
+      return this.#pass(async () => {
+        if (this.#stale || this.#machine.position < upTo) await this.#readAll(upTo);
+      });
+    }
     // A pass that is under way may have read the end before this call; the next one has not.
-    const running = this.#catching;
-    if (running !== undefined) await running.catch(() => undefined);
-    this.#catching ??= this.#readAll().finally(() => {
-      this.#catching = undefined;
+    this.#nextPass ??= this.#pass(() => {
+      this.#nextPass = undefined;
+      return this.#readAll();
     });
-    await this.#catching;
+    return this.#nextPass;
+  }
+  #pass(read: () => Promise<void>): Promise<void> {
+    const pass = this.#passes.then(read);
+    this.#passes = pass.catch(() => undefined);
+    return pass;
   }
 
-  async #readAll(): Promise<void> {
+  async #readAll(upTo?: number): Promise<void> {
     for (;;) {
       if (this.#stale) await this.#load();
-      const answer = await this.#log.read(this.#machine.position + 1);
+      else if (upTo !== undefined && this.#machine.position >= upTo) break;
+      const answer = await this.#log.read(this.#machine.position + 1, upTo);
       if (answer.state === "stale") {
         this.#stale = true;
         continue;
@@ -380,7 +399,8 @@ export class Replica implements Executor {
       await this.#log.wait(this.#machine.position, signal);
       if (signal.aborted) return;
       try {
-        await this.#catchUp();
+        // Something is there by now; that it is the end need not be made sure of.
+        await this.#catchUp(this.#machine.position + 1);
       } catch {
         // Whoever calls hears of it; the follower goes on, so that it is there when the store is back.
         await pause(this.#options.resendMs ?? 50);

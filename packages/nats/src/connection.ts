@@ -1,0 +1,183 @@
+// One connection to NATS, opened when it is first needed: requests that end when the connection breaks, and who hears that it is back.
+import { readFile } from "node:fs/promises";
+import { OmniQError } from "@omniq/core";
+import { jetstreamManager, type JetStreamManager } from "@nats-io/jetstream";
+import {
+  connect,
+  credsAuthenticator,
+  type Msg,
+  type NatsConnection,
+  type NodeConnectionOptions,
+} from "@nats-io/transport-node";
+import { isApiError, natsFailure } from "./failures.ts";
+import type { CheckedOptions } from "./options.ts";
+
+/** How long one request may take before its answer counts as lost. */
+export const requestMs = 5_000;
+
+interface Open {
+  readonly nats: NatsConnection;
+  readonly manager: JetStreamManager;
+}
+
+export class Connection {
+  readonly #options: CheckedOptions;
+  readonly #returned = new Set<() => void>();
+  readonly #broken = new Set<(reason: Error) => void>();
+  #opening: Promise<Open> | undefined;
+  #away = false;
+  #closed = false;
+
+  constructor(options: CheckedOptions) {
+    this.#options = options;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Calls the listener after the connection was lost and is there again. Answers with a function that ends it. */
+  onReturn(listener: () => void): () => void {
+    this.#returned.add(listener);
+    return () => void this.#returned.delete(listener);
+  }
+
+  /** The open connection. Rejects with `OMNIQ_BACKEND_UNAVAILABLE` while the server is away. */
+  async open(): Promise<Open> {
+    if (this.#closed) throw this.closedError();
+    const open = await (this.#opening ??= this.#connect().catch((error: unknown) => {
+      this.#opening = undefined;
+      throw natsFailure(error, "Connecting");
+    }));
+    if (this.#closed) throw this.closedError();
+    return open;
+  }
+
+  /** A request whose answer may be lost: rejects when the connection breaks, after a time, and when this is closed. */
+  async request(subject: string, payload: Uint8Array | string): Promise<Msg> {
+    const { nats } = await this.open();
+    // What is published while it is away would be sent whenever it is back, long after its caller was told that it failed.
+    if (this.#away) throw natsFailure(new Error("disconnected"), "A request");
+    return await this.#unbroken(nats.request(subject, payload, { timeout: requestMs }), "A request");
+  }
+
+  /** A call of the JetStream API. */
+  async manage<T>(what: string, call: (manager: JetStreamManager) => Promise<T>): Promise<T> {
+    const { manager } = await this.open();
+    if (this.#away) throw natsFailure(new Error("disconnected"), what);
+    return await this.#unbroken(call(manager), what);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const fail of this.#broken) fail(this.closedError());
+    const opening = this.#opening;
+    this.#returned.clear();
+    if (opening === undefined || this.#options.given.connection !== undefined) return;
+    await opening.then(
+      ({ nats }) => nats.close(),
+      () => undefined,
+    );
+  }
+
+  closedError(): OmniQError {
+    return new OmniQError("OMNIQ_CLOSED", "The NATS backend is closed; make a new one to go on");
+  }
+
+  #unbroken<T>(answer: Promise<T>, what: string): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const fail = (reason: unknown): void => {
+        this.#broken.delete(fail);
+        reject(reason as Error);
+      };
+      this.#broken.add(fail);
+      answer.then(
+        (value) => {
+          this.#broken.delete(fail);
+          resolve(value);
+        },
+        // The client's own error is kept where the caller looks at its code.
+        (error: unknown) =>
+          fail(this.#closed ? this.closedError() : isApiError(error) ? error : natsFailure(error, what)),
+      );
+    });
+  }
+
+  async #connect(): Promise<Open> {
+    const nats = this.#options.given.connection ?? (await connect(await this.#clientOptions()));
+    const manager = await jetstreamManager(nats, { checkAPI: false, timeout: requestMs });
+    this.#away = false;
+    void this.#watch(nats);
+    return { nats, manager };
+  }
+
+  async #clientOptions(): Promise<NodeConnectionOptions> {
+    const { given, servers } = this.#options;
+    const { username, password, token, credentials, tls } = given;
+    const options: NodeConnectionOptions = {
+      servers: [...servers],
+      name: "omniq",
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 200,
+      reconnectJitter: 100,
+      timeout: requestMs,
+      // A connection that is cut without a word is found out within 15 seconds, well inside a lease.
+      pingInterval: 5_000,
+      maxPingOut: 2,
+      noAsyncTraces: true,
+    };
+    if (username !== undefined) options.user = username;
+    if (password !== undefined) options.pass = password;
+    if (token !== undefined) options.token = token;
+    if (credentials !== undefined) {
+      try {
+        options.authenticator = credsAuthenticator(await readFile(credentials));
+      } catch (cause) {
+        throw new OmniQError("OMNIQ_CONFIG_INVALID", "The file of the option credentials can't be read", { cause });
+      }
+    }
+    if (tls === true) options.tls = {};
+    else if (tls === false) options.tls = null;
+    else if (tls !== undefined) options.tls = definedOnly(tls);
+    return options;
+  }
+
+  async #watch(nats: NatsConnection): Promise<void> {
+    for await (const { type } of nats.status()) {
+      if (type === "disconnect") {
+        this.#away = true;
+        this.#break();
+      } else if (type === "reconnect") {
+        this.#away = false;
+        for (const listener of [...this.#returned]) listener();
+      }
+    }
+    // The client gave up, as it does when credentials are refused; the next call connects anew.
+    if (this.#closed || this.#options.given.connection !== undefined) return;
+    this.#break();
+    this.#opening = undefined;
+    void this.#reopen();
+  }
+
+  /** Those who only listen need a connection too. */
+  async #reopen(): Promise<void> {
+    while (!this.#closed && this.#returned.size > 0) {
+      try {
+        await this.open();
+        for (const listener of [...this.#returned]) listener();
+        return;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 1_000).unref());
+      }
+    }
+  }
+
+  #break(): void {
+    for (const fail of [...this.#broken]) fail(natsFailure(new Error("disconnected"), "A request under way"));
+  }
+}
+
+function definedOnly<T extends object>(object: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as never;
+}
