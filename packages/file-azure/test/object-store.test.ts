@@ -1,9 +1,9 @@
 // The object store suite, and the cases of failing networks, on Azurite.
+import { testObjectStore } from "@omniq/conformance";
 import { BlobServiceClient, StorageSharedKeyCredential } from "@azure/storage-blob";
 import { azure, type AzureOptions } from "@omniq/file-azure";
-import { azuriteAccount, azuriteKey, plainStore, startAzureServer, storeCases } from "omniq-test-stores";
+import { azuriteAccount, azuriteKey, startAzureServer, storeCases } from "omniq-test-stores";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
-import { objectStoreCases } from "../../conformance/src/object-store/index.ts";
 
 const server = await startAzureServer();
 const endpoint = `${server.url}/${azuriteAccount}`;
@@ -22,13 +22,7 @@ const options = (prefix: string): AzureOptions => ({
   accountKey: azuriteKey,
 });
 
-describe("object store suite", () => {
-  for (const [i, one] of objectStoreCases.entries())
-    test(`${one.rule}: ${one.title}`, async () => {
-      const open = async () => plainStore(azure(options(`suite-${i}`)));
-      await one.run(await open(), open);
-    });
-});
+testObjectStore({ describe, test, open: (name) => azure(options(name)) });
 
 describe("failures", () => {
   for (const [i, one] of storeCases.entries())

@@ -1,10 +1,10 @@
 // The object store suite, and the cases of failing networks, on the stand-in for Google Cloud Storage.
 import { Storage } from "@google-cloud/storage";
+import { testObjectStore } from "@omniq/conformance";
 import { probeStore } from "@omniq/file";
 import { gcs } from "@omniq/file-gcs";
-import { plainStore, startGcsServer, storeCases } from "omniq-test-stores";
+import { startGcsServer, storeCases } from "omniq-test-stores";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
-import { objectStoreCases } from "../../conformance/src/object-store/index.ts";
 
 const token = "a-secret-that-must-not-be-told";
 // Small pages, so that lists have many.
@@ -24,13 +24,7 @@ function clientWith(bearer: string): Storage {
 }
 const body = new TextEncoder().encode("body");
 
-describe("object store suite", () => {
-  for (const [i, one] of objectStoreCases.entries())
-    test(`${one.rule}: ${one.title}`, async () => {
-      const open = async () => plainStore(gcs({ bucket: "orders", prefix: `suite-${i}`, apiEndpoint: whole.url }));
-      await one.run(await open(), open);
-    });
-});
+testObjectStore({ describe, test, open: (name) => gcs({ bucket: "orders", prefix: name, apiEndpoint: whole.url }) });
 
 describe("failures", () => {
   for (const [i, one] of storeCases.entries())

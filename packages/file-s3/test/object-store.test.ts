@@ -1,9 +1,9 @@
 // The object store suite, the cases of failing networks, and what S3 says in its own words, on the stand-in for S3.
+import { testObjectStore } from "@omniq/conformance";
 import { probeStore } from "@omniq/file";
 import { s3, type S3Options } from "@omniq/file-s3";
-import { plainStore, script, startS3Server, storeCases } from "omniq-test-stores";
+import { script, startS3Server, storeCases } from "omniq-test-stores";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
-import { objectStoreCases } from "../../conformance/src/object-store/index.ts";
 
 const secret = "a-secret-that-must-not-be-told";
 // Small pages, so that lists have many.
@@ -24,13 +24,7 @@ const options = (prefix: string): S3Options => ({
 });
 const body = new TextEncoder().encode("body");
 
-describe("object store suite", () => {
-  for (const [i, one] of objectStoreCases.entries())
-    test(`${one.rule}: ${one.title}`, async () => {
-      const open = async () => plainStore(s3({ ...options(`suite-${i}`), endpoint: whole.url }));
-      await one.run(await open(), open);
-    });
-});
+testObjectStore({ describe, test, open: (name) => s3({ ...options(name), endpoint: whole.url }) });
 
 describe("failures", () => {
   for (const [i, one] of storeCases.entries())
