@@ -3,6 +3,6 @@ export { azuriteAccount, azuriteKey, startAzureServer } from "./azure-server.ts"
 export { type GcsServerOptions, startGcsServer } from "./gcs-server.ts";
 export { type S3ServerOptions, startS3Server } from "./s3-server.ts";
 export type { Fault, Operation, OperationKind, StoreServer, StoreServerOptions } from "./store-server.ts";
-export { plainStore, script, storeCases, type PlainStore, type StoreCase, type StoreCaseWorld } from "./store-cases.ts";
+export { script, storeCases, type StoreCase, type StoreCaseWorld } from "./store-cases.ts";
 export { randomFaults, type RandomFaults } from "./random-faults.ts";
 export { startStand, type Stand, type StandKind } from "./stand.ts";

@@ -239,35 +239,3 @@ export const storeCases: readonly StoreCase[] = [
     },
   },
 ];
-
-/** The suite's simpler shape: an outcome that is unknown is an error, and times are left out. */
-export interface PlainStore {
-  read(key: string): Promise<{ readonly body: Uint8Array; readonly revision: string } | undefined>;
-  create(key: string, body: Uint8Array): Promise<"created" | "exists">;
-  replace(key: string, body: Uint8Array, revision: string): Promise<"replaced" | "conflict">;
-  delete(keys: readonly string[]): Promise<void>;
-  list(prefix: string, after?: string, limit?: number): Promise<readonly string[]>;
-  close(): Promise<void>;
-}
-
-/** A store in the shape that the object store suite drives. */
-export function plainStore(store: ObjectStore): PlainStore {
-  const definite = <S extends string>({
-    state,
-    cause,
-  }: {
-    readonly state: S;
-    readonly cause?: unknown;
-  }): Exclude<S, "unknown"> => {
-    if (state === "unknown") throw cause;
-    return state as Exclude<S, "unknown">;
-  };
-  return {
-    read: async (key) => (await store.read(key)).object,
-    create: async (key, body) => definite(await store.create(key, body)),
-    replace: async (key, body, revision) => definite(await store.replace(key, body, revision)),
-    delete: (keys) => store.delete(keys),
-    list: async (...given) => (await store.list(...given)).objects.map(({ key }) => key),
-    close: () => store.close(),
-  };
-}

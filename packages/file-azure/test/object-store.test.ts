@@ -2,7 +2,7 @@
 import { testObjectStore } from "@omniq/conformance";
 import { BlobServiceClient, StorageSharedKeyCredential } from "@azure/storage-blob";
 import { azure, type AzureOptions } from "@omniq/file-azure";
-import { azuriteAccount, azuriteKey, plainStore, startAzureServer, storeCases } from "omniq-test-stores";
+import { azuriteAccount, azuriteKey, startAzureServer, storeCases } from "omniq-test-stores";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 
 const server = await startAzureServer();
@@ -22,7 +22,7 @@ const options = (prefix: string): AzureOptions => ({
   accountKey: azuriteKey,
 });
 
-testObjectStore({ describe, test, open: (namespace) => plainStore(azure(options(`suite/${namespace}`))) });
+testObjectStore({ describe, test, open: (name) => azure(options(name)) });
 
 describe("failures", () => {
   for (const [i, one] of storeCases.entries())

@@ -2,7 +2,7 @@
 import { testObjectStore } from "@omniq/conformance";
 import { probeStore } from "@omniq/file";
 import { s3, type S3Options } from "@omniq/file-s3";
-import { plainStore, script, startS3Server, storeCases } from "omniq-test-stores";
+import { script, startS3Server, storeCases } from "omniq-test-stores";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 
 const secret = "a-secret-that-must-not-be-told";
@@ -24,11 +24,7 @@ const options = (prefix: string): S3Options => ({
 });
 const body = new TextEncoder().encode("body");
 
-testObjectStore({
-  describe,
-  test,
-  open: (namespace) => plainStore(s3({ ...options(`suite/${namespace}`), endpoint: whole.url })),
-});
+testObjectStore({ describe, test, open: (name) => s3({ ...options(name), endpoint: whole.url }) });
 
 describe("failures", () => {
   for (const [i, one] of storeCases.entries())

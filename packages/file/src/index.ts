@@ -10,6 +10,7 @@ export type {
   ReplaceAnswer,
   StoredObject,
 } from "./object-store.ts";
+export { MemoryObjects, MemoryObjectStore } from "./memory-store.ts";
 export { probeStore } from "./probe.ts";
 export {
   checkStorePrefix,

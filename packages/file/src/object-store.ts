@@ -1,4 +1,5 @@
 // The contract of an object store: what a bucket or a folder must offer to hold a commit log.
+import type { Reach } from "@omniq/core";
 
 /** Stores merge in their `storageOptions` under their URL scheme. */
 export interface ObjectStoreOptions {}
@@ -12,7 +13,11 @@ export interface StoredObject {
   readonly lastModified?: number | undefined;
 }
 
-/** `date` of answers: the store's time of the answer (HTTP `Date`), in epoch milliseconds; undefined where the store tells none. */
+/**
+ * `date` of answers: the store's time of the answer (HTTP `Date`), in epoch milliseconds. The log trusts what is young by these dates
+ * and by `lastModified`, so they must come from one clock that is right to an eighth of the grace of deletion (1 h). A store without such
+ * a clock leaves them out of reads and creates, and the log then lists before it trusts.
+ */
 export interface ReadAnswer {
   /** Undefined: nothing was there when the store answered. */
   readonly object: StoredObject | undefined;
@@ -53,6 +58,7 @@ export interface ReplaceAnswer {
  * - `store-replace`: only over the revision that was read; of racing replaces one is `replaced`.
  * - `store-list`: keys with a prefix, in the order of their bytes, after a key (exclusive), at most a limit.
  * - `store-delete`: gone for read, list and create; deleting what is not there is nothing.
+ * - `store-stamps`: dates do not run backward, and an object's `lastModified` lies between the dates of the answers around its write.
  * - `store-close`: idempotent; later calls reject with `OMNIQ_CLOSED`.
  *
  * Reads, lists and deletes repeat themselves over passing failures and then reject with `OMNIQ_BACKEND_UNAVAILABLE`. Creates and replaces
@@ -66,6 +72,10 @@ export interface ObjectStore {
   delete(keys: readonly string[]): Promise<void>;
   list(prefix: string, after?: string, limit?: number): Promise<ListAnswer>;
   close(): Promise<void>;
+  /** Who can share the store. Default `network`. */
+  readonly reach?: Reach | undefined;
+  /** Calls `changed` when something may have come under a prefix; answers with a function that ends it. A hint: the log polls behind it. */
+  watch?(prefix: string, changed: () => void): () => void;
 }
 
 /** What a package of a store exports as `store`: how a URL and `storageOptions` become one. Throws `OMNIQ_CONFIG_INVALID`. */
