@@ -6,3 +6,5 @@ export type { Fault, Operation, OperationKind, StoreServer, StoreServerOptions }
 export { script, storeCases, type StoreCase, type StoreCaseWorld } from "./store-cases.ts";
 export { randomFaults, type RandomFaults } from "./random-faults.ts";
 export { startStand, type Stand, type StandKind } from "./stand.ts";
+export { partOfKit } from "./kit-part.ts";
+export { raceAppenders, type AppenderRace, type AppenderReport } from "./race-appenders.ts";
