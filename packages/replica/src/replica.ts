@@ -333,10 +333,14 @@ export class Replica implements Executor {
     return pass;
   }
 
-  async #readAll(upTo?: number): Promise<void> {
+  async #readAll(wanted?: number): Promise<void> {
+    let upTo = wanted;
     for (;;) {
-      if (this.#stale) await this.#load();
-      else if (upTo !== undefined && this.#machine.position >= upTo) break;
+      if (this.#stale) {
+        await this.#load();
+        // The position was one of the log as it was; in this one it may never come.
+        upTo = undefined;
+      } else if (upTo !== undefined && this.#machine.position >= upTo) break;
       const answer = await this.#log.read(this.#machine.position + 1, upTo);
       if (answer.state === "stale") {
         this.#stale = true;
