@@ -76,6 +76,9 @@ export class StoreServer {
     delete: 0,
     other: 0,
   };
+  /** Bytes of bodies so far, as they came in and went out. */
+  bytesIn = 0;
+  bytesOut = 0;
   readonly #stop: () => Promise<void>;
 
   constructor(url: string, options: StoreServerOptions, stop: () => Promise<void>) {
@@ -138,6 +141,7 @@ async function respond(
   };
   const operation = protocol.classify(request);
   server.counts[operation.kind] += 1;
+  server.bytesIn += request.body.length;
   const fault = server.fault?.(operation);
   if (server.roundTripMs > 0) await sleep(server.roundTripMs / 2);
   if (fault?.type === "drop-before") return void response.destroy();
@@ -160,6 +164,7 @@ async function respond(
   for (const [name, value] of Object.entries(answer.headers ?? {}))
     headers[name] = typeof value === "string" ? value : [...value];
   if (answer.status !== 204 && answer.status !== 304) headers["Content-Length"] = body.length;
+  server.bytesOut += body.length;
   response.sendDate = false;
   response.writeHead(answer.status, headers);
   if (fault?.type === "cut-body") {

@@ -69,8 +69,10 @@ export class GcsClient {
     }
     if (answer.status < 300) return read(answer);
     const code = codeOf(answer);
+    // The JSON API says of some limits of rate that they are forbidden.
+    const status = code === "rateLimitExceeded" || code === "userRateLimitExceeded" ? 429 : answer.status;
     const cause = new Error(`Google Cloud Storage answered ${answer.status}${code === undefined ? "" : ` ${code}`}`);
-    return this.#fail({ status: answer.status, code, cause }, answer.date, onFailure);
+    return this.#fail({ status, code, cause }, answer.date, onFailure);
   }
 
   #fail<T>(

@@ -78,7 +78,9 @@ export function failureOf(error: unknown, options: CheckedOptions): StoreFailure
     );
   }
   const status = $metadata?.httpStatusCode;
-  return { status, code: status === undefined ? undefined : name, cause: error };
+  // Refused for its clock, which the SDK has set right from the answer by now, or for a body that came too slowly: another try will do.
+  const again = name === "RequestTimeTooSkewed" || name === "RequestTimeout";
+  return { status: again ? 503 : status, code: status === undefined ? undefined : name, cause: error };
 }
 
 /** The words of messages about this bucket. */

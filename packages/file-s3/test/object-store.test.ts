@@ -48,6 +48,16 @@ describe("failures", () => {
     expect(await store.replace("a", body, object?.revision ?? "")).toMatchObject({ state: "unknown" });
   });
 
+  test("a clock that is off is set right by the answer, and the call goes on", async () => {
+    const skewed = { type: "refuse", status: 403, code: "RequestTimeTooSkewed" } as const;
+    const store = s3(options("skew"));
+    server.fault = script("create", skewed);
+    expect(await store.create("a", body)).toMatchObject({ state: "unknown" });
+    expect(await store.create("a", body)).toMatchObject({ state: "created" });
+    server.fault = script("read", skewed);
+    expect(await store.read("a")).toMatchObject({ object: { body } });
+  });
+
   test("the probe refuses a service that ignores conditions", async () => {
     const store = s3({ ...options("probe"), endpoint: careless.url });
     await expect(probeStore(store)).rejects.toMatchObject({ code: "OMNIQ_UNSUPPORTED" });

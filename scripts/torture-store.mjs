@@ -1,0 +1,47 @@
+// `node scripts/torture-store.mjs --store s3|gcs|azure --minutes M --seed S`: the torture app on one bucket of a stand-in for a cloud store,
+// with a round trip of 50 ms and ambiguous writes: refused, cut before and after the commit, landing late.
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { randomFaults, startStand } from "../apps/test-stores/dist/index.js";
+import { root } from "./steps.mjs";
+
+const { values } = parseArgs({
+  options: {
+    store: { type: "string", default: "s3" },
+    minutes: { type: "string", default: "1" },
+    seed: { type: "string", default: String(Date.now() % 1_000_000) },
+    workers: { type: "string", default: "8" },
+    producers: { type: "string", default: "3" },
+    "round-trip": { type: "string", default: "50" },
+    faults: { type: "string", default: "0.03" },
+  },
+});
+
+const stand = await startStand(values.store, "torture");
+stand.server.roundTripMs = Number(values["round-trip"]);
+const { fault, injected } = randomFaults(Number(values.seed), Number(values.faults));
+stand.server.fault = fault;
+const folder = mkdtempSync(join(tmpdir(), "omniq-torture-store-"));
+const config = join(folder, "omniq.json");
+const described = {
+  type: "file",
+  base_dir: stand.url("tasks"),
+  storage_options: stand.storageOptions,
+  // The app's leases are of 3 s, and a process that was suspended for longer than this is passed by deletions.
+  minimum_lease_ms: 1_000,
+  deletion_grace_ms: 2_000,
+};
+writeFileSync(config, JSON.stringify({ task_queue: described }));
+const passOn = ["minutes", "seed", "workers", "producers"].flatMap((key) => [`--${key}`, values[key]]);
+const child = spawn(process.execPath, [`${root}apps/torture/dist/main.js`, "--config", config, ...passOn], {
+  stdio: "inherit",
+});
+const status = await new Promise((resolve) => child.once("exit", resolve));
+console.log("requests", JSON.stringify(stand.server.counts), "injected", JSON.stringify(injected));
+await stand.server.stop();
+rmSync(folder, { recursive: true, force: true });
+console.log(status === 0 ? "\n1 passed, 0 failed" : "\n0 passed, 1 failed");
+process.exitCode = status ?? 1;
