@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { followGuide } from "./guide.mjs";
 import { packAll, usePacked } from "./packed.mjs";
 import { bin, step } from "./steps.mjs";
 
@@ -14,6 +15,7 @@ export const checks = {
   format: () => step("format", bin("oxfmt"), ["--check", "."]),
   workspace: () => step("workspace", bin("sherif"), []),
   readme: () => step("README table of backends", process.execPath, ["scripts/capabilities.mjs"]),
+  size: () => step("size of @omniq/core", process.execPath, ["scripts/size.mjs", "--check"]),
   packages: () => checkPackages(),
 };
 
@@ -27,7 +29,7 @@ function checkPackages() {
       // ESM only by design: CommonJS users of Node 20.19 and later can require() it.
       return step(`attw ${basename(file)}`, bin("attw"), [file, "--profile", "esm-only"]) && published;
     });
-    return passed.every(Boolean) && usePacked(tarballs);
+    return [passed.every(Boolean), usePacked(tarballs), followGuide(tarballs)].every(Boolean);
   } catch (error) {
     console.error(error.message);
     return false;

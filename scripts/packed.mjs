@@ -1,6 +1,6 @@
 // Installs the packed packages into an empty project and uses them as a new user would: plain JavaScript, strict TypeScript, CommonJS.
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "./steps.mjs";
@@ -52,7 +52,10 @@ export function usePacked(tarballs) {
   try {
     const dependencies = Object.fromEntries(Object.entries(tarballs).map(([name, file]) => [name, `file:${file}`]));
     // Linked, since compiling it takes minutes where no prebuilt binary can be had.
-    dependencies["better-sqlite3"] = `file:${realpathSync(`${root}packages/sqlite/node_modules/better-sqlite3`)}`;
+    for (const name of ["better-sqlite3", "better-sqlite3-12"]) {
+      const installed = `${root}packages/sqlite/node_modules/${name}`;
+      if (existsSync(installed)) dependencies[name] = `file:${realpathSync(installed)}`;
+    }
     for (const name of ["typescript", "@types/node"])
       dependencies[name] = JSON.parse(readFileSync(`${root}node_modules/${name}/package.json`, "utf8")).version;
     writeFileSync(`${project}/package.json`, JSON.stringify({ name: "new-user", private: true, dependencies }));

@@ -1,8 +1,7 @@
 // `node dist/drain.js`: draining SQLite at concurrency 100 by one process, OmniQ beside plainjob, results stored, equal `synchronous`.
-import Database from "better-sqlite3";
 import { better, defineQueue, defineWorker } from "plainjob";
 import { defineTask, OmniQ } from "@omniq/core";
-import { sqlite } from "@omniq/sqlite";
+import { sqlite, sqliteDriver } from "@omniq/sqlite";
 import { median, withFolder } from "./measure.ts";
 
 const quiet = { error: console.error, warn: console.warn, info: () => {}, debug: () => {} };
@@ -22,8 +21,9 @@ async function omniqRate(folder: string, count: number, synchronous: "full" | "n
 }
 
 async function plainjobRate(folder: string, count: number, synchronous: "full" | "normal"): Promise<number> {
-  const database = new Database(`${folder}/plainjob.db`);
-  const connection = better(database);
+  const database = new (sqliteDriver())(`${folder}/plainjob.db`);
+  // The driver is typed by what most programs use of it; plainjob asks for the whole class.
+  const connection = better(database as never);
   const queue = defineQueue({ connection, logger: quiet });
   // After the queue's own pragmas, so that both contestants are equally durable.
   database.pragma(`synchronous = ${synchronous}`);

@@ -1,4 +1,4 @@
-// Type test: a program that a user would write must compile (clock).
+// A test with a clock of its own: an hour passes at once.
 import assert from "node:assert/strict";
 import test from "node:test";
 import { OmniQ, defineTask } from "@omniq/core";

@@ -1,4 +1,5 @@
-// Type test: a program that a user would write must compile (flow).
+// A flow: tasks that depend on others, with their results under typed names.
+import assert from "node:assert/strict";
 import { OmniQ, allowFailure, defineTask } from "@omniq/core";
 import { memory } from "@omniq/memory";
 import { z } from "zod";
@@ -40,6 +41,8 @@ const publish = defineTask({
 });
 
 await using omniq = new OmniQ({ taskQueue: memory() });
+await using worker = omniq.worker({ tasks: [fetchSales, fetchCosts, fetchRegion, report, publish] });
+await worker.start();
 const month = "2026-10";
 const already = await omniq.enqueue(fetchSales, { month });
 const handle = await omniq.enqueue(publish, undefined, {
@@ -56,6 +59,9 @@ const handle = await omniq.enqueue(publish, undefined, {
     ),
   },
 });
-(await handle.result()) satisfies number;
+const profit = await handle.result();
+profit satisfies number;
+assert.equal(profit, -1);
 // Order only
-await omniq.enqueue(fetchSales, { month }, { after: [handle, "some-id"] });
+const last = await omniq.enqueue(fetchSales, { month }, { after: [handle, already.id] });
+assert.equal((await last.result()).total, 1);

@@ -1,21 +1,33 @@
-// Type test: a program that a user would write must compile (producer).
+// A producer: enqueueing with all options, results, outcomes and statuses. The worker would be another process.
+import assert from "node:assert/strict";
 import { OmniQ, isOmniQError } from "@omniq/core";
 import { memory } from "@omniq/memory";
 import { purge, resizeImage, sendEmail, withArk, withValibot } from "./tasks.ts";
 
 await using omniq = new OmniQ({ taskQueue: memory() });
+await using worker = omniq.worker({
+  tasks: [
+    sendEmail.implement(({ subject }) => ({ messageId: `<${subject}>` })),
+    resizeImage.implement(({ url, width }) => ({ key: `${url}-${width}` })),
+    purge.implement(() => undefined),
+    withValibot.implement(({ id }) => id),
+    withArk.implement(({ id }) => BigInt(id)),
+  ],
+});
+await worker.start();
 
 const handle = await omniq.enqueue(sendEmail, { to: "a@example.com", subject: "Hi" });
 const { messageId } = await handle.result({ timeoutMs: 30_000 });
 messageId satisfies string;
+assert.equal(messageId, "<Hi>");
 
 await omniq.enqueue(purge);
 await omniq.enqueue(purge, undefined, { delayMs: 1_000 });
-await omniq.enqueue(withValibot, { id: "1" });
-await omniq.enqueue(withArk, { id: "1" });
+assert.equal(await (await omniq.enqueue(withValibot, { id: "1" })).result(), 1);
+assert.equal(await (await omniq.enqueue(withArk, { id: "1" })).result(), 1n);
 
 // Conditional options under exactOptionalPropertyTypes
-declare const isPro: boolean;
+const isPro: boolean = process.argv.includes("--pro");
 await omniq.enqueue(resizeImage, { url: "https://x", width: 10 }, { priority: isPro ? 10 : undefined });
 
 // All options
@@ -37,7 +49,7 @@ await omniq.enqueue(
 
 // Many: a tuple of handles, or an array of them
 const [mail, image] = await omniq.enqueueMany([
-  sendEmail.with({ to: "a@b.c", subject: "x" }),
+  sendEmail.with({ to: "ada@example.com", subject: "x" }),
   resizeImage.with({ url: "u", width: 1 }, { priority: 5 }),
 ]);
 (await mail.result()).messageId satisfies string;
@@ -46,7 +58,7 @@ const handles = await omniq.enqueueMany(["a", "b"].map((url) => resizeImage.with
 for (const one of handles) (await one.result()).key satisfies string;
 
 // In another process, by id
-const again = omniq.handle(sendEmail, "id");
+const again = omniq.handle(sendEmail, handle.id);
 const outcome = await again.outcome({ timeoutMs: 1_000 });
 if (outcome.status === "completed") outcome.output.messageId satisfies string;
 else if (outcome.status === "failed") console.error(outcome.error.code, outcome.error.cause);
@@ -60,5 +72,6 @@ try {
 
 const state = await again.cancel();
 if (state === "cancelling") console.log("running; told at the next heartbeat");
+else assert.equal(state, "finished");
 const status = await again.status();
 if (status?.state === "active") console.log(status.progress?.fraction);

@@ -127,9 +127,10 @@ export class NatsLog implements OrderedLog {
     while (!signal.aborted && !this.#ended.signal.aborted && !this.#stale) {
       this.#absorb();
       if ((this.#arrived.at(-1)?.position ?? 0) > position) return;
-      if (this.#feed?.stopped === true) {
-        // Whoever waits must not depend on others' calls to hear from the server again.
-        const same = await this.#restart().catch(() => undefined);
+      if (this.#feed === undefined || this.#feed.stopped) {
+        // Whoever waits must not depend on others' calls to hear from the server.
+        const begun = this.#feed === undefined ? this.#follow(position + 1) : this.#restart();
+        const same = await begun.catch(() => undefined);
         if (same === false) this.#stale = true;
         else if (same === undefined) await this.#change(500, signal);
       } else await this.#change(undefined, signal);

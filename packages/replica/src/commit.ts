@@ -9,7 +9,8 @@ export interface Lane {
   readonly since: number;
 }
 export interface CommitRequest {
-  readonly lane: Lane;
+  /** Without a lane the request takes effect as often as it stands in the log: only for what is idempotent by itself, and asks for no answer. */
+  readonly lane?: Lane | undefined;
   /** 1 for the lane's first request, and one more for each. */
   readonly n: number;
   readonly operations: readonly WriteCommand[];

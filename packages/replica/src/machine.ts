@@ -90,20 +90,25 @@ export class Machine {
 
   #applyRequest(request: CommitRequest, position: number, at: number, commitId: string): RequestOutcome {
     const { lane, n, operations } = request;
+    if (lane === undefined) return { state: "applied", answers: this.#run(operations, at, commitId) };
     const known = this.#lanes.get(lane.id);
     if (known !== undefined && n <= known.n) return { state: "duplicate", answers: known.answers };
     if (known === undefined && (n !== 1 || lane.since < this.#floor)) return { state: "refused" };
-    const answers = operations.map((operation): OperationAnswer => {
+    const answers = this.#run(operations, at, commitId);
+    this.#lanes.delete(lane.id);
+    this.#lanes.set(lane.id, { n, answers, usedAt: position });
+    if (this.#lanes.size > laneLimit) this.#evict();
+    return { state: "applied", answers };
+  }
+
+  #run(operations: CommitRequest["operations"], at: number, commitId: string): readonly OperationAnswer[] {
+    return operations.map((operation): OperationAnswer => {
       try {
         return { value: apply(this.state, operation, at, commitId) };
       } catch (error) {
         return { failure: failureOf(error) };
       }
     });
-    this.#lanes.delete(lane.id);
-    this.#lanes.set(lane.id, { n, answers, usedAt: position });
-    if (this.#lanes.size > laneLimit) this.#evict();
-    return { state: "applied", answers };
   }
 
   #evict(): void {

@@ -56,6 +56,8 @@ export interface OrderedLog {
   readCheckpoint(): Promise<LogCheckpoint | undefined>;
   /** Stores a checkpoint unless one of this or a later position is there; may delete what no one needs any more. */
   writeCheckpoint(checkpoint: LogCheckpoint): Promise<void>;
+  /** The position of the newest checkpoint, 0 without one. Where it lacks, processes do not look whether another took one. */
+  newestCheckpoint?(): Promise<number>;
   /** The store's clock, as well as this process knows it: epoch milliseconds. */
   now(): number;
   /** Resolves when there may be something after `position`, or the signal aborts. Never rejects. */

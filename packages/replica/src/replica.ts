@@ -19,6 +19,9 @@ export interface ReplicaOptions {
   readonly checkpointBytes?: number | undefined;
 }
 
+/** A request of this process's own. */
+type LaneRequest = CommitRequest & { readonly lane: Lane };
+
 interface Pending {
   readonly commands: readonly WriteCommand[];
   readonly resolve: (answers: readonly OperationAnswer[]) => void;
@@ -49,6 +52,10 @@ export class Replica implements Executor {
   #outcomes = new Map<string, RequestOutcome>();
   #logBytes = 0;
   #checkpointSize = 0;
+  /** The position of the newest checkpoint that this process knows of. */
+  #checkpointed = 0;
+  /** Processes that share a log reach its length at one commit; this parts them, so that one takes the checkpoint. */
+  readonly #patience = 1 + Math.random() / 4;
   #checkpointing: Promise<void> | undefined;
   #epoch = 0;
   /** The state is to be loaded anew before anything else is read. */
@@ -189,7 +196,7 @@ export class Replica implements Executor {
   async #send(operations: readonly WriteCommand[]): Promise<readonly OperationAnswer[]> {
     for (;;) {
       this.#outcomes.clear();
-      const request: CommitRequest = { lane: this.#lane, n: ++this.#n, operations };
+      const request: LaneRequest = { lane: this.#lane, n: ++this.#n, operations };
       const { outcome, inDoubt } = await this.#place(request);
       if (outcome.state !== "refused") return outcome.answers;
       this.#newLane();
@@ -202,7 +209,7 @@ export class Replica implements Executor {
     }
   }
 
-  async #place(request: CommitRequest): Promise<{ readonly outcome: RequestOutcome; readonly inDoubt: boolean }> {
+  async #place(request: LaneRequest): Promise<{ readonly outcome: RequestOutcome; readonly inDoubt: boolean }> {
     const deadline = performance.now() + (this.#options.giveUpMs ?? 30_000);
     const resendMs = this.#options.resendMs ?? 50;
     let inDoubt = false;
@@ -252,7 +259,7 @@ export class Replica implements Executor {
     body: string,
     resendMs: number,
     deadline: number,
-    request: CommitRequest,
+    request: LaneRequest,
   ): Promise<AppendAnswer> {
     for (;;) {
       try {
@@ -270,7 +277,7 @@ export class Replica implements Executor {
   }
 
   /** Gives a request up. What was sent may still take effect, so its lane is not used again. */
-  async #abandon(request: CommitRequest, cause?: unknown): Promise<unknown> {
+  async #abandon(request: LaneRequest, cause?: unknown): Promise<unknown> {
     this.#outcomes.delete(outcomeKey(request));
     this.#newLane();
     if (cause !== undefined) return cause;
@@ -295,7 +302,7 @@ export class Replica implements Executor {
     }
   }
 
-  #takeOutcome(request: CommitRequest): RequestOutcome | undefined {
+  #takeOutcome(request: LaneRequest): RequestOutcome | undefined {
     const key = outcomeKey(request);
     const outcome = this.#outcomes.get(key);
     if (outcome !== undefined) {
@@ -326,10 +333,14 @@ export class Replica implements Executor {
     return pass;
   }
 
-  async #readAll(upTo?: number): Promise<void> {
+  async #readAll(wanted?: number): Promise<void> {
+    let upTo = wanted;
     for (;;) {
-      if (this.#stale) await this.#load();
-      else if (upTo !== undefined && this.#machine.position >= upTo) break;
+      if (this.#stale) {
+        await this.#load();
+        // The position was one of the log as it was; in this one it may never come.
+        upTo = undefined;
+      } else if (upTo !== undefined && this.#machine.position >= upTo) break;
       const answer = await this.#log.read(this.#machine.position + 1, upTo);
       if (answer.state === "stale") {
         this.#stale = true;
@@ -358,7 +369,7 @@ export class Replica implements Executor {
     this.#logBytes += body.length;
     for (const [index, request] of commit.requests.entries()) {
       const outcome = outcomes[index];
-      if (request.lane.id === this.#lane.id && outcome !== undefined) this.#keepOutcome(request, outcome);
+      if (request.lane?.id === this.#lane.id && outcome !== undefined) this.#keepOutcome(request, outcome);
     }
   }
 
@@ -387,6 +398,7 @@ export class Replica implements Executor {
         ? new Machine(createState({ eventTtlMs: this.#options.eventTtlMs }))
         : Machine.decode(checkpoint.body);
     this.#checkpointSize = checkpoint?.body.length ?? 0;
+    this.#checkpointed = checkpoint?.position ?? 0;
     this.#logBytes = 0;
     this.#stale = false;
     this.#epoch++;
@@ -411,26 +423,33 @@ export class Replica implements Executor {
   /** Replay stays linear: a checkpoint when the log since the last one is longer than that one, and than the option says. */
   #checkpointIfLong(): void {
     if (this.#checkpointing !== undefined || this.#ended.signal.aborted) return;
-    if (this.#logBytes <= Math.max(this.#options.checkpointBytes ?? 8_388_608, this.#checkpointSize)) return;
-    const checkpoint = { position: this.#machine.position, body: this.#machine.encode() };
-    const before = this.#logBytes;
-    this.#checkpointing = this.#log
-      .writeCheckpoint(checkpoint)
-      .then(
-        () => {
-          this.#checkpointSize = checkpoint.body.length;
-          this.#logBytes = Math.max(0, this.#logBytes - before);
-        },
-        // Not written: the log is longer for it, and the next commit tries again.
-        () => undefined,
-      )
+    const length = Math.max(this.#options.checkpointBytes ?? 8_388_608, this.#checkpointSize);
+    if (this.#logBytes <= length * this.#patience) return;
+    this.#checkpointing = this.#checkpoint()
+      // Not written: the log is longer for it, and the next commit tries again.
+      .catch(() => undefined)
       .finally(() => {
         this.#checkpointing = undefined;
       });
   }
+
+  async #checkpoint(): Promise<void> {
+    const newest = await this.#log.newestCheckpoint?.();
+    if (newest !== undefined && newest > this.#checkpointed) {
+      this.#checkpointed = newest;
+      this.#logBytes = 0;
+      return;
+    }
+    const checkpoint = { position: this.#machine.position, body: this.#machine.encode() };
+    const before = this.#logBytes;
+    await this.#log.writeCheckpoint(checkpoint);
+    this.#checkpointed = checkpoint.position;
+    this.#checkpointSize = checkpoint.body.length;
+    this.#logBytes = Math.max(0, this.#logBytes - before);
+  }
 }
 
-const outcomeKey = (request: CommitRequest): string => `${request.lane.id} ${request.n}`;
+const outcomeKey = (request: CommitRequest): string => `${request.lane?.id ?? ""} ${request.n}`;
 function pause(delayMs: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, delayMs));
 }

@@ -28,7 +28,7 @@ import type {
 import type { GrantedLease } from "./command.ts";
 import type { Executor } from "./executor.ts";
 import { Lifetime, startTimer } from "./waiting.ts";
-import { nextChance } from "./wake.ts";
+import { hasWork, nextChance } from "./wake.ts";
 
 interface Waiter {
   readonly request: ReserveRequest;
@@ -36,6 +36,9 @@ interface Waiter {
   readonly fail: (reason: unknown) => void;
   over: boolean;
 }
+
+/** How long `close` waits for leases that are on their way to nobody, so that they can be given back. */
+const giveBackMs = 2_000;
 
 export class ReplicaTaskQueue implements TaskQueue {
   readonly component = "task-queue";
@@ -46,6 +49,8 @@ export class ReplicaTaskQueue implements TaskQueue {
   /** First come, first served. */
   readonly #waiters = new Set<Waiter>();
   readonly #unsubscribe: () => void;
+  /** Reserves under way, whose leases are given back if nobody wants them any more. */
+  readonly #underWay = new Set<Promise<unknown>>();
   #serving = false;
   #again = false;
   #timer: NodeJS.Timeout | undefined;
@@ -74,6 +79,7 @@ export class ReplicaTaskQueue implements TaskQueue {
   async reserve(request: ReserveRequest, options: CallOptions = {}): Promise<readonly Lease[]> {
     this.#checkLease(request.leaseMs, options.signal);
     const leases = await this.#reserveNow(request, options.signal);
+    this.#lifetime.check(options.signal);
     if (leases.length > 0 || request.waitMs <= 0 || request.limit <= 0) return leases;
     return await this.#wait(request, options.signal);
   }
@@ -177,6 +183,11 @@ export class ReplicaTaskQueue implements TaskQueue {
     this.#lifetime.end();
     this.#unsubscribe();
     clearTimeout(this.#timer);
+    if (this.#underWay.size === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    const enough = new Promise((resolve) => (timer = setTimeout(resolve, giveBackMs)));
+    await Promise.race([Promise.all(this.#underWay), enough]);
+    clearTimeout(timer);
   }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
@@ -191,10 +202,47 @@ export class ReplicaTaskQueue implements TaskQueue {
     );
   }
 
+  /** One reserve. Aborted or closed, it rejects at once, and what it may still bring is given back. */
   async #reserveNow(request: ReserveRequest, signal?: AbortSignal): Promise<readonly Lease[]> {
+    const { queues } = request;
+    if (!hasWork(this.#executor.view(), queues, this.#executor.now())) {
+      // A look costs no commit; but it must know all that was acknowledged before, to anyone.
+      await this.#executor.execute([{ verb: "counts", queues: [] }], { signal });
+      this.#lifetime.check(signal);
+      if (!hasWork(this.#executor.view(), queues, this.#executor.now())) return [];
+    }
     const sentAt = performance.now();
-    const [leases] = await this.#executor.execute([reserveCommand(request)], { signal });
-    return stamp(leases, sentAt);
+    const asked = this.#executor.execute([reserveCommand(request)]);
+    let wanted = true;
+    const done = asked.then(async ([leases]) => {
+      if (!wanted && leases.length > 0) await this.#giveBack(stamp(leases, sentAt));
+    });
+    this.#track(done);
+    return await new Promise<readonly Lease[]>((resolve, reject) => {
+      const forgetEnd = this.#lifetime.onEnd(signal, (reason) => {
+        wanted = false;
+        forgetEnd();
+        reject(reason as Error);
+      });
+      asked.then(
+        ([leases]) => {
+          forgetEnd();
+          resolve(stamp(leases, sentAt));
+        },
+        (error: unknown) => {
+          forgetEnd();
+          reject(error as Error);
+        },
+      );
+    });
+  }
+  #track(work: Promise<unknown>): void {
+    const tracked: Promise<unknown> = work
+      .catch(() => undefined)
+      .finally(() => {
+        this.#underWay.delete(tracked);
+      });
+    this.#underWay.add(tracked);
   }
 
   #wait(request: ReserveRequest, signal: AbortSignal | undefined): Promise<readonly Lease[]> {
@@ -273,7 +321,7 @@ export class ReplicaTaskQueue implements TaskQueue {
     try {
       const leases = await this.#reserveNow(waiter.request);
       if (leases.length === 0) return false;
-      if (waiter.over) await this.#giveBack(leases);
+      if (waiter.over) this.#track(this.#giveBack(leases));
       else waiter.done(leases);
       return true;
     } catch (error) {

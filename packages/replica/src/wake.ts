@@ -26,3 +26,18 @@ export function nextChance(state: ReplicaState, queues: readonly string[], at: n
   }
   return chance === undefined ? undefined : Math.max(chance, now);
 }
+
+/** True when a reserve of these queues would change something now: give a lease, or end what is over. */
+export function hasWork(state: ReplicaState, queues: readonly string[], at: number): boolean {
+  const now = Math.max(state.at, at);
+  const chance = nextChance(state, queues, now);
+  if (chance !== undefined && chance <= now) return true;
+  return queues.some((name) => {
+    const queue = state.queues.get(name);
+    if (queue === undefined) return false;
+    if ((queue.expiries.peek()?.at ?? Number.POSITIVE_INFINITY) <= now) return true;
+    if ((queue.leases.peek()?.at ?? Number.POSITIVE_INFINITY) <= now) return true;
+    const old = queue.deadLetterTtlMs === undefined ? undefined : queue.deadLetters.peek()?.at;
+    return old !== undefined && old <= now - (queue.deadLetterTtlMs as number);
+  });
+}

@@ -2,8 +2,8 @@
 import { mkdirSync, realpathSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { OmniQError } from "@omniq/core";
-import BetterSqlite3 from "better-sqlite3";
 import { failure, isBusy } from "./failures.ts";
+import { sqliteDriver, type SqliteDriverDatabase } from "./driver.ts";
 import { migrate, schemaVersion, storedVersion } from "./migrations.ts";
 import type { CheckedOptions, SqliteDatabaseLike } from "./options.ts";
 import { Sql } from "./sql.ts";
@@ -20,7 +20,7 @@ export class Connection {
   /** How messages name the database. */
   readonly what: string;
   readonly #options: CheckedOptions;
-  #own: BetterSqlite3.Database | undefined;
+  #own: SqliteDriverDatabase | undefined;
   #sql: Sql | undefined;
   #opening: Promise<Sql> | undefined;
   #closed = false;
@@ -140,9 +140,9 @@ export class Connection {
       return (this.#sql = sql);
     }
     if (this.path !== undefined) makeFolder(dirname(this.path), this.what);
-    let own: BetterSqlite3.Database;
+    let own: SqliteDriverDatabase;
     try {
-      own = new BetterSqlite3(this.path ?? ":memory:", { timeout: busyTimeoutMs });
+      own = new (sqliteDriver())(this.path ?? ":memory:", { timeout: busyTimeoutMs });
     } catch (error) {
       throw failure(error, this.what);
     }

@@ -40,3 +40,5 @@ export const sqlite: Adapter<"sqlite", SqliteOptions, SqliteBackend> = defineAda
   create: (options) => new SqliteBackend(checkOptions(options)),
 });
 export { sqlite as adapter };
+
+export { sqliteDriver, type SqliteDriver, type SqliteDriverDatabase } from "./driver.ts";

@@ -29,7 +29,12 @@ export class Store {
   }
 
   async read<T>(work: (sql: Sql, now: number) => T): Promise<T> {
-    const sql = this.connection.current ?? (await this.connection.open());
+    let sql = this.connection.current;
+    while (sql === undefined) {
+      await this.connection.open();
+      // It may have been closed again before this call got its turn.
+      sql = this.connection.current;
+    }
     try {
       return work(sql, this.connection.now());
     } catch (error) {

@@ -68,6 +68,7 @@ export class SqliteTaskQueue implements TaskQueue {
     for (;;) {
       // Listening begins before looking, so that what happens in between is not missed.
       const outlook = await this.#store.read((sql, now) => lookAhead(sql, request.queues, now));
+      if (ended.aborted) return [];
       const left = until - performance.now();
       const listening =
         left > 0

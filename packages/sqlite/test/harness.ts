@@ -1,10 +1,9 @@
 // What the tests of this package share: a store in a folder of its own, and short ways to make tasks.
-import Database from "better-sqlite3";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Lease, NewTask, ReserveRequest, TaskQueue } from "@omniq/core";
-import { sqlite, type SqliteBackend, type SqliteOptions } from "@omniq/sqlite";
+import { sqlite, sqliteDriver, type SqliteBackend, type SqliteOptions } from "@omniq/sqlite";
 
 export class Folder {
   readonly path: string = mkdtempSync(join(tmpdir(), "omniq-sqlite-"));
@@ -64,7 +63,7 @@ export function complete(lease: Lease, value = "v") {
 
 /** Runs `body` in a transaction on a handle of the user's own; rolls back and rejects when it throws or rejects. */
 export async function inTransaction(path: string, body: (transaction: unknown) => unknown): Promise<unknown> {
-  const database = new Database(path);
+  const database = new (sqliteDriver())(path);
   try {
     database.exec("BEGIN IMMEDIATE");
     try {

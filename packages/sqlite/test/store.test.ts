@@ -2,9 +2,8 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { sqlite } from "@omniq/sqlite";
+import { sqlite, sqliteDriver } from "@omniq/sqlite";
 import { complete, enqueue, Folder, ids, reserve, task } from "./harness.ts";
 
 let folder: Folder;
@@ -15,7 +14,7 @@ test("many open a new file at once, each table is made once, and a newer version
   const backends = Array.from({ length: 8 }, () => folder.open());
   await Promise.all(backends.map((backend) => backend.check()));
   await folder.open({ prefix: "other" }).check();
-  const raw = new Database(folder.file);
+  const raw = new (sqliteDriver())(folder.file);
   expect(raw.prepare("SELECT value FROM omniq_meta WHERE key = 'version'").get()).toEqual({ value: "1" });
   raw.exec("UPDATE other_meta SET value = '99' WHERE key = 'version'");
   raw.close();
@@ -66,7 +65,7 @@ test("URLs", () => {
 });
 
 test("a full database says so, keeps what it has, and goes on when there is room", async () => {
-  const database = new Database(folder.file);
+  const database = new (sqliteDriver())(folder.file);
   const queue = folder.open({ database }).taskQueue();
   await enqueue(queue, task({ id: "before" }));
   const pages = database.pragma("page_count", { simple: true }) as number;
@@ -83,7 +82,7 @@ test("a full database says so, keeps what it has, and goes on when there is room
 });
 
 test.each(["same handle", "other handle"])("a user's transaction on the %s", async (kind) => {
-  const database = new Database(folder.file);
+  const database = new (sqliteDriver())(folder.file);
   const backend = kind === "same handle" ? folder.open({ database }) : folder.open();
   const queue = backend.taskQueue();
   database.exec("CREATE TABLE orders (id INTEGER)");
@@ -103,7 +102,7 @@ test.each(["same handle", "other handle"])("a user's transaction on the %s", asy
   await expect(queue.enqueue([{ tasks: [task()] }], { transaction: {} })).rejects.toMatchObject({
     code: "OMNIQ_INVALID_OPTION",
   });
-  const stranger = new Database(":memory:");
+  const stranger = new (sqliteDriver())(":memory:");
   stranger.exec("BEGIN");
   expect(() => queue.enqueueSync([{ tasks: [task()] }], { transaction: stranger })).toThrow(
     expect.objectContaining({ code: "OMNIQ_INVALID_OPTION" }),
@@ -117,7 +116,7 @@ test.each(["same handle", "other handle"])("a user's transaction on the %s", asy
 test("calls of one turn share a commit, and one that fails disturbs no other", async () => {
   const queue = folder.open().taskQueue();
   await queue.counts();
-  const reader = new Database(folder.file);
+  const reader = new (sqliteDriver())(folder.file);
   const version = () => reader.pragma("data_version", { simple: true });
   const before = version() as number;
   const bad = { ...task(), payload: {} as unknown as string };
@@ -137,7 +136,7 @@ test("calls of one turn share a commit, and one that fails disturbs no other", a
 test("a locked file is waited for, without blocking the event loop", async () => {
   const queue = folder.open().taskQueue();
   await queue.counts();
-  const other = new Database(folder.file);
+  const other = new (sqliteDriver())(folder.file);
   other.exec("BEGIN IMMEDIATE");
   let turns = 0;
   const ticking = setInterval(() => turns++, 1);

@@ -7,7 +7,7 @@ import { listAll as listSchedules, newSchedule } from "../schedule-storage/new-s
 import type { Case } from "../suite.ts";
 import { anotherConnection, neighbour } from "./connections.ts";
 import { enqueueAll, newTask, take } from "./new-task.ts";
-import { settleDown, within } from "./waiting.ts";
+import { awaitedLater, settleDown, within } from "./waiting.ts";
 
 const rule = "isolation";
 
@@ -89,9 +89,11 @@ export const taskQueueIsolationCases: readonly Case<TaskQueue>[] = [
     async run(queue, world) {
       const other = await anotherConnection(world, "taskQueue", neighbour(world));
       const stop = new AbortController();
-      const waiting = queue.reserve(
-        { queues: ["q"], limit: 1, leaseMs: 60_000, waitMs: 20_000, worker: "w" },
-        { signal: stop.signal },
+      const waiting = awaitedLater(
+        queue.reserve(
+          { queues: ["q"], limit: 1, leaseMs: 60_000, waitMs: 20_000, worker: "w" },
+          { signal: stop.signal },
+        ),
       );
       await settleDown();
       await enqueueAll(other, [newTask("there")]);
@@ -115,7 +117,7 @@ export const resultIsolationCases: readonly Case<ResultStorage>[] = [
       await results.put([newResult("a", { value: "here" })]);
       assert.deepEqual(await other.get(["a"]), [undefined]);
       assert.deepEqual(await listResults(other, {}, 10), []);
-      const waiting = other.wait([{ taskId: "w", run: 1 }], 20_000);
+      const waiting = awaitedLater(other.wait([{ taskId: "w", run: 1 }], 20_000));
       await settleDown();
       await results.put([newResult("w", { value: "here" })]);
       await other.put([newResult("w", { value: "there" })]);
@@ -133,7 +135,7 @@ export const eventIsolationCases: readonly Case<EventStorage>[] = [
     async run(events, world) {
       const other = await anotherConnection(world, "eventStorage", neighbour(world));
       await using tail = new Tail(other, {}, "start");
-      const following = tail.take(2);
+      const following = awaitedLater(tail.take(2));
       await events.append([newEvent("a", { data: "here" }), newEvent("b")]);
       await other.append([newEvent("a", { data: "there" }), newEvent("c")]);
       assert.deepEqual(

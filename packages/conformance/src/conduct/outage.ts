@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isOmniQError, type Component, type ComponentKind } from "@omniq/core";
 import type { Case, World } from "../suite.ts";
-import { describeError, within } from "./waiting.ts";
+import { awaitedLater, describeError, within } from "./waiting.ts";
 
 /** What the outage cases need to know of a component. */
 export interface Interruptible<T> {
@@ -77,16 +77,17 @@ export function outageCases<T extends Component<ComponentKind>>(interruptible: I
         assert.ok(outage !== undefined);
         const acknowledged: string[] = [];
         let stop = false;
-        const writing = (async () => {
-          for (let i = 0; !stop; i += 1) {
-            const name = `w-${i}`;
-            await untilBack(() => interruptible.store(component, name), `storing ${name}`);
-            acknowledged.push(name);
-            await sleep(5);
-          }
-        })();
         // A broken adapter may fail the writer before anyone waits for it; the failure shows below.
-        writing.catch(() => {});
+        const writing = awaitedLater(
+          (async () => {
+            for (let i = 0; !stop; i += 1) {
+              const name = `w-${i}`;
+              await untilBack(() => interruptible.store(component, name), `storing ${name}`);
+              acknowledged.push(name);
+              await sleep(5);
+            }
+          })(),
+        );
         for (let round = 0; round < 2; round += 1) {
           await sleep(200);
           await outage.stop();

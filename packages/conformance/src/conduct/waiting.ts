@@ -17,6 +17,16 @@ export async function within<T>(promise: Promise<T>, what: string, ms = 15_000):
   }
 }
 
+/**
+ * Marks promises that a case awaits further on. When it fails before it comes there, they reject with nobody listening (everything is
+ * closed after a case), and the runner would blame that on whatever runs then.
+ */
+export function awaitedLater<T extends Promise<unknown> | readonly Promise<unknown>[]>(given: T): T {
+  const promises: readonly Promise<unknown>[] = given instanceof Promise ? [given] : given;
+  for (const promise of promises) promise.catch(() => undefined);
+  return given;
+}
+
 /** Real time, for things of which only "has begun to wait" is wanted. */
 export async function settleDown(ms = 60): Promise<void> {
   await sleep(ms);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { EventStorage } from "@omniq/core";
 import { anotherConnection, reopened, unlessReopens } from "../conduct/connections.ts";
-import { settleDown, within } from "../conduct/waiting.ts";
+import { awaitedLater, settleDown, within } from "../conduct/waiting.ts";
 import type { Case } from "../suite.ts";
 import { eventIds, newEvent, queryAll, Tail } from "./new-event.ts";
 
@@ -16,7 +16,7 @@ export const tailCases: readonly Case<EventStorage>[] = [
       await events.append([newEvent("a"), newEvent("b")]);
       await using tail = new Tail(events, {}, "start");
       assert.deepEqual(eventIds(await tail.take(2)), ["a", "b"]);
-      const waiting = tail.take(2);
+      const waiting = awaitedLater(tail.take(2));
       await settleDown();
       await events.append([newEvent("c")]);
       await events.append([newEvent("d")]);
@@ -90,7 +90,7 @@ export const tailCases: readonly Case<EventStorage>[] = [
     async run(events, world) {
       const other = await anotherConnection(world, "eventStorage");
       await using tail = new Tail(events, {}, "start");
-      const waiting = tail.take(3);
+      const waiting = awaitedLater(tail.take(3));
       await settleDown();
       for (const id of ["a", "b", "c"]) await other.append([newEvent(id)]);
       assert.deepEqual(eventIds(await waiting), ["a", "b", "c"]);
@@ -107,7 +107,7 @@ export const tailCases: readonly Case<EventStorage>[] = [
         await anotherConnection(world, "eventStorage"),
       ];
       await using tail = new Tail(events, {}, "start");
-      const reading = tail.take(3 * 20 * 4);
+      const reading = awaitedLater(tail.take(3 * 20 * 4));
       await Promise.all(
         writers.flatMap((writer, w) =>
           [0, 1].map(async (lane) => {
@@ -148,7 +148,7 @@ export const tailCases: readonly Case<EventStorage>[] = [
     title: "a duplicate append does not come again",
     async run(events) {
       await using tail = new Tail(events, {}, "start");
-      const reading = tail.take(3);
+      const reading = awaitedLater(tail.take(3));
       await events.append([newEvent("a"), newEvent("b")]);
       await events.append([newEvent("a")]);
       await events.append([newEvent("b"), newEvent("c")]);

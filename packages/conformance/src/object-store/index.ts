@@ -1,6 +1,7 @@
 // The suite of the object store contract: what the commit log of @omniq/file relies on.
 import assert from "node:assert/strict";
 import type { ObjectStoreCase, StoreClient } from "./contract.ts";
+import { awaitedLater } from "../conduct/waiting.ts";
 
 export * from "./contract.ts";
 
@@ -101,7 +102,7 @@ export const objectStoreCases: readonly ObjectStoreCase[] = [
       const body = new Uint8Array(1_048_576).fill(7);
       for (let round = 0; round < 5; round += 1) {
         let done = false;
-        const writing = store.create(`torn/${round}`, body).finally(() => (done = true));
+        const writing = awaitedLater(store.create(`torn/${round}`, body).finally(() => (done = true)));
         do {
           const seen = await reader.read(`torn/${round}`);
           if (seen !== undefined) assert.equal(seen.body.byteLength, body.byteLength, "a torn object was read");
@@ -206,7 +207,9 @@ export const objectStoreCases: readonly ObjectStoreCase[] = [
     title: "objects that are being written are not listed under names of their own",
     async run(store, open) {
       const other = await open();
-      const writing = Promise.all(Array.from({ length: 8 }, (_, i) => store.create(`w/${i}`, new Uint8Array(300_000))));
+      const writing = awaitedLater(
+        Promise.all(Array.from({ length: 8 }, (_, i) => store.create(`w/${i}`, new Uint8Array(300_000)))),
+      );
       for (const key of await other.list("w/")) assert.match(key, /^w\/\d$/);
       await writing;
       assert.equal((await other.list("w/")).length, 8);

@@ -1,7 +1,7 @@
 // The suite of the `OrderedLog` contract of @omniq/replica: what every log under a replica must keep.
 import assert from "node:assert/strict";
 import type { LogEntry, OrderedLog } from "@omniq/replica";
-import { settleDown, within } from "../conduct/waiting.ts";
+import { awaitedLater, settleDown, within } from "../conduct/waiting.ts";
 
 export const orderedLogRules = ["log-append", "log-read", "log-checkpoint", "log-wait", "log-close"] as const;
 export type OrderedLogRule = (typeof orderedLogRules)[number];
@@ -190,7 +190,7 @@ export const orderedLogCases: readonly OrderedLogCase[] = [
       const stop = new AbortController();
       const position = await push(other, "0");
       await within(log.wait(position - 1, stop.signal), "the wait for what is there", 5_000);
-      const waiting = log.wait(position, stop.signal);
+      const waiting = awaitedLater(log.wait(position, stop.signal));
       await settleDown();
       await push(other, "1", position + 1);
       await within(waiting, "the wait for another's append", 5_000);

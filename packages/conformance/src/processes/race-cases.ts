@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { NewTask, TaskQueue } from "@omniq/core";
 import { newTask } from "../conduct/new-task.ts";
-import { within } from "../conduct/waiting.ts";
+import { awaitedLater, within } from "../conduct/waiting.ts";
 import type { Rule } from "../rules.ts";
 import type { Case, Processes, World } from "../suite.ts";
 import { newEvent, queryAll } from "../event-storage/new-event.ts";
@@ -44,23 +44,25 @@ async function race(queue: TaskQueue, world: World, given: Race): Promise<Histor
   const parts = Array.from({ length: Math.max(1, given.producers) }, (_, p) =>
     given.tasks.filter((_, i) => i % Math.max(1, given.producers) === p),
   );
-  const producing = Promise.all(parts.map((part, p) => produce(`producer-${p}`, part)));
+  const producing = awaitedLater(Promise.all(parts.map((part, p) => produce(`producer-${p}`, part))));
   if (given.producers === 0) await producing;
   const leaseMs = Math.max(60_000, queue.capabilities.minimumLeaseMs);
-  const consuming = Array.from({ length: given.consumers }, async (_, c) => {
-    const data: ConsumeData = {
-      name: `consumer-${c}`,
-      queues: ["q"],
-      limit: 4,
-      leaseMs,
-      waitMs: 2_500,
-      workMs: 0,
-      releaseEvery: 0,
-      retryEvery: 0,
-      ...given.consume,
-    };
-    return (await processes.run("consume", data)) as HistoryRecord[];
-  });
+  const consuming = awaitedLater(
+    Array.from({ length: given.consumers }, async (_, c) => {
+      const data: ConsumeData = {
+        name: `consumer-${c}`,
+        queues: ["q"],
+        limit: 4,
+        leaseMs,
+        waitMs: 2_500,
+        workMs: 0,
+        releaseEvery: 0,
+        retryEvery: 0,
+        ...given.consume,
+      };
+      return (await processes.run("consume", data)) as HistoryRecord[];
+    }),
+  );
   await within(producing, "the producers' end", 90_000);
   for (const own of await within(Promise.all(consuming), "the consumers' end", 90_000)) records.push(...own);
   const now = Date.now();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { ResultStorage } from "@omniq/core";
 import { anotherConnection } from "../conduct/connections.ts";
-import { settleDown, within } from "../conduct/waiting.ts";
+import { awaitedLater, settleDown, within } from "../conduct/waiting.ts";
 import type { Case } from "../suite.ts";
 import { newResult } from "./new-result.ts";
 
@@ -23,7 +23,7 @@ export const waitCases: readonly Case<ResultStorage>[] = [
     title: "a waiter wakes when another connection puts the result",
     async run(results, world) {
       const other = await anotherConnection(world, "resultStorage");
-      const waiting = results.wait([{ taskId: "a", run: 1 }], long);
+      const waiting = awaitedLater(results.wait([{ taskId: "a", run: 1 }], long));
       await settleDown();
       await other.put([newResult("a", { value: "here" })]);
       const found = await within(waiting, "the result", 10_000);
@@ -53,7 +53,7 @@ export const waitCases: readonly Case<ResultStorage>[] = [
     title: "one result of many awaited ones is enough to wake",
     async run(results) {
       const references = Array.from({ length: 50 }, (_, i) => ({ taskId: `w-${i}`, run: 1 }));
-      const waiting = results.wait(references, long);
+      const waiting = awaitedLater(results.wait(references, long));
       await settleDown();
       await results.put([newResult("other"), newResult("w-37")]);
       assert.deepEqual(
@@ -68,7 +68,7 @@ export const waitCases: readonly Case<ResultStorage>[] = [
     async run(results) {
       await results.put([newResult("a", { run: 1 })]);
       assert.deepEqual(await results.wait([{ taskId: "a", run: 2 }], 0), []);
-      const waiting = results.wait([{ taskId: "a", run: 2 }], long);
+      const waiting = awaitedLater(results.wait([{ taskId: "a", run: 2 }], long));
       await settleDown();
       await results.put([newResult("a", { run: 2, value: "second run" })]);
       assert.deepEqual(
@@ -81,7 +81,7 @@ export const waitCases: readonly Case<ResultStorage>[] = [
     rule,
     title: "a result of a higher run will do",
     async run(results) {
-      const waiting = results.wait([{ taskId: "a", run: 1 }], long);
+      const waiting = awaitedLater(results.wait([{ taskId: "a", run: 1 }], long));
       await settleDown();
       await results.put([newResult("a", { run: 3 })]);
       assert.deepEqual(
@@ -94,7 +94,7 @@ export const waitCases: readonly Case<ResultStorage>[] = [
     rule,
     title: "with none, the wait ends empty after waitMs",
     async run(results, world) {
-      const waiting = results.wait([{ taskId: "never", run: 1 }], 40);
+      const waiting = awaitedLater(results.wait([{ taskId: "never", run: 1 }], 40));
       await world.clock.pass(60);
       assert.deepEqual(await within(waiting, "the end of the wait"), []);
     },
@@ -115,7 +115,7 @@ export const waitCases: readonly Case<ResultStorage>[] = [
     async run(results) {
       const stop = new AbortController();
       const aborted = results.wait([{ taskId: "a", run: 1 }], long, { signal: stop.signal });
-      const going = results.wait([{ taskId: "a", run: 1 }], long);
+      const going = awaitedLater(results.wait([{ taskId: "a", run: 1 }], long));
       await settleDown();
       const reason = new Error("enough");
       stop.abort(reason);
@@ -140,8 +140,8 @@ export const waitCases: readonly Case<ResultStorage>[] = [
     title: "many waiters on two connections all wake for one result",
     async run(results, world) {
       const other = await anotherConnection(world, "resultStorage");
-      const waiting = Array.from({ length: 20 }, (_, i) =>
-        (i % 2 === 0 ? results : other).wait([{ taskId: "a", run: 1 }], long),
+      const waiting = awaitedLater(
+        Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? results : other).wait([{ taskId: "a", run: 1 }], long)),
       );
       await settleDown();
       await results.put([newResult("a")]);
@@ -154,7 +154,7 @@ export const waitCases: readonly Case<ResultStorage>[] = [
     async run(results, world) {
       const other = await anotherConnection(world, "resultStorage");
       for (let round = 0; round < 20; round += 1) {
-        const waiting = results.wait([{ taskId: `r-${round}`, run: 1 }], long);
+        const waiting = awaitedLater(results.wait([{ taskId: `r-${round}`, run: 1 }], long));
         await other.put([newResult(`r-${round}`)]);
         assert.equal((await within(waiting, `the result of round ${round}`)).length, 1);
       }

@@ -5,6 +5,7 @@ import { commonPayloadBytes } from "@omniq/core";
 import type { Rule } from "../rules.ts";
 import type { Case } from "../suite.ts";
 import { Bench, type Feature, proves, rejects } from "./bench.ts";
+import { awaitedLater } from "../conduct/waiting.ts";
 
 /** A feature that is missing must refuse what needs it. */
 function refuses(rule: Rule, feature: Feature, call: (bench: Bench) => Promise<unknown>): Case<TaskQueue> {
@@ -147,7 +148,7 @@ const transactions: readonly Case<TaskQueue>[] = [
     assert.equal((await bench.receipt(bench.task({ deduplicate }))).state, "enqueued");
   }),
   transactional("a waiting reserve gets the task after the commit", async (bench) => {
-    const waiting = bench.take(1, { waitMs: 8_000, leaseMs: 60_000 });
+    const waiting = awaitedLater(bench.take(1, { waitMs: 8_000, leaseMs: 60_000 }));
     const task = bench.task();
     await inTransaction(bench, [task], nothing);
     assert.deepEqual(

@@ -4,6 +4,7 @@ import { expiriesLimit, expiryPauseMs, settleRepeatMs } from "@omniq/core";
 import type { Lease, QueueError, Settlement, TaskQueue } from "@omniq/core";
 import type { Case } from "../suite.ts";
 import { type Bench, marginMs, proves, reference } from "./bench.ts";
+import { awaitedLater } from "../conduct/waiting.ts";
 
 const exclusive: readonly Case<TaskQueue>[] = [
   proves("lease-excludes", "a task is leased once, with everything that it was stored with", async (bench) => {
@@ -86,7 +87,7 @@ const exclusive: readonly Case<TaskQueue>[] = [
     ),
   ),
   proves("lease-excludes", "racing consumers that wait get one task once", async (bench) => {
-    const waits = Array.from({ length: 5 }, () => bench.take(1, { waitMs: 400, leaseMs: 60_000 }));
+    const waits = awaitedLater(Array.from({ length: 5 }, () => bench.take(1, { waitMs: 400, leaseMs: 60_000 })));
     await bench.add();
     assert.equal((await Promise.all(waits)).flat().length, 1);
   }),

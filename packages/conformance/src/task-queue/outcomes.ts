@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { EventStorage, Lease, NewEvent, ResultStorage, Settlement, TaskQueue } from "@omniq/core";
 import type { Case } from "../suite.ts";
 import { type Bench, marginMs, proves, reference } from "./bench.ts";
+import { awaitedLater } from "../conduct/waiting.ts";
 
 /** Whether each verb that looks shows the task as expired: get, list, counts, unrecorded. */
 async function expiredBy(bench: Bench, id: string): Promise<readonly boolean[]> {
@@ -203,7 +204,7 @@ const results: readonly Case<TaskQueue>[] = [
   withResults("a waiter for the result wakes when it is settled with it", async (bench, storage) => {
     const id = await bench.add();
     const lease = await bench.takeOne();
-    const waiting = storage.wait([{ taskId: id, run: 1 }], 10_000);
+    const waiting = awaitedLater(storage.wait([{ taskId: id, run: 1 }], 10_000));
     assert.equal(
       await bench.settle({ ...reference(lease), outcome: "completed", storeResult: true, value: "v" }),
       "settled",

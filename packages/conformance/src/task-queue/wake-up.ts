@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Lease, ReserveRequest, TaskQueue } from "@omniq/core";
 import type { Case } from "../suite.ts";
 import { type Bench, type Feature, proves } from "./bench.ts";
+import { awaitedLater } from "../conduct/waiting.ts";
 
 /** How long a waiting call may take to answer; a queue that does not wake answers after `waitMs`. */
 const soonMs = 5_000;
@@ -17,7 +18,7 @@ async function wakes(
 ): Promise<Lease> {
   const stop = new AbortController();
   const request = { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs, worker: "waiter", ...overrides };
-  const waiting = bench.queue.reserve(request, { signal: stop.signal });
+  const waiting = awaitedLater(bench.queue.reserve(request, { signal: stop.signal }));
   waiting.catch(() => undefined);
   try {
     assert.equal(
@@ -231,9 +232,11 @@ export const wakeUpCases: readonly Case<TaskQueue>[] = [
   proves("wake-up", "an aborted wait rejects with the signal's reason and takes nothing", async (bench) => {
     const stop = new AbortController();
     const reason = new Error("enough");
-    const waiting = bench.queue.reserve(
-      { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs: 10_000, worker: "waiter" },
-      { signal: stop.signal },
+    const waiting = awaitedLater(
+      bench.queue.reserve(
+        { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs: 10_000, worker: "waiter" },
+        { signal: stop.signal },
+      ),
     );
     const rejected = assert.rejects(waiting, (error) => error === reason);
     await sleep(20);

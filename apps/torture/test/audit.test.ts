@@ -1,0 +1,84 @@
+// The auditor finds what it is there for: each kind of violation, made on purpose on an in-memory queue.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { OmniQ } from "@omniq/core";
+import { memory } from "@omniq/memory";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { audit, type Fault } from "../src/audit.ts";
+import type { Line } from "../src/journal.ts";
+import { seeded } from "../src/random.ts";
+import { work } from "../src/tasks.ts";
+
+let omniq: OmniQ;
+let folder: string;
+beforeEach(() => {
+  omniq = new OmniQ({ taskQueue: memory() });
+  folder = mkdtempSync(join(tmpdir(), "omniq-audit-"));
+});
+afterEach(async () => {
+  await omniq.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+type Noted = Line & { readonly pid?: number };
+function write(lines: readonly Noted[]): void {
+  writeFileSync(join(folder, "one.jsonl"), lines.map((line) => `${JSON.stringify({ pid: 1, ...line })}\n`).join(""));
+}
+async function violations(lines: readonly Noted[], faults: readonly Fault[] = []): Promise<readonly string[]> {
+  write(lines);
+  return (await audit(omniq, folder, faults, [])).violations;
+}
+async function done(n: number): Promise<string> {
+  const { id } = await omniq.enqueue(work, { n, ms: 0 });
+  await omniq.worker({ tasks: [work], queues: ["torture"] }).drain();
+  return id;
+}
+
+test("a clean run has no violations", async () => {
+  const id = await done(2);
+  expect(await violations([{ kind: "accepted", task: id, expect: { output: 4 } }])).toEqual([]);
+});
+
+test("a lost task, a wrong output and a wrong outcome are found", async () => {
+  const id = await done(2);
+  expect(await violations([{ kind: "accepted", task: "gone", expect: { output: 1 } }])).toEqual([
+    "gone was accepted and has no result",
+  ]);
+  expect(await violations([{ kind: "accepted", task: id, expect: { output: 5 } }])).toEqual([`${id} gave 4, not 5`]);
+  expect(await violations([{ kind: "accepted", task: id, expect: { code: "OMNIQ_LEASE_LOST" } }])).toHaveLength(1);
+});
+
+test("an early start is found", async () => {
+  expect(await violations([{ kind: "start", task: "a", at: 1_000, notBefore: 1_500 }])).toEqual([
+    "a started 500 ms early",
+  ]);
+});
+
+test("overlaps inside a group are found, but not those of a process that suffered a fault", async () => {
+  const lines: Noted[] = [
+    { kind: "end", task: "a", at: 200, started: 100, group: "g" },
+    { kind: "end", task: "b", at: 300, started: 150, group: "g", pid: 2 },
+  ];
+  expect(await violations(lines)).toEqual(["a and b of group g overlapped by 50 ms"]);
+  expect(await violations(lines, [{ pid: 1, from: 90, to: 210 }])).toEqual([]);
+});
+
+test("a task that is still live is found", async () => {
+  await omniq.enqueue(work, { n: 1, ms: 0 });
+  expect(await violations([])).toEqual(["queue torture still has 1 ready"]);
+});
+
+test("a schedule whose occurrences are not all there is found", async () => {
+  await omniq.schedules.put("every-second", { everyMs: 1_000, task: work.with({ n: 1, ms: 0 }) });
+  await omniq.schedules.runNow("every-second");
+  write([]);
+  const { violations: found } = await audit(omniq, folder, [], ["every-second", "unknown"]);
+  expect(found).toContain("schedule unknown counts undefined runs and has 0 tasks with results");
+});
+
+test("the same seed gives the same faults", () => {
+  const [one, two, three] = [seeded(7), seeded(7), seeded(8)].map((random) => Array.from({ length: 5 }, random));
+  expect(one).toEqual(two);
+  expect(one).not.toEqual(three);
+  for (const number of one ?? []) expect(number >= 0 && number < 1).toBe(true);
+});

@@ -1,0 +1,16 @@
+// A short torture run on SQLite. `pnpm torture --backend X --minutes M --seed S` runs longer ones on every backend and on mixes.
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+
+test("twelve seconds of kills and suspensions on SQLite break no rule", { timeout: 240_000 }, async () => {
+  const script = fileURLToPath(new URL("../../../scripts/torture.mjs", import.meta.url));
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [script, "--backend", "sqlite", "--minutes", "0.2", "--seed", "11", "--workers", "3"],
+    { timeout: 230_000 },
+  );
+  expect(stdout).toMatch(/ 0 violations/);
+  expect(stdout).toMatch(/[1-9]\d* accepted/);
+});

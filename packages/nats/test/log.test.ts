@@ -1,0 +1,73 @@
+// The suite of ordered logs on the command log itself.
+import { randomUUID } from "node:crypto";
+import { orderedLogCases } from "../../conformance/src/ordered-log/index.ts";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { Connection } from "../src/connection.ts";
+import { NatsLog } from "../src/log.ts";
+import { checkOptions } from "../src/options.ts";
+import { removeStreams, servers } from "./harness.ts";
+
+const closers: (() => Promise<void>)[] = [];
+const prefixes: string[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+afterAll(async () => {
+  for (const prefix of prefixes) await removeStreams(prefix);
+});
+
+function opener(): () => Promise<NatsLog> {
+  const prefix = `omniq_log_${randomUUID().slice(0, 8)}`;
+  prefixes.push(prefix);
+  return async () => {
+    const connection = new Connection(checkOptions({ servers, prefix }));
+    const log = new NatsLog(connection, { prefix, partition: "default" }, 1);
+    closers.push(async () => {
+      await log.close();
+      await connection.close();
+    });
+    return log;
+  };
+}
+
+describe("the command log", () => {
+  for (const { rule, title, unless, run } of orderedLogCases) {
+    test(`${rule}: ${title}`, async () => {
+      const open = opener();
+      const log = await open();
+      const reason = unless?.(log);
+      if (reason !== undefined) expect(reason).toBe("the server orders");
+      else await run(log, open);
+    });
+  }
+
+  test("a body larger than a message goes in parts, and is whole for whoever begins in the middle of it", async () => {
+    const open = opener();
+    const log = await open();
+    const large = "ä".repeat(1_500_000);
+    const first = await log.append(1, "first");
+    const stored = await log.append(2, large);
+    if (first.state !== "stored" || stored.state !== "stored") throw new Error("not stored");
+    expect(stored.position).toBeGreaterThan(first.position + 3);
+    const other = await open();
+    expect(await other.read(1)).toMatchObject({ entries: [{ body: "first" }] });
+    const begin = await other.read(first.position + 1);
+    expect(begin.state === "read" && begin.entries[0]?.body === large).toBe(true);
+    // The parts lie before this position.
+    const middle = await (await open()).read(stored.position);
+    expect(middle.state === "read" && middle.entries[0]?.body === large).toBe(true);
+  });
+
+  test("a log that was purged above what a process has read is stale; so is one that was made anew", async () => {
+    const open = opener();
+    const log = await open();
+    for (let index = 0; index < 3; index++) await log.append(0, `${index}`);
+    await log.read(1);
+    await removeStreams(prefixes.at(-1) as string);
+    const again = await open();
+    await again.append(0, "new");
+    expect(await log.read(4)).toEqual({ state: "stale" });
+    const read = await log.read(1);
+    expect(read.state === "read" && read.entries.map(({ body }) => body)).toEqual(["new"]);
+  });
+});
