@@ -3,7 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { defineTask, typeOnly, type TaskContext } from "@omniq/core";
 import { journal } from "./journal.ts";
 
-export const leaseMs = 3_000;
+/** Stores far away need longer leases than others. */
+export const leaseMs: number = Number(process.env["OMNIQ_TORTURE_LEASE_MS"] ?? 3_000);
 const retry = { maxAttempts: 10, backoff: "fixed", delayMs: 50, jitter: 0 } as const;
 
 interface Work {
