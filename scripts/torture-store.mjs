@@ -34,14 +34,15 @@ const described = {
   storage_options: stand.storageOptions,
   // Far below what is right for a cloud store, so that suspended processes lose their leases and are passed by deletions.
   minimum_lease_ms: 1_000,
-  deletion_grace_ms: 2_000,
+  deletion_grace_ms: 20_000,
   checkpoint_bytes: 20_000,
+  give_up_ms: 120_000,
 };
 writeFileSync(config, JSON.stringify({ task_queue: described }));
 const passOn = ["minutes", "seed", "workers", "producers", "every"].flatMap((key) => [`--${key}`, values[key]]);
 const child = spawn(process.execPath, [`${root}apps/torture/dist/main.js`, "--config", config, ...passOn], {
   stdio: "inherit",
-  env: { ...process.env, OMNIQ_TORTURE_LEASE_MS: "6000" },
+  env: { ...process.env, TORTURE_LEASE_MS: "6000" },
 });
 const status = await new Promise((resolve) => child.once("exit", resolve));
 console.log("requests", JSON.stringify(stand.server.counts), "injected", JSON.stringify(injected));

@@ -4,7 +4,7 @@ import { defineTask, typeOnly, type TaskContext } from "@omniq/core";
 import { journal } from "./journal.ts";
 
 /** Stores far away need longer leases than others. */
-export const leaseMs: number = Number(process.env["OMNIQ_TORTURE_LEASE_MS"] ?? 3_000);
+export const leaseMs: number = Number(process.env["TORTURE_LEASE_MS"] ?? 3_000);
 const retry = { maxAttempts: 10, backoff: "fixed", delayMs: 50, jitter: 0 } as const;
 
 interface Work {
