@@ -17,6 +17,8 @@ const { values } = parseArgs({
     "round-trip": { type: "string", default: "50" },
     // Processes need seconds to start where they load a cloud's SDK; killed sooner than that, they do nothing but start.
     every: { type: "string", default: "4000" },
+    // What a cloud store gives at least: while a dozen processes race for each commit, shorter leases run out under their holders.
+    lease: { type: "string", default: "30000" },
     faults: { type: "string", default: "0.03" },
   },
 });
@@ -32,8 +34,8 @@ const described = {
   type: "file",
   base_dir: stand.url("tasks"),
   storage_options: stand.storageOptions,
-  // Far below what is right for a cloud store, so that suspended processes lose their leases and are passed by deletions.
-  minimum_lease_ms: 1_000,
+  // Far below what is right for a cloud store, so that suspended processes are passed by deletions.
+  minimum_lease_ms: Number(values.lease),
   deletion_grace_ms: 20_000,
   checkpoint_bytes: 20_000,
   give_up_ms: 120_000,
@@ -42,7 +44,7 @@ writeFileSync(config, JSON.stringify({ task_queue: described }));
 const passOn = ["minutes", "seed", "workers", "producers", "every"].flatMap((key) => [`--${key}`, values[key]]);
 const child = spawn(process.execPath, [`${root}apps/torture/dist/main.js`, "--config", config, ...passOn], {
   stdio: "inherit",
-  env: { ...process.env, TORTURE_LEASE_MS: "6000" },
+  env: { ...process.env, TORTURE_LEASE_MS: values.lease },
 });
 const status = await new Promise((resolve) => child.once("exit", resolve));
 console.log("requests", JSON.stringify(stand.server.counts), "injected", JSON.stringify(injected));
