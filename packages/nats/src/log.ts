@@ -88,20 +88,24 @@ export class NatsLog implements OrderedLog {
       if (entries.length > 0) return { state: "read", entries };
       if (upTo !== undefined && this.#seen >= upTo) return { state: "read", entries: [] };
       if (unsure) {
+        // What comes while the server answers is not in its answer.
+        const seen = this.#seen;
         const ends = await this.#stream.ends();
         this.#absorb();
         if (ends === undefined) this.#made = undefined;
         // A log that is shorter than what came of it lost its end, or was made anew; one that begins later was purged meanwhile.
-        if (ends === undefined || ends.last < Math.max(this.#seen, upTo ?? 0) || ends.first > this.#seen + 1)
+        if (ends === undefined || ends.last < Math.max(seen, upTo ?? 0) || ends.first > this.#seen + 1)
           return this.#giveUp();
-        if (ends.last === this.#seen) {
+        if (ends.last <= this.#seen) {
           if (this.#arrived.length > 0) continue;
           return { state: "read", entries: [] };
         }
       }
       if (performance.now() > deadline)
         throw new OmniQError("OMNIQ_BACKEND_UNAVAILABLE", `Stream ${this.#stream.name} does not deliver what it has`);
-      if (this.#feed?.empty === true && !(await this.#change(restartMs))) this.#feed?.stop();
+      // Whoever waits for more may have sorted in meanwhile what this read looked for.
+      if (this.#arrived.length > 0 || this.#feed?.empty === false) continue;
+      if (!(await this.#change(restartMs))) this.#feed?.stop();
     }
   }
 
