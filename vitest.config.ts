@@ -2,8 +2,8 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  resolve: { conditions: ["@omniq/source", "module", "node", "development|production"] },
-  ssr: { resolve: { conditions: ["@omniq/source", "module", "node", "development|production"] } },
+  resolve: { conditions: ["@omniq/source", "node", "development|production"] },
+  ssr: { resolve: { conditions: ["@omniq/source", "node", "development|production"] } },
   test: {
     include: ["packages/*/test/**/*.test.ts", "apps/*/test/**/*.test.ts"],
     pool: "forks",

@@ -12,6 +12,7 @@ export { testObjectStore, runObjectStoreCase, type ObjectStoreOptions } from "./
 export {
   objectStoreCases,
   objectStoreRules,
+  StoreClient,
   type ObjectStoreCase,
   type ObjectStoreRule,
   type ObjectStoreShape,

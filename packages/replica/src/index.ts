@@ -11,6 +11,7 @@ export {
   type CommandFailure,
   type Executor,
 } from "./executor.ts";
+export { LazyExecutor } from "./lazy-executor.ts";
 export { ReplicaEventStorage } from "./event-storage.ts";
 export { ReplicaResultStorage } from "./result-storage.ts";
 export { ReplicaScheduleStorage } from "./schedule-storage.ts";

@@ -1,18 +1,18 @@
 // The suite of the object store contract: what the commit log of @omniq/file relies on.
 import assert from "node:assert/strict";
-import type { ObjectStoreCase, ObjectStoreShape } from "./contract.ts";
+import type { ObjectStoreCase, StoreClient } from "./contract.ts";
 import { awaitedLater } from "../conduct/waiting.ts";
 
 export * from "./contract.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-async function textOf(store: ObjectStoreShape, key: string): Promise<string | undefined> {
+async function textOf(store: StoreClient, key: string): Promise<string | undefined> {
   const object = await store.read(key);
   return object === undefined ? undefined : new TextDecoder().decode(object.body);
 }
 
-async function revisionOf(store: ObjectStoreShape, key: string): Promise<string> {
+async function revisionOf(store: StoreClient, key: string): Promise<string> {
   const object = await store.read(key);
   assert.ok(object !== undefined, `${key} is not there`);
   return object.revision;
@@ -260,6 +260,37 @@ export const objectStoreCases: readonly ObjectStoreCase[] = [
     },
   },
   {
+    rule: "store-stamps",
+    title: "where answers have dates, these do not run backward, and a write was modified between the dates around it",
+    async run({ store }) {
+      // HTTP dates have whole seconds, cut off.
+      const second = 1_000;
+      let latest = Number.NEGATIVE_INFINITY;
+      const hear = (date: number | undefined): number | undefined => {
+        if (date !== undefined) {
+          assert.ok(date + second >= latest, `a date of ${date} came after ${latest}`);
+          latest = Math.max(latest, date);
+        }
+        return date;
+      };
+      const before = hear((await store.list("stamp/")).date);
+      const made = await store.create("stamp/1", bytes("1"));
+      hear(made.date);
+      const read = await store.read("stamp/1");
+      hear(read.date);
+      const listed = await store.list("stamp/");
+      const after = hear(listed.date);
+      hear((await store.read("stamp/never")).date);
+      const stamps = [read.object?.lastModified, listed.objects[0]?.lastModified];
+      for (const stamp of stamps) {
+        if (stamp === undefined || before === undefined || after === undefined) continue;
+        assert.ok(stamp + second >= before, `modified at ${stamp}, before ${before}`);
+        assert.ok(stamp - second <= after, `modified at ${stamp}, after ${after}`);
+      }
+      if (after !== undefined) assert.ok(stamps[1] !== undefined, "a list with a date has no lastModified");
+    },
+  },
+  {
     rule: "store-close",
     title: "close can be called again, and other clients go on",
     async run(store, open) {
@@ -267,6 +298,7 @@ export const objectStoreCases: readonly ObjectStoreCase[] = [
       await store.create("a", bytes("1"));
       await store.close();
       await store.close();
+      await assert.rejects(store.read("a"), (error: { code?: unknown }) => error.code === "OMNIQ_CLOSED");
       assert.equal(await textOf(other, "a"), "1");
     },
   },

@@ -2,7 +2,7 @@
 import { defaultTimeoutMs } from "../run-case.ts";
 import type { Runner } from "../test-backend.ts";
 import { freshNamespace } from "../world.ts";
-import { objectStoreCases, type ObjectStoreCase, type ObjectStoreShape } from "./index.ts";
+import { objectStoreCases, StoreClient, type ObjectStoreCase, type ObjectStoreShape } from "./index.ts";
 
 export interface ObjectStoreOptions extends Runner {
   /** Opens one more client of the store of this name (`a-z`, `0-9`, `_`), which is empty at first. Closed after the case. */
@@ -29,9 +29,9 @@ export async function runObjectStoreCase(
   one: Pick<ObjectStoreCase, "run">,
 ): Promise<void> {
   const namespace = freshNamespace();
-  const opened: ObjectStoreShape[] = [];
-  const open = async (): Promise<ObjectStoreShape> => {
-    const store = await options.open(namespace);
+  const opened: StoreClient[] = [];
+  const open = async (): Promise<StoreClient> => {
+    const store = new StoreClient(await options.open(namespace));
     opened.push(store);
     return store;
   };

@@ -14,7 +14,7 @@ const knownTypes: Readonly<Record<string, readonly string[]>> = {
   postgres: ["postgresql"],
   redis: ["rediss", "valkey", "valkeys"],
   nats: [],
-  file: ["s3", "az", "gs"],
+  file: ["s3", "az", "azure", "abfs", "abfss", "gs", "gcs"],
 };
 /** Types and aliases whose flat names are understood even where the type is not used. */
 export const knownTypeNames: readonly string[] = Object.entries(knownTypes).flatMap(([type, aliases]) => [

@@ -1,0 +1,100 @@
+// The File backend: a replica over a commit log in an object store, four components, closed together.
+import type { Backend, EventStorage, RemoteBackend, ResultStorage, ScheduleStorage, TaskQueue } from "@omniq/core";
+import { createComponents, LazyExecutor, type ComponentMakers } from "@omniq/replica";
+import { CommitLog } from "./commit-log.ts";
+import { checkpointPrefix } from "./names.ts";
+import type { ObjectStore } from "./object-store.ts";
+import type { CheckedOptions } from "./options.ts";
+import { probeStore } from "./probe.ts";
+import { isRemote, ownStore, packagedStore } from "./stores.ts";
+
+/** UTF-8 bytes of a payload, a result's value and an event's data. */
+const maxPayloadBytes = 16_777_216;
+const maxBatch = 1_000;
+/** On stores far away a commit may need many tries, so that shorter leases would run out under their holders. */
+const remoteLeaseMs = 30_000;
+
+export class FileBackend implements Backend {
+  readonly type = "file";
+  readonly contract = 1;
+  readonly remote: RemoteBackend | undefined;
+  readonly #options: CheckedOptions;
+  readonly #executor: LazyExecutor;
+  readonly #components: ComponentMakers;
+  #store: Promise<ObjectStore> | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** `loaded`: the store of `baseDir`, where the configuration has loaded its package. */
+  constructor(options: CheckedOptions, loaded?: ObjectStore) {
+    this.#options = options;
+    const { baseDir, store, storageOptions, minimumLeaseMs, ...tuning } = options;
+    const own = loaded ?? (baseDir === undefined ? undefined : ownStore(baseDir, storageOptions));
+    if (own !== undefined) this.#store = Promise.resolve(own);
+    const far = baseDir === undefined ? (store?.reach ?? "network") === "network" : isRemote(baseDir);
+    const reach = far ? "network" : ((store ?? own)?.reach ?? "host");
+    if (baseDir !== undefined && reach !== "process") {
+      // Sources load sources, the build loads the build.
+      const module = new URL(import.meta.url.endsWith(".ts") ? "./index.ts" : "./index.js", import.meta.url).href;
+      this.remote = { module, options: { baseDir, storageOptions, minimumLeaseMs, ...tuning } };
+    }
+    const { deletionGraceMs, eventTtlMs, checkpointBytes, giveUpMs } = tuning;
+    const openLog = async (): Promise<CommitLog> => {
+      const opened = await this.#openStore();
+      await probeStore(opened);
+      return new CommitLog(opened, { deletionGraceMs, giveUpMs });
+    };
+    this.#executor = new LazyExecutor(openLog, { eventTtlMs, checkpointBytes, giveUpMs });
+    this.#components = createComponents(this.#executor, {
+      backend: this,
+      durable: reach !== "process",
+      push: reach !== "network",
+      reach,
+      remoteHeartbeats: this.remote !== undefined,
+      maxPayloadBytes,
+      maxBatch,
+      minimumLeaseMs: minimumLeaseMs ?? (far ? remoteLeaseMs : 1),
+    });
+  }
+
+  taskQueue(): TaskQueue {
+    return this.#components.taskQueue();
+  }
+  resultStorage(): ResultStorage {
+    return this.#components.resultStorage();
+  }
+  eventStorage(): EventStorage {
+    return this.#components.eventStorage();
+  }
+  scheduleStorage(): ScheduleStorage {
+    return this.#components.scheduleStorage();
+  }
+
+  /** Looks whether the store answers; the log is not opened. */
+  async check(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    options.signal?.throwIfAborted();
+    const store = await this.#openStore();
+    await store.list(checkpointPrefix, undefined, 1);
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= (async () => {
+      await this.#components.close();
+      await this.#executor.close();
+      // A store that the user gave is the user's.
+      const store = await this.#store?.catch(() => undefined);
+      await store?.close();
+    })());
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #openStore(): Promise<ObjectStore> {
+    const { store, baseDir, storageOptions } = this.#options;
+    if (store !== undefined) return Promise.resolve(store);
+    return (this.#store ??= packagedStore(baseDir as string, storageOptions).catch((error: unknown) => {
+      this.#store = undefined;
+      throw error;
+    }));
+  }
+}

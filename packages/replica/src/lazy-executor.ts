@@ -1,0 +1,77 @@
+// An executor that opens its log when it is first needed, so that a backend can be made without waiting for its store.
+import { OmniQError } from "@omniq/core";
+import type { AnswerOf, Command } from "./command.ts";
+import { Listeners, type Changes, type Executor } from "./executor.ts";
+import type { OrderedLog } from "./ordered-log.ts";
+import { Replica, type ReplicaOptions } from "./replica.ts";
+import { createState, type ReplicaState } from "./state.ts";
+
+/** Opens at the first command; a failed opening is tried again by the next one. */
+export class LazyExecutor implements Executor {
+  readonly #openLog: () => Promise<OrderedLog>;
+  readonly #options: ReplicaOptions;
+  readonly #listeners: Listeners = new Listeners();
+  #opening: Promise<Replica> | undefined;
+  #replica: Replica | undefined;
+  #log: OrderedLog | undefined;
+  #empty: ReplicaState | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** The log is closed with the executor. */
+  constructor(openLog: () => Promise<OrderedLog>, options: ReplicaOptions = {}) {
+    this.#openLog = openLog;
+    this.#options = options;
+  }
+
+  async execute<const C extends readonly Command[]>(
+    commands: C,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<{ readonly [K in keyof C]: C[K] extends Command ? AnswerOf<C[K]> : never }> {
+    options.signal?.throwIfAborted();
+    const replica = this.#replica ?? (await this.open());
+    return await replica.execute(commands, options);
+  }
+
+  now(): number {
+    return this.#replica?.now() ?? Date.now();
+  }
+  view(): ReplicaState {
+    return this.#replica?.view() ?? (this.#empty ??= createState());
+  }
+  subscribe(listener: (changes: Changes) => void): () => void {
+    return this.#listeners.add(listener);
+  }
+
+  /** The replica, loaded, following its log. */
+  open(): Promise<Replica> {
+    if (this.#closing !== undefined)
+      throw new OmniQError("OMNIQ_CLOSED", "The backend is closed; make a new one to go on");
+    return (this.#opening ??= this.#open().catch((error: unknown) => {
+      this.#opening = undefined;
+      throw error;
+    }));
+  }
+  async #open(): Promise<Replica> {
+    const log = await this.#openLog();
+    try {
+      const replica = await Replica.open(log, this.#options);
+      replica.subscribe((changes) => this.#listeners.notify(changes));
+      this.#log = log;
+      this.#replica = replica;
+      return replica;
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
+  }
+
+  /** Idempotent. */
+  close(): Promise<void> {
+    return (this.#closing ??= (async () => {
+      this.#listeners.clear();
+      await this.#opening?.catch(() => undefined);
+      await this.#replica?.close();
+      await this.#log?.close();
+    })());
+  }
+}
