@@ -3,11 +3,20 @@ import { isOmniQError, OmniQError } from "@omniq/core";
 import { randomUUID } from "node:crypto";
 import { apply, isRead } from "./apply.ts";
 import type { AnswerOf, Command, WriteCommand } from "./command.ts";
-import { decodeCommit, encodeCommit, type Commit, type CommitRequest, type Lane } from "./commit.ts";
+import {
+  decodeCommit,
+  encodeCommit,
+  outcomeKey,
+  type Commit,
+  type CommitRequest,
+  type Lane,
+  type LaneRequest,
+} from "./commit.ts";
 import { Listeners, takeChanges, type Changes, type Executor } from "./executor.ts";
 import { Machine, type OperationAnswer, type RequestOutcome } from "./machine.ts";
 import type { AppendAnswer, OrderedLog } from "./ordered-log.ts";
 import { createState, type ReplicaState } from "./state.ts";
+import { pause } from "./waiting.ts";
 
 export interface ReplicaOptions {
   readonly eventTtlMs?: number | undefined;
@@ -18,9 +27,6 @@ export interface ReplicaOptions {
   /** A checkpoint is taken after so many bytes of log, or as many as the last checkpoint has. Default 8 MiB. */
   readonly checkpointBytes?: number | undefined;
 }
-
-/** A request of this process's own. */
-type LaneRequest = CommitRequest & { readonly lane: Lane };
 
 interface Pending {
   readonly commands: readonly WriteCommand[];
@@ -447,9 +453,4 @@ export class Replica implements Executor {
     this.#checkpointSize = checkpoint.body.length;
     this.#logBytes = Math.max(0, this.#logBytes - before);
   }
-}
-
-const outcomeKey = (request: CommitRequest): string => `${request.lane?.id ?? ""} ${request.n}`;
-function pause(delayMs: number): Promise<void> {
-  return new Promise((resolve) => void setTimeout(resolve, delayMs));
 }
