@@ -64,8 +64,8 @@ export class CommitLog implements OrderedLog {
       return { state: "taken" };
     }
     // Young by the date of this answer, or above the floor of a list that was sent after it; else it may be a ghost.
-    if (!this.#trust.isYoung(date) && !(await this.#trust.passesList(position))) return { state: "stale" };
-    this.#trust.prove(heard);
+    if (!this.#trust.isYoung(position, date) && !(await this.#trust.passesList(position))) return { state: "stale" };
+    this.#trust.prove(position + 1, heard);
     this.#seen = Math.max(this.#seen, position);
     this.#pace.busy();
     return { state: "stored", position };
@@ -78,7 +78,8 @@ export class CommitLog implements OrderedLog {
     if (first.object === undefined && position === this.#taken) return { state: "stale" };
     // Absences are judged as commits are: one that is not proven is not the end of the log.
     if (first.object === undefined) {
-      if (!this.#trust.isYoung(first.date) && !(await this.#trust.passesList(position))) return { state: "stale" };
+      if (!this.#trust.isYoung(position, first.date) && !(await this.#trust.passesList(position)))
+        return { state: "stale" };
       this.#width = 1;
       return { state: "read", entries: [] };
     }
@@ -88,14 +89,14 @@ export class CommitLog implements OrderedLog {
       if (object === undefined) break;
       const next = position + entries.length;
       // One list serves the whole batch, as all its answers came before it: what is above the floor at its first name is so at the others.
-      if (!isListed && !this.#trust.isYoung(date)) {
+      if (!isListed && !this.#trust.isYoung(next, date)) {
         if (!(await this.#trust.passesList(next))) {
           if (entries.length === 0) return { state: "stale" };
           break;
         }
         isListed = true;
       }
-      this.#trust.prove(object.lastModified !== undefined && date !== undefined ? object.lastModified : undefined);
+      if (date !== undefined) this.#trust.prove(next + 1, object.lastModified);
       entries.push({ position: next, body: decoder.decode(object.body) });
     }
     this.#width = entries.length === answers.length ? Math.min(this.#width * 2, this.#options.readAhead ?? 32) : 1;
@@ -124,7 +125,7 @@ export class CommitLog implements OrderedLog {
 
   async readCheckpoint(): Promise<LogCheckpoint | undefined> {
     const { checkpoint, date } = await this.#checkpoints.newest();
-    this.#trust.restart(date);
+    this.#trust.restart((checkpoint?.position ?? 0) + 1, date);
     this.#ahead = undefined;
     this.#taken = 0;
     this.#seen = checkpoint?.position ?? 0;
@@ -163,7 +164,7 @@ export class CommitLog implements OrderedLog {
       if (position === this.#seen + 1) this.#ahead = { position, answer };
       return position > this.#seen;
     }
-    return !this.#trust.isYoung(answer.date) && !(await this.#trust.passesList(position));
+    return !this.#trust.isYoung(position, answer.date) && !(await this.#trust.passesList(position));
   }
 
   async close(): Promise<void> {

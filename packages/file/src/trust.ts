@@ -20,13 +20,13 @@ export function readCheckpoints({ objects, date }: ListAnswer): Checkpoints {
 }
 
 /**
- * Keeps `proof`: a store time before which the name after the last applied one can't have been deletable. It comes from the store only, never
- * from a local clock and never from what commits say of themselves.
+ * Keeps `proof`: a store time before which the name `from`, and so every later one, can't have been deletable. It comes from the store only,
+ * never from a local clock and never from what commits say of themselves.
  */
 export class Trust {
   readonly #graceMs: number;
   readonly #list: () => Promise<ListAnswer>;
-  #proof: number | undefined;
+  #proof: { readonly from: number; readonly time: number } | undefined;
 
   /** `list` lists `checkpoint/`. */
   constructor(graceMs: number, list: () => Promise<ListAnswer>) {
@@ -34,26 +34,26 @@ export class Trust {
     this.#list = list;
   }
 
-  /** What was applied last, or a list that passed, proves so much. `undefined` proves nothing. */
-  prove(time: number | undefined): void {
-    if (time !== undefined && (this.#proof === undefined || time > this.#proof)) this.#proof = time;
+  /** At this time the name at `from` was not deletable yet: no one had written the commit before it, or a list passed. */
+  prove(from: number, time: number | undefined): void {
+    if (time !== undefined && (this.#proof === undefined || time > this.#proof.time)) this.#proof = { from, time };
   }
-  /** Opening begins again, with the date of its list. */
-  restart(time: number | undefined): void {
-    this.#proof = time;
+  /** Opening begins again, behind a checkpoint and with the date of the list that named it. */
+  restart(from: number, time: number | undefined): void {
+    this.#proof = time === undefined ? undefined : { from, time };
   }
 
-  /** True if an answer of this date is young enough to be trusted without a list. */
-  isYoung(date: number | undefined): boolean {
+  /** True if an answer of this date about the name at `position` is young enough to be trusted without a list. */
+  isYoung(position: number, date: number | undefined): boolean {
     if (date === undefined || this.#proof === undefined || this.#graceMs < shortGraceMs) return false;
-    return date - this.#proof <= this.#graceMs / 2;
+    return position >= this.#proof.from && date - this.#proof.time <= this.#graceMs / 2;
   }
 
   /** Lists, after the answer in question came: true if the name at `position` had never been deleted. A list that passes is a proof. */
   async passesList(position: number): Promise<boolean> {
     const { floor, date } = readCheckpoints(await this.#list());
     if (position <= floor) return false;
-    this.prove(date);
+    this.prove(position, date);
     return true;
   }
 }

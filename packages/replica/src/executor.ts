@@ -11,6 +11,8 @@ export interface Changes {
   readonly results: ReadonlySet<string>;
   readonly events: boolean;
   readonly all: boolean;
+  /** Others can take what became ready too: how long this process should let those go first who rank before it. */
+  readonly pauseMs?: number | undefined;
 }
 
 /**

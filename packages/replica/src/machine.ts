@@ -31,8 +31,12 @@ export class Machine {
   /** Least recently used first. */
   readonly #lanes = new Map<string, LaneRecord>();
 
-  constructor(state: ReplicaState = createState()) {
+  readonly #laneLimit: number;
+
+  /** `lanes`: other than {@link laneLimit} only for tests, where all replicas of a log have the same. */
+  constructor(state: ReplicaState = createState(), lanes: number = laneLimit) {
     this.state = state;
+    this.#laneLimit = lanes;
   }
 
   /** Applies a commit and says what became of each of its requests, in order. */
@@ -63,7 +67,7 @@ export class Machine {
       state: encodeState(this.state),
     });
   }
-  static decode(text: string): Machine {
+  static decode(text: string, lanes: number = laneLimit): Machine {
     let saved: {
       position: number;
       commitId: string;
@@ -80,7 +84,7 @@ export class Machine {
         { cause },
       );
     }
-    const machine = new Machine(decodeState(saved.state));
+    const machine = new Machine(decodeState(saved.state), lanes);
     machine.position = saved.position;
     machine.commitId = saved.commitId;
     machine.#floor = saved.floor;
@@ -97,7 +101,7 @@ export class Machine {
     const answers = this.#run(operations, at, commitId);
     this.#lanes.delete(lane.id);
     this.#lanes.set(lane.id, { n, answers, usedAt: position });
-    if (this.#lanes.size > laneLimit) this.#evict();
+    if (this.#lanes.size > this.#laneLimit) this.#evict();
     return { state: "applied", answers };
   }
 

@@ -14,6 +14,7 @@ import {
 } from "./commit.ts";
 import { Listeners, takeChanges, type Changes, type Executor } from "./executor.ts";
 import { Machine, type OperationAnswer, type RequestOutcome } from "./machine.ts";
+import { Crowd } from "./crowd.ts";
 import type { AppendAnswer, OrderedLog } from "./ordered-log.ts";
 import { createState, type ReplicaState } from "./state.ts";
 import { pause } from "./waiting.ts";
@@ -26,6 +27,8 @@ export interface ReplicaOptions {
   readonly resendMs?: number | undefined;
   /** A checkpoint is taken after so many bytes of log, or as many as the last checkpoint has. Default 8 MiB. */
   readonly checkpointBytes?: number | undefined;
+  /** How many lanes the state keeps; part of the format, so that only tests may change it. */
+  readonly laneLimit?: number | undefined;
 }
 
 interface Pending {
@@ -36,6 +39,8 @@ interface Pending {
 
 /** How many UTF-8 bytes of commands ride in one commit, at most about. */
 const commitBytes = 524_288;
+/** A commit that follows another one than was applied, so many times in a row, is not of this log. */
+const mismatchLimit = 5;
 const allChanged: Changes = { queues: new Set(), results: new Set(), events: true, all: true };
 
 /** An executor over an ordered log. Make it with {@link Replica.open}. */
@@ -66,11 +71,18 @@ export class Replica implements Executor {
   #epoch = 0;
   /** The state is to be loaded anew before anything else is read. */
   #stale = false;
+  /** Who else writes, how long an append takes, and how long to give way. */
+  readonly #crowd: Crowd = new Crowd();
+  /** Commits of others were applied since listeners were told last. */
+  #foreign = false;
+  #hurry: (() => void) | undefined;
+  /** The monotonic time at which the state's time became what it is. */
+  #atSince = 0;
 
   private constructor(log: OrderedLog, options: ReplicaOptions) {
     this.#log = log;
     this.#options = options;
-    this.#machine = new Machine(createState({ eventTtlMs: options.eventTtlMs }));
+    this.#machine = new Machine(createState({ eventTtlMs: options.eventTtlMs }), options.laneLimit);
   }
 
   /** Loads the newest checkpoint, replays what follows, and goes on following the log. */
@@ -105,7 +117,11 @@ export class Replica implements Executor {
   }
 
   now(): number {
-    return Math.max(this.#machine.state.at, this.#log.now());
+    const { at } = this.#machine.state;
+    const now = this.#log.now();
+    if (now > at || this.#log.ordering === "server" || at === 0) return Math.max(now, at);
+    // The clock was set back, or others' is ahead: time goes on from the last commit, so that no lease is frozen.
+    return at + Math.floor(performance.now() - this.#atSince);
   }
   view(): ReplicaState {
     return this.#machine.state;
@@ -157,6 +173,7 @@ export class Replica implements Executor {
       };
       signal?.addEventListener("abort", aborted, { once: true });
       this.#pending.push(pending);
+      if (commands.some(isHeartbeat)) this.#hurry?.();
       if (!this.#pumping) void this.#pump();
     });
   }
@@ -166,6 +183,7 @@ export class Replica implements Executor {
     this.#pumping = true;
     await Promise.resolve();
     while (this.#pending.length > 0) {
+      await this.#giveWay();
       const riders = this.#takeRiders();
       this.#riding = riders;
       try {
@@ -184,9 +202,24 @@ export class Replica implements Executor {
     this.#pumping = false;
   }
 
+  /** Whoever has just written lets the others have their turn, unless a heartbeat is due; what is asked meanwhile rides along. */
+  async #giveWay(): Promise<void> {
+    if (this.#log.ordering === "server" || this.#pending.some(({ commands }) => commands.some(isHeartbeat))) return;
+    const restMs = this.#crowd.turnMs(this.#machine.position);
+    if (restMs <= 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, restMs);
+      this.#hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#hurry = undefined;
+  }
+
   /** Heartbeats first: nothing that waits behind much else may lose its lease. */
   #takeRiders(): readonly Pending[] {
-    const beats = (pending: Pending): number => (pending.commands.some(({ verb }) => verb === "extend") ? 0 : 1);
+    const beats = (pending: Pending): number => (pending.commands.some(isHeartbeat) ? 0 : 1);
     this.#pending.sort((a, b) => beats(a) - beats(b));
     let bytes = 0;
     let count = 0;
@@ -226,12 +259,14 @@ export class Replica implements Executor {
         id: randomUUID(),
         sequence: byPosition ? position : 0,
         previous: byPosition ? this.#machine.commitId : "",
-        at: Math.max(this.#machine.state.at, this.#log.now()),
+        at: this.now(),
         requests: [request],
       };
       const body = encodeCommit(commit);
       const epoch = this.#epoch;
+      const sentAt = performance.now();
       const answer = await this.#append(position, body, resendMs, deadline, request);
+      if (answer.state !== "stale") this.#crowd.timed(performance.now() - sentAt);
       // Loaded anew since it was sent: the commit that decides may be in a checkpoint.
       if (this.#epoch !== epoch) inDoubt = true;
       if (answer.state === "stale") {
@@ -245,6 +280,7 @@ export class Replica implements Executor {
       ) {
         // What was stored need not be read back.
         this.#applyCommit(commit, body, position);
+        this.#crowd.won();
         this.#notify();
       } else {
         const storedAt = answer.state === "stored" && !byPosition ? answer.position : undefined;
@@ -255,7 +291,7 @@ export class Replica implements Executor {
       if (inDoubt && request.n > 1 && !this.#machine.knowsLane(request.lane.id))
         return { outcome: { state: "refused" }, inDoubt };
       if (performance.now() > deadline) throw await this.#abandon(request);
-      if (answer.state === "taken") await pause(Math.random() * Math.min(resendMs, 20));
+      if (answer.state === "taken") await pause(this.#crowd.lostMs());
     }
   }
 
@@ -341,6 +377,7 @@ export class Replica implements Executor {
 
   async #readAll(wanted?: number): Promise<void> {
     let upTo = wanted;
+    let mismatches = 0;
     for (;;) {
       if (this.#stale) {
         await this.#load();
@@ -354,6 +391,7 @@ export class Replica implements Executor {
       }
       if (answer.entries.length === 0) break;
       let fits = true;
+      const before = this.#machine.position;
       for (const { position, body, storedAt } of answer.entries) {
         if (position <= this.#machine.position) continue;
         const commit = decodeCommit(body, position);
@@ -365,14 +403,21 @@ export class Replica implements Executor {
         this.#applyCommit(commit, body, position, storedAt);
       }
       this.#notify();
-      if (!fits) this.#stale = true;
+      if (fits) continue;
+      this.#stale = true;
+      mismatches = this.#machine.position > before ? 1 : mismatches + 1;
+      if (mismatches >= mismatchLimit) throw foreignCommit(this.#machine.position + 1);
     }
     this.#notify();
   }
 
   #applyCommit(commit: Commit, body: string, position: number, storedAt?: number): void {
+    const before = this.#machine.state.at;
     const outcomes = this.#machine.applyCommit(commit, position, storedAt);
+    if (this.#machine.state.at > before) this.#atSince = performance.now();
     this.#logBytes += body.length;
+    if (!commit.requests.every(({ lane }) => lane?.id === this.#lane.id)) this.#foreign = true;
+    this.#crowd.saw(commit, position, this.#lane.id);
     for (const [index, request] of commit.requests.entries()) {
       const outcome = outcomes[index];
       if (request.lane?.id === this.#lane.id && outcome !== undefined) this.#keepOutcome(request, outcome);
@@ -387,7 +432,10 @@ export class Replica implements Executor {
 
   #notify(): void {
     const changes = takeChanges(this.#machine.state.journal);
-    if (changes !== undefined) this.#listeners.notify(changes);
+    const { commitId, position } = this.#machine;
+    const pauseMs = this.#foreign ? this.#crowd.rankMs(commitId, position, this.#lane.id) : 0;
+    this.#foreign = false;
+    if (changes !== undefined) this.#listeners.notify(pauseMs > 0 ? { ...changes, pauseMs } : changes);
   }
 
   /** Opens, or opens again. */
@@ -401,11 +449,12 @@ export class Replica implements Executor {
     const checkpoint = await this.#log.readCheckpoint();
     this.#machine =
       checkpoint === undefined
-        ? new Machine(createState({ eventTtlMs: this.#options.eventTtlMs }))
-        : Machine.decode(checkpoint.body);
+        ? new Machine(createState({ eventTtlMs: this.#options.eventTtlMs }), this.#options.laneLimit)
+        : Machine.decode(checkpoint.body, this.#options.laneLimit);
     this.#checkpointSize = checkpoint?.body.length ?? 0;
     this.#checkpointed = checkpoint?.position ?? 0;
     this.#logBytes = 0;
+    this.#atSince = performance.now();
     this.#stale = false;
     this.#epoch++;
     this.#listeners.notify(allChanged);
@@ -454,3 +503,13 @@ export class Replica implements Executor {
     this.#logBytes = Math.max(0, this.#logBytes - before);
   }
 }
+
+function foreignCommit(position: number): OmniQError {
+  return new OmniQError(
+    "OMNIQ_BACKEND_FAILED",
+    `Commit ${position} does not follow the one before it, so it is of another log: take it away, or restore the store from a backup`,
+  );
+}
+
+/** Heartbeats come first in every commit. */
+const isHeartbeat = ({ verb }: WriteCommand): boolean => verb === "extend";

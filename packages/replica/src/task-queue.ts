@@ -54,13 +54,16 @@ export class ReplicaTaskQueue implements TaskQueue {
   #serving = false;
   #again = false;
   #timer: NodeJS.Timeout | undefined;
+  readonly #later = new Set<NodeJS.Timeout>();
 
   constructor(executor: Executor, capabilities: TaskQueueCapabilities, backend: object) {
     this.#executor = executor;
     this.capabilities = capabilities;
     this.backend = backend;
     this.#unsubscribe = executor.subscribe((changes) => {
-      if (this.#waiters.size > 0 && (changes.all || changes.queues.size > 0)) this.#serve();
+      if (this.#waiters.size === 0 || (!changes.all && changes.queues.size === 0)) return;
+      if (changes.pauseMs === undefined || changes.all) this.#serve();
+      else this.#serveLater(changes.pauseMs);
     });
   }
 
@@ -183,6 +186,7 @@ export class ReplicaTaskQueue implements TaskQueue {
     this.#lifetime.end();
     this.#unsubscribe();
     clearTimeout(this.#timer);
+    for (const timer of this.#later) clearTimeout(timer);
     if (this.#underWay.size === 0) return;
     let timer: NodeJS.Timeout | undefined;
     const enough = new Promise((resolve) => (timer = setTimeout(resolve, giveBackMs)));
@@ -275,6 +279,15 @@ export class ReplicaTaskQueue implements TaskQueue {
         this.#serve();
       }
     });
+  }
+
+  /** An idle crowd: others go first, and mostly leave nothing. */
+  #serveLater(pauseMs: number): void {
+    const timer = setTimeout(() => {
+      this.#later.delete(timer);
+      this.#serve();
+    }, pauseMs);
+    this.#later.add(timer);
   }
 
   /** Serves the waiters for whom something may be ready, then sleeps until the next time at which that may be so. */
