@@ -26,6 +26,18 @@ interface Written {
   readonly s?: Readonly<Record<string, string | readonly string[]>>;
 }
 
+const texts = new Map<string, string>();
+
+/** Equal texts become one string: a backlog in memory holds it once, and looking it up needs no new hash. */
+function shared(text: string): string {
+  const known = texts.get(text);
+  if (known !== undefined) return known;
+  if (text.length > 1_024) return text;
+  if (texts.size >= 256) texts.clear();
+  texts.set(text, text);
+  return text;
+}
+
 /** Text of an envelope. */
 export function encodeEnvelope({ retry, timeoutMs, headers, slots }: Envelope): string {
   const written: { -readonly [K in keyof Written]: Written[K] } = {
@@ -34,7 +46,7 @@ export function encodeEnvelope({ retry, timeoutMs, headers, slots }: Envelope): 
   };
   if (Object.keys(headers).length > 0) written.h = headers;
   if (slots !== undefined) written.s = slots;
-  return JSON.stringify(written);
+  return shared(JSON.stringify(written));
 }
 
 /** The envelope that {@link encodeEnvelope} wrote. */

@@ -19,24 +19,46 @@ import { upkeep } from "./upkeep.ts";
 /** How many tasks one reserve promotes, expires or takes back in one queue at most. */
 const upkeepBound = 1_000;
 
+/** A queue's settings, and what is known of its tasks without looking at any of them. */
 interface QueueRow {
   readonly paused: number;
   readonly max_active: number | null;
   readonly rate_limit: number | null;
   readonly rate_window: number | null;
   readonly rate_arrival: number | null;
+  /** When the next scheduled task is due, a lease runs out, a waiting task expires. */
+  readonly due: number | null;
+  readonly dead: number | null;
+  readonly late: number | null;
+  /** 1: tasks are ready. */
+  readonly waits: number;
 }
 
-const queueText = "SELECT paused, max_active, rate_limit, rate_window, rate_arrival FROM {p}_queues WHERE name = ?";
+/** One statement, since each that runs outside a transaction locks the file anew, which costs more than all that it looks up. */
+const queueText = `SELECT paused, max_active, rate_limit, rate_window, rate_arrival,
+    (SELECT min(run_at) FROM {p}_tasks WHERE state = 1 AND queue = q.name) AS due,
+    (SELECT min(deadline) FROM {p}_tasks WHERE state = 4 AND queue = q.name) AS dead,
+    (SELECT min(expires_at) FROM {p}_tasks
+      WHERE expires_at IS NOT NULL AND started_at IS NULL AND state < 4 AND queue = q.name) AS late,
+    EXISTS (SELECT 1 FROM {p}_tasks WHERE state = 2 AND queue = q.name) AS waits
+  FROM {p}_queues q WHERE name = ?`;
+
+function queueRow(sql: Sql, queue: string): QueueRow | undefined {
+  return sql.get<QueueRow>(queueText, queue);
+}
+
+function min(...times: readonly (number | null)[]): number {
+  return Math.min(...times.map((time) => time ?? Infinity));
+}
 
 export function reserveTasks(tx: Transacting, request: ReserveRequest): Lease[] {
   const leases: Lease[] = [];
   const batch = { token: randomBytes(12).toString("base64url"), leases, request };
   for (const queue of new Set(request.queues)) {
     if (leases.length >= request.limit) break;
-    const row = tx.sql.get<QueueRow>(queueText, queue);
+    const row = queueRow(tx.sql, queue);
     if (row === undefined) continue;
-    upkeep(tx, queue, upkeepBound);
+    if (min(row.due, row.dead, row.late) <= tx.now) upkeep(tx, queue, upkeepBound);
     if (row.paused === 1) continue;
     const before = leases.length;
     take(tx, queue, Math.min(request.limit - before, roomOf(tx, queue, row)), batch);
@@ -208,21 +230,12 @@ export function lookAhead(sql: Sql, queues: readonly string[], now: number): Out
   let worth = false;
   let nextAt = Infinity;
   for (const queue of new Set(queues)) {
-    const row = sql.get<QueueRow>(queueText, queue);
+    const row = queueRow(sql, queue);
     if (row === undefined) continue;
-    const due =
-      sql.get<{ at: number | null }>("SELECT min(run_at) AS at FROM {p}_tasks WHERE state = 1 AND queue = ?", queue)
-        ?.at ?? Infinity;
-    const dead =
-      sql.get<{ at: number | null }>("SELECT min(deadline) AS at FROM {p}_tasks WHERE state = 4 AND queue = ?", queue)
-        ?.at ?? Infinity;
-    const late =
-      sql.get<{ at: number | null }>(
-        "SELECT min(expires_at) AS at FROM {p}_tasks WHERE expires_at IS NOT NULL AND started_at IS NULL AND state < 4 AND queue = ?",
-        queue,
-      )?.at ?? Infinity;
-    const waits =
-      sql.get("SELECT 1 AS there FROM {p}_tasks WHERE state = 2 AND queue = ? LIMIT 1", queue) !== undefined;
+    const due = row.due ?? Infinity;
+    const dead = row.dead ?? Infinity;
+    const late = row.late ?? Infinity;
+    const waits = row.waits === 1;
     let rateAt = 0;
     if (row.rate_limit !== null && row.rate_window !== null && row.rate_arrival !== null) {
       rateAt = Math.ceil(row.rate_arrival + row.rate_window / row.rate_limit - row.rate_window);

@@ -1,10 +1,12 @@
 // Settling and extending leases: everything is fenced by the token.
 import { settleRepeatMs, type LeaseExtension, type LeaseState, type Settlement, type SettleState } from "@omniq/core";
+import { completeAll, isLike, isShort, type Completion } from "./complete.ts";
 import { appendEvents } from "./event-rows.ts";
 import { leaveGroup, stateWhenDue } from "./groups.ts";
 import { decide, leave, releaseKey, tellDependents } from "./outcomes.ts";
+import { settledMark } from "./settled-mark.ts";
 import { putResult } from "./result-rows.ts";
-import { cancelled, failed, held, seqOf, slimColumns, type SlimRow } from "./task-row.ts";
+import { cancelled, failed, held, slimColumns, type SlimRow } from "./task-row.ts";
 import type { Transacting } from "./sql.ts";
 
 export function extendLeases(tx: Transacting, leases: readonly LeaseExtension[], leaseMs: number): LeaseState[] {
@@ -22,13 +24,16 @@ export function extendLeases(tx: Transacting, leases: readonly LeaseExtension[],
 }
 
 export function settleAll(tx: Transacting, settlements: readonly Settlement[]): SettleState[] {
-  const completed = new Completed(tx);
-  const states = settlements.map((settlement): SettleState => {
-    if (settlement.outcome === "completed" && completed.add(settlement)) return "settled";
-    completed.flush();
-    return settleOne(tx, settlement);
-  });
-  completed.flush();
+  const states: SettleState[] = [];
+  for (let at = 0; at < settlements.length;) {
+    const first = settlements[at] as Settlement;
+    let end = at + 1;
+    if (isShort(first)) {
+      while (end < settlements.length && isLike(first, settlements[end])) end++;
+      completeAll(tx, settlements.slice(at, end) as Completion[], states, settleOne);
+    } else states.push(settleOne(tx, first));
+    at = end;
+  }
   // Where a queue's limit kept tasks back, a settlement lets them start, in any process.
   for (const queue of new Set(settlements.map((settlement) => settlement.queue))) {
     if (tx.wake.tasks) break;
@@ -37,56 +42,6 @@ export function settleAll(tx: Transacting, settlements: readonly Settlement[]): 
   }
   return states;
 }
-
-/**
- * The short way of most settlements: a completed task that no other depends on, without group and key, moves to the past in one
- * statement, found by the number in its token; and all of a batch leave the queue in another.
- */
-class Completed {
-  readonly #tx: Transacting;
-  #left: number[] = [];
-
-  constructor(tx: Transacting) {
-    this.#tx = tx;
-  }
-
-  /** `false` where this is no such task, or the lease is not current: nothing is changed then. */
-  add(settlement: Terminal): boolean {
-    const { sql, now, wake } = this.#tx;
-    const { taskId, token, storeResult, value, events } = settlement;
-    const seq = seqOf(token);
-    if (seq === undefined) return false;
-    const moved = sql.run(
-      storeResult ? moveWithResult : moveWithout,
-      ...(storeResult
-        ? [now, now, now, settledMark(settlement), now + settleRepeatMs, value ?? null, seq, token, taskId]
-        : [now, settledMark(settlement), now + settleRepeatMs, now + settleRepeatMs, now, seq, token, taskId]),
-    );
-    if (moved === 0) return false;
-    this.#left.push(seq);
-    if (storeResult) wake.results.add(taskId);
-    if (events !== undefined && events.length > 0) appendEvents(this.#tx, events);
-    return true;
-  }
-
-  /** Must come before anything else looks at these tasks. */
-  flush(): void {
-    if (this.#left.length === 0) return;
-    this.#tx.sql.run("DELETE FROM {p}_tasks WHERE seq IN (SELECT value FROM json_each(?))", `[${this.#left.join()}]`);
-    this.#left = [];
-  }
-}
-
-// A row that is there already, from an earlier run or an earlier task of this id, is left to the long way.
-const plain = `FROM {p}_tasks
-  WHERE seq = ? AND token = ? AND id = ? AND state = 4 AND group_key IS NULL AND dedup_key IS NULL AND edges = 0 AND dependents = 0`;
-const moveWithResult = `INSERT INTO {p}_past
-    (task_id, status, run, attempt, name, queue, finished_at, expires_at, known_until, mark, mark_until, value)
-  SELECT id, 'completed', run, attempt, name, queue, ?, ? + result_ttl, ? + remember_ms, ?, ?, ? ${plain} AND result_ttl IS NOT 0
-  ON CONFLICT (task_id) DO NOTHING`;
-const moveWithout = `INSERT INTO {p}_past (task_id, known_until, mark, mark_until, gone_at)
-  SELECT id, ? + remember_ms, ?, ?, max(?, ? + remember_ms) ${plain}
-  ON CONFLICT (task_id) DO NOTHING`;
 
 function settleOne(tx: Transacting, settlement: Settlement): SettleState {
   const { sql } = tx;
@@ -107,11 +62,6 @@ function settleOne(tx: Transacting, settlement: Settlement): SettleState {
   }
   if (settlement.events !== undefined && settlement.events.length > 0) appendEvents(tx, settlement.events);
   return "settled";
-}
-
-/** What a repeated settlement is known by: only the same outcome is the same settlement. */
-function settledMark({ token, outcome }: Settlement): string {
-  return `${outcome}:${token}`;
 }
 
 function wasSettled(tx: Transacting, settlement: Settlement): boolean {
