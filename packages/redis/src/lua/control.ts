@@ -154,3 +154,9 @@ begin()
 call('HSET', P .. 'm', 'version', ARGV[1])
 return ARGV[1]
 `;
+
+/** ARGV: reference, text. Stores an envelope that many tasks share. */
+export const envelope: string = String.raw`
+call('HSETNX', P .. 'v', ARGV[1], ARGV[2])
+return 1
+`;
