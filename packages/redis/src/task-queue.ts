@@ -289,24 +289,21 @@ export class RedisTaskQueue implements TaskQueue {
       }
       letters.add(stateLetters[state]);
     }
+    if (letters.size === 0) return 0;
     let removed = 0;
     let last = "";
-    // State by state, in steps, so that a million tasks keep nobody waiting; what is passed over is not looked at again.
-    for (const letter of letters) {
-      for (let skip = 0, over = false; !over;) {
-        const [gone, lastSeen, passed, end] = await this.#run<readonly [number, string, number, number]>("purge", [
-          queue,
-          letter,
-          last,
-          purgeStepSize,
-          skip,
-        ]);
-        options.signal?.throwIfAborted();
-        removed += gone;
-        last = lastSeen;
-        skip += passed;
-        over = end === 1;
-      }
+    // In steps, so that a million tasks keep nobody waiting. What is enqueued after the first one stays.
+    for (let after = "0", over = false; !over;) {
+      const [gone, lastNumber, next, end] = await this.#run<readonly [number, string, string, number]>("purge", [
+        queue,
+        [...letters].join(""),
+        last,
+        after,
+        purgeStepSize,
+      ]);
+      options.signal?.throwIfAborted();
+      removed += gone;
+      [last, after, over] = [lastNumber, next, end === 1];
     }
     return removed;
   }

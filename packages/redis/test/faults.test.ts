@@ -65,7 +65,10 @@ test("a server that is killed and started again with its append-only file has al
   await node.kill();
   await node.start();
   await waiting;
-  assert.deepEqual(await patiently(() => queue.settle(leases.map(completed))), leases.map(() => "settled"));
+  assert.deepEqual(
+    await patiently(() => queue.settle(leases.map(completed))),
+    leases.map(() => "settled"),
+  );
   const ids = (await patiently(() => reserve(queue, 20))).map((lease) => lease.taskId);
   const results = await backend.resultStorage().get(leases.map((lease) => lease.taskId));
   assert.ok(results.every((result) => result?.value === "v"));
@@ -91,29 +94,47 @@ test("a full server refuses to enqueue with OMNIQ_BACKEND_FULL, and drains", asy
   for (;;) {
     const leases = await reserve(queue, 10);
     if (leases.length === 0) break;
-    assert.deepEqual(await queue.extend(leases, 30_000).then((states) => states.map(({ state }) => state)), leases.map(() => "held"));
-    assert.deepEqual(await queue.settle(leases.map(completed)), leases.map(() => "settled"));
+    assert.deepEqual(
+      await queue.extend(leases, 30_000).then((states) => states.map(({ state }) => state)),
+      leases.map(() => "held"),
+    );
+    assert.deepEqual(
+      await queue.settle(leases.map(completed)),
+      leases.map(() => "settled"),
+    );
     drained += leases.length;
   }
   assert.equal(drained, stored);
   await queue.enqueue([{ tasks: [task("after")] }]);
-  assert.deepEqual((await reserve(queue)).map((lease) => lease.taskId), ["after"]);
+  assert.deepEqual(
+    (await reserve(queue)).map((lease) => lease.taskId),
+    ["after"],
+  );
 });
 
-test("a network that swallows everything is noticed, and work goes on when it is back", { timeout: 60_000 }, async () => {
-  const node = own(await startNode());
-  const proxy = await Proxy.start(node.url);
-  clean.push(() => proxy.stop());
-  const queue = open({ url: proxy.url }).taskQueue();
-  await queue.enqueue([{ tasks: [task("before")] }]);
-  proxy.swallows = true;
-  await assert.rejects(queue.enqueue([{ tasks: [task("during")] }]), (error) => isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE"));
-  proxy.swallows = false;
-  proxy.cut();
-  await patiently(() => queue.enqueue([{ tasks: [task("after")] }]));
-  const ids = (await patiently(() => reserve(queue))).map((lease) => lease.taskId);
-  assert.deepEqual(ids.filter((id) => id !== "during"), ["before", "after"]);
-});
+test(
+  "a network that swallows everything is noticed, and work goes on when it is back",
+  { timeout: 60_000 },
+  async () => {
+    const node = own(await startNode());
+    const proxy = await Proxy.start(node.url);
+    clean.push(() => proxy.stop());
+    const queue = open({ url: proxy.url }).taskQueue();
+    await queue.enqueue([{ tasks: [task("before")] }]);
+    proxy.swallows = true;
+    await assert.rejects(queue.enqueue([{ tasks: [task("during")] }]), (error) =>
+      isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE"),
+    );
+    proxy.swallows = false;
+    proxy.cut();
+    await patiently(() => queue.enqueue([{ tasks: [task("after")] }]));
+    const ids = (await patiently(() => reserve(queue))).map((lease) => lease.taskId);
+    assert.deepEqual(
+      ids.filter((id) => id !== "during"),
+      ["before", "after"],
+    );
+  },
+);
 
 test("a server that was emptied takes tasks whose envelopes it had, whole", async () => {
   const node = own(await startNode());
@@ -133,7 +154,9 @@ test("a server that was emptied takes tasks whose envelopes it had, whole", asyn
 
 test("a Sentinel's fail-over is followed", { timeout: 90_000 }, async () => {
   const master = own(await startNode());
-  const replica = own(await startNode("--replicaof", "127.0.0.1", String(master.port), "--repl-diskless-sync-delay", "0"));
+  const replica = own(
+    await startNode("--replicaof", "127.0.0.1", String(master.port), "--repl-diskless-sync-delay", "0"),
+  );
   const client = new Redis(replica.url, { protocol: 2 });
   clean.push(() => client.disconnect());
   for (let tries = 0; !(await client.info("replication")).includes("master_link_status:up"); tries++) {
@@ -159,8 +182,14 @@ test("a Sentinel's fail-over is followed", { timeout: 90_000 }, async () => {
   await master.kill();
   const after = open({ sentinels: [`127.0.0.1:${sentinel.port}`], name: "omniq" }).taskQueue();
   const leases = await patiently(() => reserve(after));
-  assert.deepEqual(leases.map((lease) => lease.taskId), Array.from({ length: 10 }, (_, n) => `s${n}`));
-  assert.deepEqual(await patiently(() => after.settle(leases.map(completed))), leases.map(() => "settled"));
+  assert.deepEqual(
+    leases.map((lease) => lease.taskId),
+    Array.from({ length: 10 }, (_, n) => `s${n}`),
+  );
+  assert.deepEqual(
+    await patiently(() => after.settle(leases.map(completed))),
+    leases.map(() => "settled"),
+  );
 });
 
 test("a server that evicts is warned about once", async () => {
@@ -172,7 +201,10 @@ test("a server that evicts is warned about once", async () => {
   await open({ url: node.url, prefix: "one" }).check();
   await open({ url: node.url, prefix: "two" }).check();
   await sleep(20);
-  assert.deepEqual(warnings.filter((code) => code === "OMNIQ_REDIS_EVICTS"), ["OMNIQ_REDIS_EVICTS"]);
+  assert.deepEqual(
+    warnings.filter((code) => code === "OMNIQ_REDIS_EVICTS"),
+    ["OMNIQ_REDIS_EVICTS"],
+  );
 });
 
 test("a client of the user's is used, and left open; one with a key prefix of its own is refused", async () => {
