@@ -1,17 +1,16 @@
 // `node dist/redis.js [rounds]`: OmniQ beside BullMQ and bee-queue on one Redis of its own, in turn, in one run; server and client pinned to a core each.
-import { fork, spawn, spawnSync } from "node:child_process";
+import { fork, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { median } from "./measure.ts";
+import { canPin, serverTime, startServer, usedMemory } from "./redis-server.ts";
 import { contestants, open, type ContestantName } from "./redis-contestants.ts";
 
 const self = fileURLToPath(import.meta.url);
 const [role, ...rest] = process.argv.slice(2);
-/** Pinned where it can be: unpinned, the scheduler swings ratios twofold. */
-const pinned = spawnSync("taskset", ["-V"]).status === 0;
+const pinned = canPin;
 
 type Rates = Record<string, number>;
 type Measure = (name: ContestantName, port: number) => Promise<Rates>;
@@ -30,17 +29,12 @@ async function paced(count: number, one: () => Promise<unknown>): Promise<number
   return 1_000 / median(times);
 }
 
-/** Processor time of this process and of the server since the last call, in µs. Unlike the clock's, it does not depend on who else runs. */
+/** Processor time of this process and of the server from here on, in µs. */
 async function processorTime(client: Redis): Promise<() => Promise<{ own: number; server: number }>> {
-  const server = async (): Promise<number> => {
-    const text = await client.info("cpu");
-    const of = (name: string): number => Number(new RegExp(`^${name}:([0-9.]+)`, "m").exec(text)?.[1]);
-    return (of("used_cpu_sys_main_thread") + of("used_cpu_user_main_thread")) * 1e6;
-  };
-  const [before, own] = [await server(), process.cpuUsage()];
+  const [before, own] = [await serverTime(client), process.cpuUsage()];
   return async () => {
     const { user, system } = process.cpuUsage(own);
-    return { own: user + system, server: (await server()) - before };
+    return { own: user + system, server: (await serverTime(client)) - before };
   };
 }
 
@@ -60,12 +54,11 @@ const producing: Measure = async (name, port) => {
   );
   const concurrent = perSecond(count, started);
   const cpu = await spent();
-  const memory = async (): Promise<number> => Number(/used_memory:(\d+)/.exec(await client.info("memory"))?.[1]);
-  const before = await memory();
+  const before = await usedMemory(client);
   const bulkStarted = performance.now();
   await queue.addMany(50_000);
   const bulk = perSecond(50_000, bulkStarted);
-  const bytes = ((await memory()) - before) / 50_000;
+  const bytes = ((await usedMemory(client)) - before) / 50_000;
   client.disconnect();
   await queue.close();
   return {
@@ -169,15 +162,6 @@ const together: Measure = async (name, port) => {
   return { "drain by two processes /s": rate };
 };
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
 if (role === "child") {
   const [name, port, own] = rest as [ContestantName, string, string];
   const queue = open(name, Number(port), own);
@@ -198,18 +182,15 @@ if (role === "child") {
   process.exitCode = code;
 } else {
   const rounds = Number((role === "pinned" ? rest[0] : role) ?? 3);
-  const port = await freePort();
-  const command = ["redis-server", "--bind", "127.0.0.1", "--port", String(port), "--save", "", "--appendonly", "no"];
-  const server = pinned
-    ? spawn("taskset", ["-c", "0", ...command], { stdio: "ignore" })
-    : spawn(command[0] as string, command.slice(1), { stdio: "ignore" });
-  const client = new Redis({ port });
+  const server = await startServer();
+  const { client, port } = server;
   const seen = new Map<string, Map<ContestantName, number[]>>();
   try {
     for (let round = 0; round < rounds; round++) {
       for (const measure of [producing, draining, waiting, together]) {
         for (const name of round % 2 === 0 ? contestants : contestants.toReversed()) {
           for (const [what, value] of Object.entries(await measure(name, port))) {
+            console.log(`${round + 1} ${name}: ${what.trim()} ${value.toFixed(2)}`);
             const row = seen.get(what) ?? new Map<ContestantName, number[]>();
             seen.set(what, row);
             row.set(name, [...(row.get(name) ?? []), value]);
@@ -219,8 +200,7 @@ if (role === "child") {
       }
     }
   } finally {
-    client.disconnect();
-    server.kill();
+    server.stop();
   }
   console.log(`medians of ${rounds} rounds${pinned ? ", server and client pinned to a core each" : ", not pinned"}`);
   for (const [what, row] of seen) {
