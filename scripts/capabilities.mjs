@@ -10,9 +10,11 @@ async function table() {
   const folder = mkdtempSync(join(tmpdir(), "omniq-capabilities-"));
   try {
     const { memory } = await import("../packages/memory/dist/index.js");
+    const { file } = await import("../packages/file/dist/index.js");
     const { sqlite } = await import("../packages/sqlite/dist/index.js");
     const backends = [
       ["Memory", "@omniq/memory", memory()],
+      ["File", "@omniq/file", file({ baseDir: join(folder, "files") })],
       ["SQLite", "@omniq/sqlite", sqlite({ databasePath: join(folder, "omniq.db") })],
     ];
     const yes = (value) => (value === true ? "yes" : value === false ? "no" : String(value));
