@@ -1,22 +1,30 @@
 // The README's table of backends, from the instances' own capabilities. `node scripts/capabilities.mjs --write` puts it there.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "./steps.mjs";
 
 const mark = "<!-- capabilities -->";
 
+/** Makes a backend of each type; none connects before it is asked for something. */
+const known = (folder) => [
+  ["Memory", "memory", {}],
+  ["SQLite", "sqlite", { databasePath: join(folder, "omniq.db") }],
+  ["PostgreSQL", "postgres", { dsn: "postgresql://127.0.0.1/omniq" }],
+  ["Redis", "redis", { host: "127.0.0.1" }],
+  ["NATS", "nats", { servers: ["nats://127.0.0.1:4222"] }],
+  ["File", "file", { baseDir: join(folder, "files") }],
+];
+
 async function table() {
   const folder = mkdtempSync(join(tmpdir(), "omniq-capabilities-"));
   try {
-    const { memory } = await import("../packages/memory/dist/index.js");
-    const { file } = await import("../packages/file/dist/index.js");
-    const { sqlite } = await import("../packages/sqlite/dist/index.js");
-    const backends = [
-      ["Memory", "@omniq/memory", memory()],
-      ["File", "@omniq/file", file({ baseDir: join(folder, "files") })],
-      ["SQLite", "@omniq/sqlite", sqlite({ databasePath: join(folder, "omniq.db") })],
-    ];
+    const backends = [];
+    for (const [name, type, options] of known(folder)) {
+      if (!existsSync(`${root}packages/${type}/dist/index.js`)) continue;
+      const { adapter } = await import(`../packages/${type}/dist/index.js`);
+      backends.push([name, `@omniq/${type}`, adapter(options)]);
+    }
     const yes = (value) => (value === true ? "yes" : value === false ? "no" : String(value));
     const rows = [];
     for (const [name, packageName, backend] of backends) {

@@ -14,6 +14,7 @@ export const checks = {
   lint: () => step("lint", bin("oxlint"), ["--deny-warnings"]),
   format: () => step("format", bin("oxfmt"), ["--check", "."]),
   workspace: () => step("workspace", bin("sherif"), []),
+  unused: () => step("unused files, exports and dependencies", bin("knip"), ["--no-config-hints"]),
   readme: () => step("README table of backends", process.execPath, ["scripts/capabilities.mjs"]),
   size: () => step("size of @omniq/core", process.execPath, ["scripts/size.mjs", "--check"]),
   packages: () => checkPackages(),

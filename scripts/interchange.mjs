@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
+import { cleanUpAfter } from "./clean-up.mjs";
 import { serversNeeded, startServers } from "./servers.mjs";
 import { root } from "./steps.mjs";
 
@@ -50,6 +51,12 @@ export function makeDocuments(folder) {
   return folder;
 }
 
+/** A folder for a run's configuration and data inside an app, from where the adapters' packages are found. */
+export function makePlace(app) {
+  mkdirSync(`${root}apps/${app}/.omniq`, { recursive: true });
+  return mkdtempSync(`${root}apps/${app}/.omniq/run-`);
+}
+
 /** Writes a configuration with names of its own; answers its path and the name on servers. */
 export function writeConfig([tasks, results, events], folder) {
   const place = { folder, name: `omniq_x_${randomBytes(6).toString("hex")}` };
@@ -66,7 +73,7 @@ export function writeConfig([tasks, results, events], folder) {
 
 /** Runs the example on one combination; answers the part of its output that must not depend on the backends. */
 export async function runCombination([tasks, results, events], documents) {
-  const folder = mkdtempSync(join(tmpdir(), "omniq-interchange-"));
+  const folder = makePlace("example");
   const { config, name } = writeConfig([tasks, results, events], folder);
   try {
     const { stdout } = await run(
@@ -81,14 +88,6 @@ export async function runCombination([tasks, results, events], documents) {
   } finally {
     await cleanUpAfter(name, [tasks, results, events]);
     rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-/** Takes away what a run left on a server that is not ours: an adapter's package knows how. */
-export async function cleanUpAfter(name, types) {
-  for (const type of new Set(types)) {
-    const helper = `${root}packages/${type}/test/clean-up.mjs`;
-    if (existsSync(helper)) await (await import(pathToFileURL(helper).href)).cleanUp(name);
   }
 }
 

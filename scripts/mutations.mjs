@@ -121,7 +121,8 @@ export async function runMutation(mutation, options = {}) {
 }
 
 async function inTransaction(path, body) {
-  const { default: Database } = await import("../packages/sqlite/node_modules/better-sqlite3/lib/index.js");
+  const { sqliteDriver } = await import("../packages/sqlite/dist/index.js");
+  const Database = sqliteDriver();
   const database = new Database(path);
   try {
     database.exec("BEGIN IMMEDIATE");

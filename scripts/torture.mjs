@@ -1,10 +1,9 @@
 // `pnpm torture --backend X --minutes M --seed S`: the torture app on a backend, or on a mix given as TASKS,RESULTS,EVENTS.
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rmSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { backends, cleanUpAfter, writeConfig } from "./interchange.mjs";
+import { cleanUpAfter } from "./clean-up.mjs";
+import { backends, makePlace, writeConfig } from "./interchange.mjs";
 import { serversNeeded, startServers } from "./servers.mjs";
 import { root } from "./steps.mjs";
 
@@ -25,7 +24,7 @@ if ([tasks, results].includes("memory"))
   throw new Error("torture needs backends that processes share; memory is of one process");
 
 const { stop } = await startServers(serversNeeded([tasks, results, events]));
-const folder = mkdtempSync(join(tmpdir(), "omniq-torture-"));
+const folder = makePlace("torture");
 const { config, name } = writeConfig([tasks, results, events], folder);
 const passOn = ["minutes", "seed", "workers", "producers"].flatMap((key) =>
   values[key] === undefined ? [] : [`--${key}`, values[key]],

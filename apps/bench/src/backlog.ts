@@ -1,4 +1,4 @@
-// `node dist/backlog.js`: what reserve + settle cost per task with a backlog of ten thousand and of a million, on memory and SQLite.
+// `node dist/backlog.js [memory|sqlite] [REPEATS]`: what reserve + settle cost per task with a backlog of ten thousand and of a million.
 import type { Backend } from "@omniq/core";
 import { memory } from "@omniq/memory";
 import { sqlite } from "@omniq/sqlite";
@@ -8,7 +8,9 @@ import { median, plainTask, withFolder } from "./measure.ts";
 async function cost(backend: Backend, backlog: number): Promise<number> {
   const queue = backend.taskQueue();
   for (let from = 0; from < backlog; from += 5_000) {
-    const tasks = Array.from({ length: Math.min(5_000, backlog - from) }, (_, index) => plainTask(`t${from + index}`));
+    const tasks = Array.from({ length: Math.min(5_000, backlog - from) }, (_, index) =>
+      plainTask(orderedId(from + index)),
+    );
     await queue.enqueue([{ tasks }]);
   }
   const rounds: number[] = [];
@@ -22,6 +24,10 @@ async function cost(backend: Backend, backlog: number): Promise<number> {
   }
   await backend.close();
   return median(rounds);
+}
+/** Like the ids that core makes, it grows with time. */
+function orderedId(index: number): string {
+  return `task-${String(index).padStart(12, "0")}`;
 }
 function reference({
   taskId,
@@ -39,12 +45,14 @@ function reference({
   return { taskId, queue, token, run, attempt };
 }
 
+const [only, repeats = "3"] = process.argv.slice(2);
 for (const [name, make] of [
   ["memory", () => memory()],
   ["sqlite", (folder: string) => sqlite({ databasePath: `${folder}/bench.db` })],
 ] as const) {
+  if (only !== undefined && only !== name) continue;
   const ratios: number[] = [];
-  for (let repeat = 0; repeat < 3; repeat++) {
+  for (let repeat = 0; repeat < Number(repeats); repeat++) {
     const small = await withFolder((folder) => cost(make(folder), 10_000));
     const large = await withFolder((folder) => cost(make(folder), 1_000_000));
     ratios.push(large / small);

@@ -23,7 +23,7 @@ export async function measure(root: URL | string, path: string): Promise<Measure
     bytes: body.byteLength,
     lines: text === "" ? 0 : text.split("\n").length - (text.endsWith("\n") ? 1 : 0),
     words: text.match(/\S+/g)?.length ?? 0,
-    links: text.match(/https?:\/\/[^\s)>"'\]]+/g)?.length ?? 0,
+    links: text.match(/https?:\/\/[^\s)>"'\]]+|\]\((?!https?:)[^)\s]+\)/g)?.length ?? 0,
     sha256: createHash("sha256").update(body).digest("hex"),
     gzipRatio: body.byteLength === 0 ? 1 : gzipSync(body).byteLength / body.byteLength,
   };

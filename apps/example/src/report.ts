@@ -10,8 +10,19 @@ const format = (value: number): string => number.format(value);
 /** No colours, and no line between rows. */
 const plain = { style: { head: [], border: [] }, chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" } };
 
+/** How wide the tables may be, in characters: the terminal's width, within reason. */
+const width = (): number => Math.min(Math.max(process.stdout.columns ?? 120, 80), 160);
+
+/** A path cut at its beginning, as its end tells files apart. */
+const fitPath = (path: string, room: number): string => (path.length <= room ? path : `…${path.slice(1 - room)}`);
+const fitText = (text: string, room: number): string =>
+  text.length <= room ? text : `${text.slice(0, room - 1).trimEnd()}…`;
+
 /** The largest files, then the sum of all. */
 export function resultsTable(measurements: readonly Measurement[], summary: Summary, rows: number): string {
+  // The other columns take up to 70 characters with millions of bytes, and 66 with a shorter digest.
+  const narrow = width() < 100;
+  const room = width() - (narrow ? 66 : 70);
   const table = new Table({
     head: ["file", "bytes", "lines", "words", "links", "gzip", "SHA-256"],
     colAligns: ["left", "right", "right", "right", "right", "right", "left"],
@@ -20,13 +31,13 @@ export function resultsTable(measurements: readonly Measurement[], summary: Summ
   const largest = [...measurements].sort((a, b) => b.bytes - a.bytes || (a.path < b.path ? -1 : 1)).slice(0, rows);
   for (const one of largest) {
     table.push([
-      one.path,
+      fitPath(one.path, room),
       format(one.bytes),
       format(one.lines),
       format(one.words),
       format(one.links),
       one.gzipRatio.toFixed(2),
-      one.sha256.slice(0, 12),
+      one.sha256.slice(0, narrow ? 8 : 12),
     ]);
   }
   if (measurements.length > largest.length)
@@ -58,7 +69,9 @@ export function eventsTable(events: readonly TaskEvent[]): string {
     ...plain,
   });
   const first = events[0]?.at ?? 0;
-  for (const event of events) table.push([`${event.at - first} ms`, event.type, String(event.attempt), says(event)]);
+  const room = width() - 40;
+  for (const event of events)
+    table.push([`${event.at - first} ms`, event.type, String(event.attempt), fitText(says(event), room)]);
   return table.toString();
 }
 
@@ -66,7 +79,8 @@ function says(event: TaskEvent): string {
   switch (event.type) {
     case "retrying":
     case "failed":
-      return event.error.message;
+      // The message begins with the task, which stands above the table; what the handler said follows.
+      return event.error.message.replace(/^The task .*? failed: /, "");
     case "progress":
       return `${Math.round(event.fraction * 100)} % ${event.message ?? ""}`.trim();
     case "log":

@@ -1,32 +1,64 @@
 // The document mill, run as a user runs it.
 import { execFile, spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import pg from "pg";
+import { afterAll, afterEach, beforeEach, expect, test } from "vitest";
 
 const program = fileURLToPath(new URL("../dist/main.js", import.meta.url));
 const configs = fileURLToPath(new URL("../config/", import.meta.url));
 const run = promisify(execFile);
 let folder: string;
+let configFolder: string;
+const postgresUrl = process.env["OMNIQ_TEST_POSTGRES_URL"] ?? "postgresql://postgres@127.0.0.1:5432/postgres";
+const schema = `omniq_example_${process.pid}`;
+afterAll(async () => {
+  const client = new pg.Client({ connectionString: postgresUrl });
+  await client.connect();
+  await client.query(`SET client_min_messages = warning; DROP SCHEMA IF EXISTS ${schema} CASCADE`);
+  await client.end();
+});
+
+/** The configuration with the tests' own server and names, in a folder of the test. */
+async function configuration(name: string): Promise<string> {
+  const text = await readFile(`${configs}${name}.yaml`, "utf8");
+  const path = join(configFolder, `${name}.yaml`);
+  await writeFile(path, text.replaceAll(/postgresql:\/\/[^"]+/g, postgresUrl).replaceAll("omniq_example", schema));
+  return path;
+}
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "omniq-example-"));
+  // Two levels, since configurations name files beside their folder.
+  configFolder = join(await mkdtemp(join(tmpdir(), "omniq-example-config-")), "config");
+  await mkdir(configFolder);
   await writeFile(join(folder, "one.md"), "# One\n\nSee https://example.com for more.\n");
   await writeFile(join(folder, "two.txt"), "two words\n");
   await writeFile(join(folder, "empty.txt"), "");
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+  await rm(dirname(configFolder), { recursive: true, force: true });
+});
 
-for (const config of ["memory", "sqlite", "sqlite-memory", "two-files"]) {
+for (const config of [
+  "memory",
+  "sqlite",
+  "sqlite-memory",
+  "two-files",
+  "postgres",
+  "postgres-sqlite",
+  "sqlite-postgres",
+]) {
   test(`measures a folder on ${config}`, async () => {
     const { stdout } = await run(process.execPath, [
       program,
       "--dir",
       folder,
       "--config",
-      `${configs}${config}.yaml`,
+      await configuration(config),
       "--workers",
       "1",
     ]);

@@ -2,16 +2,15 @@
 // Started by `raceAppenders`; it knows nothing of OmniQ but the contract of stores.
 import { randomUUID } from "node:crypto";
 import type { ObjectStore, ObjectStoreAdapter } from "@omniq/file";
+import { positionOf } from "./log-position.ts";
 
-export interface AppenderStart {
+interface AppenderStart {
   /** URL of a module that exports `store`. */
   readonly module: string;
   readonly url: string;
   readonly storageOptions: Readonly<Record<string, string>>;
   readonly appends: number;
 }
-
-export const positionOf = (n: number): string => `log/${String(n).padStart(20, "0")}`;
 
 /** Appends one body after `last`; answers its position. What is doubtful is sent again as it is, until it is certain. */
 async function append(store: ObjectStore, last: number, body: string): Promise<number> {
@@ -41,9 +40,7 @@ async function main(start: AppenderStart): Promise<void> {
   process.disconnect();
 }
 
-if (process.argv[2] !== undefined) {
-  main(JSON.parse(process.argv[2]) as AppenderStart).catch((error: unknown) => {
-    console.error(error);
-    process.exit(1);
-  });
-}
+main(JSON.parse(process.argv[2] ?? "") as AppenderStart).catch((error: unknown) => {
+  console.error(error);
+  process.exit(1);
+});

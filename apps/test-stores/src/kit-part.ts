@@ -20,9 +20,9 @@ const rules = [
 /** Of rules with many cases this many of each component are enough here. */
 const ofEachRule = 2;
 
-/** Registers all tests where `OMNIQ_CONFORMANCE` is `whole`, else the first few of each rule that stands on the store. */
+/** Registers all tests where `OMNIQ_TEST_KIT` is `whole`, else the first few of each rule that stands on the store. */
 export function partOfKit(test: Test): Test {
-  if (process.env["OMNIQ_CONFORMANCE"] === "whole") return test;
+  if (process.env["OMNIQ_TEST_KIT"] === "whole") return test;
   const registered = new Map<string, number>();
   return (name, body, timeoutMs) => {
     const rule = /^([a-z-]+): /.exec(name)?.[1];

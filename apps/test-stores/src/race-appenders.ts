@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { ObjectStore } from "@omniq/file";
-import { positionOf } from "./appender.ts";
+import { positionOf } from "./log-position.ts";
 import { randomFaults } from "./random-faults.ts";
 import type { Stand } from "./stand.ts";
 

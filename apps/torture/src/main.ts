@@ -17,8 +17,9 @@ const options = new Command("torture")
   .option("--seed <n>", "the seed of all faults", Number, Date.now() % 1_000_000)
   .option("--workers <n>", "worker processes", Number, 4)
   .option("--producers <n>", "producer processes", Number, 2)
+  .option("--every <ms>", "mean time between faults", Number, 650)
   .parse()
-  .opts<{ config: string; minutes: number; seed: number; workers: number; producers: number }>();
+  .opts<{ config: string; minutes: number; seed: number; workers: number; producers: number; every: number }>();
 
 const random = seeded(options.seed);
 const folder = mkdtempSync(join(tmpdir(), "omniq-torture-"));
@@ -54,7 +55,7 @@ async function injectFaults(until: number): Promise<{ kills: number; stops: numb
   let kills = 0;
   let stops = 0;
   while (Date.now() < until) {
-    await sleep(300 + random() * 700);
+    await sleep(options.every * (0.46 + random() * 1.08));
     const all = [...children];
     const victim = all[Math.floor(random() * all.length)];
     const kind = random();

@@ -1,6 +1,7 @@
 // The heartbeat thread: silent while the main thread lives, extending while it is blocked, and not for longer than a time limit.
 import { expect, test } from "vitest";
 import type { Lease } from "@omniq/core";
+import { encodeEnvelope } from "../src/envelope.ts";
 import { Execution } from "../src/worker/execution.ts";
 import { HeartbeatThread } from "../src/worker/heartbeat-thread.ts";
 
@@ -13,7 +14,8 @@ const logger = {
   error() {},
 };
 function execution(taskId: string, timeoutMs: number | null): Execution {
-  const envelope = JSON.stringify({ retry: {}, timeoutMs, headers: {} });
+  const retry = { backoff: "fixed", delayMs: 0, factor: 1, maxDelayMs: 0, jitter: 0 } as const;
+  const envelope = encodeEnvelope({ retry, timeoutMs, headers: {} });
   const lease = {
     taskId,
     queue: "q",

@@ -1,7 +1,7 @@
 // The worker with handlers in threads and child processes, which load the built package (build first).
 import { describe, expect, test } from "vitest";
 import { memory } from "@omniq/memory";
-import { defineTask, OmniQ, type OmniQError, type WorkerKind } from "@omniq/core";
+import { defineTask, jsonSerializer, OmniQ, type OmniQError, type WorkerKind } from "@omniq/core";
 
 const messages: string[] = [];
 const logger = {
@@ -43,7 +43,7 @@ describe.each(["thread", "process"] as const)("%s", (kind: WorkerKind) => {
       1,
       "why",
     ]);
-    const bulk = await omniq.enqueueMany([0, 1, 2, 3].map(() => named("bulk").with()));
+    const bulk = await omniq.enqueueMany([0, 1, 2, 3].map((n) => named("bulk").with(undefined, { id: `bulk-${n}` })));
     const statuses = await Promise.all(bulk.map(async (one) => (await one.outcome()).status));
     expect(statuses.filter((status) => status === "completed").length).toBe(3);
   });
@@ -65,6 +65,37 @@ describe.each(["thread", "process"] as const)("%s", (kind: WorkerKind) => {
     expect((await spinning.outcome()).status).toBe("cancelled");
     expect((await (await omniq.enqueue(named("exits"))).outcome()).status).toBe("failed");
     expect(await (await omniq.enqueue(named("child"))).result()).toBe("born");
+  });
+
+  test("a flow that a handler enqueues has its dependencies in the order given, failures as outcomes", async () => {
+    await using omniq = new OmniQ({ taskQueue: memory({}), logger });
+    await using worker = omniq.worker({ kind, modules, concurrency: 4 });
+    await worker.start();
+    const expected = { sum: 112, dates: true, maybe: "OMNIQ_TASK_FAILED too small below zero" };
+    expect(await (await omniq.enqueue(named("flow"))).result({ timeoutMs: 30_000 })).toEqual(expected);
+  });
+
+  test("a serializer of the user's holds for inputs, outputs, failures and what dependents get", async () => {
+    const backend = memory({});
+    const reverse = (text: string): string => [...text].reverse().join("");
+    const seen: string[] = [];
+    const serializer = {
+      name: "reversed",
+      serialize: (value: unknown) => reverse(jsonSerializer.serialize(value)),
+      deserialize: (text: string) => {
+        seen.push(text);
+        return jsonSerializer.deserialize(reverse(text));
+      },
+    };
+    await using omniq = new OmniQ({ taskQueue: backend, logger, serializer });
+    await using worker = omniq.worker({ kind, modules, concurrency: 4 });
+    await worker.start();
+    const expected = { sum: 112, dates: true, maybe: "OMNIQ_TASK_FAILED too small below zero" };
+    const handle = await omniq.enqueue(named("flow"));
+    expect(await handle.result({ timeoutMs: 30_000 })).toEqual(expected);
+    const [stored] = await backend.resultStorage().get([handle.id]);
+    expect(stored?.value).toBe(serializer.serialize(expected));
+    expect(seen).toContain(serializer.serialize({ n: 2 }));
   });
 
   test("a handler that blocks for three lease lengths runs once", async () => {

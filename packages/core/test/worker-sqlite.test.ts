@@ -57,7 +57,7 @@ test("a handler that blocks the event loop for three lease lengths keeps its lea
   await using worker = omniq.worker({ tasks: [block], leaseMs: 800 });
   await worker.start();
   // The thread connects on its own; a handler that blocks at the very start would still find it connecting.
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
   expect(await (await omniq.enqueue(block)).result()).toEqual([0, 0]);
   expect(runs).toBe(1);
 });

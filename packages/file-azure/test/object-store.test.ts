@@ -22,7 +22,12 @@ const options = (prefix: string): AzureOptions => ({
   accountKey: azuriteKey,
 });
 
-testObjectStore({ describe, test, open: (name) => azure(options(name)) });
+testObjectStore({
+  describe,
+  // Azurite takes some milliseconds of processor time for each request.
+  test: (name, body, timeoutMs = 60_000) => test(name, body, 3 * timeoutMs),
+  open: (name) => azure(options(name)),
+});
 
 describe("failures", () => {
   for (const [i, one] of storeCases.entries())

@@ -55,9 +55,10 @@ export function hearDate(command: unknown): () => number | undefined {
 
 /** What the SDK's error says of the request. Errors of the configuration are thrown as such. */
 export function failureOf(error: unknown, options: CheckedOptions): StoreFailure {
-  const { name, message, $metadata } = error as {
+  const { name, message, $fault, $metadata } = error as {
     readonly name?: string;
     readonly message?: string;
+    readonly $fault?: string;
     readonly $metadata?: { readonly httpStatusCode?: number };
   };
   if (name === "CredentialsProviderError" || name === "TokenProviderError") {
@@ -77,7 +78,8 @@ export function failureOf(error: unknown, options: CheckedOptions): StoreFailure
       },
     );
   }
-  const status = $metadata?.httpStatusCode;
+  // Only what the SDK has read to its end is an answer: where the body of an error was cut, its status alone could mislead.
+  const status = $fault === undefined ? undefined : $metadata?.httpStatusCode;
   // Refused for its clock, which the SDK has set right from the answer by now, or for a body that came too slowly: another try will do.
   const again = name === "RequestTimeTooSkewed" || name === "RequestTimeout";
   return { status: again ? 503 : status, code: status === undefined ? undefined : name, cause: error };

@@ -10,6 +10,10 @@ import { Stream } from "./stream.ts";
 
 /** How long a read waits for what the server says it has, before it starts over and at last gives up. */
 const restartMs = 2_000;
+/** What one read gives at most, about, in characters: applying it must not hold up the process for long. */
+const readLength = 1_048_576;
+/** What may wait here to be read; what comes beyond it is left to the feed, which has the server wait. */
+const arrivedLength = 16 * readLength;
 const arrivalMs = 10_000;
 
 export interface LogNames {
@@ -44,6 +48,9 @@ export class NatsLog implements OrderedLog {
   #arrived: Arrived[] = [];
   /** Up to here all was read. */
   #taken = 0;
+  #arrivedLength = 0;
+  /** The last read left some of what was there. */
+  #more = false;
   /** The last sequence that came, whether it was a commit or not. */
   #seen = 0;
   /** The newest message that came, to recognise the log by after a reconnect. */
@@ -88,20 +95,24 @@ export class NatsLog implements OrderedLog {
       if (entries.length > 0) return { state: "read", entries };
       if (upTo !== undefined && this.#seen >= upTo) return { state: "read", entries: [] };
       if (unsure) {
+        // What comes while the server answers is not in its answer.
+        const seen = this.#seen;
         const ends = await this.#stream.ends();
         this.#absorb();
         if (ends === undefined) this.#made = undefined;
         // A log that is shorter than what came of it lost its end, or was made anew; one that begins later was purged meanwhile.
-        if (ends === undefined || ends.last < Math.max(this.#seen, upTo ?? 0) || ends.first > this.#seen + 1)
+        if (ends === undefined || ends.last < Math.max(seen, upTo ?? 0) || ends.first > this.#seen + 1)
           return this.#giveUp();
-        if (ends.last === this.#seen) {
+        if (ends.last <= this.#seen) {
           if (this.#arrived.length > 0) continue;
           return { state: "read", entries: [] };
         }
       }
       if (performance.now() > deadline)
         throw new OmniQError("OMNIQ_BACKEND_UNAVAILABLE", `Stream ${this.#stream.name} does not deliver what it has`);
-      if (this.#feed?.empty === true && !(await this.#change(restartMs))) this.#feed?.stop();
+      // Whoever waits for more may have sorted in meanwhile what this read looked for.
+      if (this.#arrived.length > 0 || this.#feed?.empty === false) continue;
+      if (!(await this.#change(restartMs))) this.#feed?.stop();
     }
   }
 
@@ -188,6 +199,8 @@ export class NatsLog implements OrderedLog {
     this.#feed?.stop();
     this.#feed = undefined;
     this.#arrived = [];
+    this.#arrivedLength = 0;
+    this.#more = false;
     this.#parts.clear();
     this.#seen = position - 1;
     this.#taken = position - 1;
@@ -226,7 +239,7 @@ export class NatsLog implements OrderedLog {
   /** Sorts what came. */
   #absorb(): void {
     const feed = this.#feed;
-    if (feed === undefined || feed.empty) return;
+    if (feed === undefined || feed.empty || this.#arrivedLength > arrivedLength) return;
     const deliveries = feed.take();
     for (const delivery of deliveries) this.#absorbOne(delivery);
     const newest = deliveries.at(-1);
@@ -234,6 +247,7 @@ export class NatsLog implements OrderedLog {
   }
   #absorbOne({ sequence, data, storedAt, live }: Delivery): void {
     this.#seen = sequence;
+    this.#arrivedLength += data.length;
     if (live) this.#clock.observe(storedAt);
     const kind = kindOf(data);
     if (kind === "c") this.#arrived.push({ position: sequence, storedAt, body: textOf(data) });
@@ -255,9 +269,15 @@ export class NatsLog implements OrderedLog {
 
   /** Gives away what is there from `position` on. */
   async #take(position: number): Promise<LogEntry[]> {
+    // A long replay lets timers and other connections have their turn.
+    if (this.#more) await new Promise((resolve) => void setImmediate(resolve));
     this.#absorb();
-    const taken = this.#arrived;
-    this.#arrived = [];
+    let length = 0;
+    let count = 0;
+    while (count < this.#arrived.length && length < readLength) length += lengthOf(this.#arrived[count++] as Arrived);
+    const taken = this.#arrived.splice(0, count);
+    this.#more = this.#arrived.length > 0;
+    this.#arrivedLength = this.#more ? this.#arrivedLength - length : 0;
     this.#taken = Math.max(this.#taken, taken.at(-1)?.position ?? 0);
     const entries: LogEntry[] = [];
     for (const { position: at, storedAt, body } of taken) {
@@ -301,4 +321,8 @@ export class NatsLog implements OrderedLog {
   #wake(): void {
     for (const wake of [...this.#wakers]) wake();
   }
+}
+
+function lengthOf({ body }: Arrived): number {
+  return typeof body === "string" ? body.length : readLength;
 }

@@ -25,12 +25,10 @@ export interface NatsOptions {
   readonly credentials?: string | undefined;
   /** `true` asks for TLS with the system's authorities. */
   readonly tls?: boolean | NatsTlsOptions | undefined;
-  /** Beginning of the names of streams and subjects: 1 to 40 letters, digits and underscores. Default `omniq`. */
+  /** Beginning of the names of streams and subjects: 1 to 40 letters, digits, underscores and hyphens. Default `omniq`. */
   readonly prefix?: string | undefined;
   /** How many servers of the cluster keep each stream: 1 to 5. Counts when a stream is made. Default 1. */
   readonly replicas?: number | undefined;
-  /** `{ reports: ["reports", "exports"] }`: the queues that share a log of their own. All others share the log `default`. */
-  readonly partitions?: Readonly<Record<string, readonly string[]>> | undefined;
   /** Your own connection, in place of servers and credentials. It is never closed. */
   readonly connection?: NatsConnection | undefined;
   /** How long events are kept, counted from their time. The first process of a log decides. Default 604,800,000 (7 days). */
@@ -47,24 +45,20 @@ export interface CheckedOptions {
   readonly servers: readonly string[];
   readonly prefix: string;
   readonly replicas: number;
-  /** Partition by queue. */
-  readonly partitionOf: ReadonlyMap<string, string>;
-  /** All partitions, the default one first. */
-  readonly partitions: readonly string[];
   readonly eventTtlMs: number;
   readonly checkpointBytes: number;
   readonly giveUpMs: number;
 }
 
-/** The partition of queues that no partition names. */
+/** The one partition of a namespace. It stands in the names, so that a namespace can be split later. */
 export const defaultPartition = "default";
-const namePattern = /^[A-Za-z0-9_]{1,40}$/;
+const namePattern = /^[A-Za-z0-9_-]{1,40}$/;
 
 /** Checks options. Throws `OMNIQ_CONFIG_INVALID` with the option's name. */
 export function checkOptions(options: NatsOptions): CheckedOptions {
   if (typeof options !== "object" || options === null)
     throw invalid('the options must be an object such as { servers: ["nats://localhost:4222"] }');
-  const { servers = "nats://127.0.0.1:4222", prefix = "omniq", replicas = 1, partitions = {} } = options;
+  const { servers = "nats://127.0.0.1:4222", prefix = "omniq", replicas = 1 } = options;
   const { eventTtlMs = 604_800_000, checkpointBytes = 8_388_608, giveUpMs = 15_000 } = options;
   const list = typeof servers === "string" ? [servers] : servers;
   if (!Array.isArray(list) || list.length === 0 || !list.every((server) => typeof server === "string" && server !== ""))
@@ -87,7 +81,7 @@ export function checkOptions(options: NatsOptions): CheckedOptions {
   if (tls !== undefined && typeof tls !== "boolean" && (typeof tls !== "object" || tls === null))
     throw invalid("tls must be true, false or an object such as { caFile }");
   if (typeof prefix !== "string" || !namePattern.test(prefix))
-    throw invalid("prefix must be 1 to 40 letters, digits and underscores");
+    throw invalid("prefix must be 1 to 40 letters, digits, underscores and hyphens");
   if (!Number.isSafeInteger(replicas) || replicas < 1 || replicas > 5) throw invalid("replicas must be 1 to 5");
   for (const [name, value] of Object.entries({ eventTtlMs, checkpointBytes, giveUpMs }))
     if (!Number.isSafeInteger(value) || value < 1) throw invalid(`${name} must be a whole number of at least 1`);
@@ -96,33 +90,10 @@ export function checkOptions(options: NatsOptions): CheckedOptions {
     servers: list as readonly string[],
     prefix,
     replicas,
-    ...checkPartitions(partitions),
     eventTtlMs,
     checkpointBytes,
     giveUpMs,
   };
-}
-
-function checkPartitions(partitions: unknown): Pick<CheckedOptions, "partitionOf" | "partitions"> {
-  if (typeof partitions !== "object" || partitions === null || Array.isArray(partitions))
-    throw invalid('partitions must be an object such as { reports: ["reports", "exports"] }');
-  const partitionOf = new Map<string, string>();
-  for (const [name, given] of Object.entries(partitions)) {
-    if (!namePattern.test(name))
-      throw invalid("the name of a partition must be 1 to 40 letters, digits and underscores");
-    const queues: unknown = typeof given === "string" ? given.split(",").map((queue) => queue.trim()) : given;
-    if (
-      !Array.isArray(queues) ||
-      queues.length === 0 ||
-      !queues.every((queue) => typeof queue === "string" && queue !== "")
-    )
-      throw invalid(`partitions.${name} must be a list of queue names`);
-    for (const queue of queues as string[]) {
-      if (partitionOf.has(queue)) throw invalid(`partitions.${name} names a queue that another partition has`);
-      partitionOf.set(queue, name);
-    }
-  }
-  return { partitionOf, partitions: [...new Set([defaultPartition, ...partitionOf.values()])] };
 }
 
 /** `nats://user:password@host:4222,other:4222?prefix=…&replicas=…`; `tls://` asks for TLS. */

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runSuite } from "@omniq/conformance";
-import { defineTask, OmniQ, typeOnly } from "@omniq/core";
+import { defineTask, OmniQ, typeOnly, type Logger } from "@omniq/core";
 import { nats, type NatsOptions } from "@omniq/nats";
 import { afterEach, expect, test } from "vitest";
 import { TestServer } from "./server.ts";
@@ -25,6 +25,10 @@ async function startCluster(): Promise<readonly TestServer[]> {
   return servers;
 }
 
+const silent = (): void => {};
+/** Outages are the point here; what workers say of them is no news. */
+const quiet: Logger = { debug: silent, info: silent, warn: silent, error: silent };
+
 /** Runs tasks while `disturb` does its worst, and checks that each completed once. */
 async function runThrough(options: NatsOptions, count: number, disturb: () => Promise<void>): Promise<void> {
   const completed = new Map<number, number>();
@@ -38,9 +42,10 @@ async function runThrough(options: NatsOptions, count: number, disturb: () => Pr
     },
   });
   // Each has a process's state of its own.
-  const producer = new OmniQ({ taskQueue: nats(options) });
-  const workers = [new OmniQ({ taskQueue: nats(options) }), new OmniQ({ taskQueue: nats(options) })];
-  const observer = new OmniQ({ taskQueue: nats(options) });
+  const make = (): OmniQ => new OmniQ({ taskQueue: nats(options), logger: quiet });
+  const producer = make();
+  const workers = [make(), make()];
+  const observer = make();
   const started = workers.map((omniq) => omniq.worker({ tasks: [work], concurrency: 10, leaseMs: 5_000 }));
   await Promise.all(started.map((worker) => worker.start()));
   const ids: string[] = [];

@@ -8,7 +8,7 @@ const task = (id) => ({
   priority: id % 3,
   maxAttempts: 3,
   resultTtlMs: 0,
-  rememberMs: 6e5
+  rememberMs: 6e5,
 });
 function measure(backlog) {
   globalThis.gc?.();
@@ -19,7 +19,7 @@ function measure(backlog) {
       state,
       { verb: "enqueue", calls: [{ tasks: Array.from({ length: 1e3 }, (_, index) => task(id + index)) }] },
       1e3 + id,
-      `e${id}`
+      `e${id}`,
     );
   }
   globalThis.gc?.();
@@ -31,17 +31,17 @@ function measure(backlog) {
       state,
       { verb: "reserve", queues: ["q"], limit: 100, leaseMs: 3e4, worker: "w" },
       2e6,
-      `r${round}`
+      `r${round}`,
     );
     if (leases.length !== 100) throw new Error("too few leases");
     apply(
       state,
       {
         verb: "settle",
-        settlements: leases.map((lease) => ({ ...lease, outcome: "completed", storeResult: false }))
+        settlements: leases.map((lease) => ({ ...lease, outcome: "completed", storeResult: false })),
       },
       2e6,
-      `s${round}`
+      `s${round}`,
     );
   }
   const used = process.cpuUsage(started);
@@ -52,6 +52,6 @@ for (const backlog of (process.env.B ?? "10000,1000000").split(",").map(Number))
   const runs = Array.from({ length: 5 }, () => measure(backlog));
   const best = Math.min(...runs.map(({ perTaskUs }) => perTaskUs));
   console.log(
-    `${backlog} waiting: reserve + settle ${best.toFixed(2)} us a task, ${Math.round(runs[0]?.bytes ?? 0)} bytes a task`
+    `${backlog} waiting: reserve + settle ${best.toFixed(2)} us a task, ${Math.round(runs[0]?.bytes ?? 0)} bytes a task`,
   );
 }

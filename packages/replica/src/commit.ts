@@ -15,6 +15,11 @@ export interface CommitRequest {
   readonly n: number;
   readonly operations: readonly WriteCommand[];
 }
+/** A request of a lane: the kind whose answer somebody waits for. */
+export type LaneRequest = CommitRequest & { readonly lane: Lane };
+/** What the answer of a request is kept under. */
+export const outcomeKey = (request: CommitRequest): string => `${request.lane?.id ?? ""} ${request.n}`;
+
 export interface Commit {
   readonly id: string;
   /** Its position, where processes choose it; 0 where the server orders. */

@@ -3,12 +3,21 @@ import { isOmniQError, OmniQError } from "@omniq/core";
 import { randomUUID } from "node:crypto";
 import { apply, isRead } from "./apply.ts";
 import type { AnswerOf, Command, WriteCommand } from "./command.ts";
-import { decodeCommit, encodeCommit, type Commit, type CommitRequest, type Lane } from "./commit.ts";
+import {
+  decodeCommit,
+  encodeCommit,
+  outcomeKey,
+  type Commit,
+  type CommitRequest,
+  type Lane,
+  type LaneRequest,
+} from "./commit.ts";
 import { Listeners, takeChanges, type Changes, type Executor } from "./executor.ts";
 import { Machine, type OperationAnswer, type RequestOutcome } from "./machine.ts";
 import { Crowd } from "./crowd.ts";
 import type { AppendAnswer, OrderedLog } from "./ordered-log.ts";
 import { createState, type ReplicaState } from "./state.ts";
+import { pause } from "./waiting.ts";
 
 export interface ReplicaOptions {
   readonly eventTtlMs?: number | undefined;
@@ -21,9 +30,6 @@ export interface ReplicaOptions {
   /** How many lanes the state keeps; part of the format, so that only tests may change it. */
   readonly laneLimit?: number | undefined;
 }
-
-/** A request of this process's own. */
-type LaneRequest = CommitRequest & { readonly lane: Lane };
 
 interface Pending {
   readonly commands: readonly WriteCommand[];
@@ -504,8 +510,6 @@ function foreignCommit(position: number): OmniQError {
     `Commit ${position} does not follow the one before it, so it is of another log: take it away, or restore the store from a backup`,
   );
 }
+
+/** Heartbeats come first in every commit. */
 const isHeartbeat = ({ verb }: WriteCommand): boolean => verb === "extend";
-const outcomeKey = (request: CommitRequest): string => `${request.lane?.id ?? ""} ${request.n}`;
-function pause(delayMs: number): Promise<void> {
-  return new Promise((resolve) => void setTimeout(resolve, delayMs));
-}

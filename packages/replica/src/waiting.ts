@@ -45,3 +45,6 @@ const longestTimerMs = 2_147_483_647;
 export function startTimer(delayMs: number, fire: () => void): NodeJS.Timeout {
   return setTimeout(fire, Math.min(Math.max(0, Math.ceil(delayMs)), longestTimerMs));
 }
+export function pause(delayMs: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, delayMs));
+}

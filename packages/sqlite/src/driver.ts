@@ -12,6 +12,10 @@ export type SqliteDriver = new (
 /** A database that the driver opened. */
 export interface SqliteDriverDatabase extends SqliteDatabaseLike {
   exec(sql: string): unknown;
+  /** A function that runs `body` in a transaction: commits when it returns, rolls back when it throws. */
+  transaction<Values extends unknown[], Answer>(
+    body: (...values: Values) => Answer,
+  ): ((...values: Values) => Answer) & { immediate(...values: Values): Answer };
   pragma(text: string, options?: { readonly simple?: boolean }): unknown;
   close(): unknown;
 }

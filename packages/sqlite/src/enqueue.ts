@@ -61,7 +61,7 @@ function storeTasks(
 function isKnown(tx: Transacting, id: string): boolean {
   return (
     tx.sql.get(
-      "SELECT 1 AS known FROM {p}_tasks WHERE id = ? UNION ALL SELECT 1 FROM {p}_remembered WHERE id = ? AND until > ?",
+      "SELECT 1 AS known FROM {p}_tasks WHERE id = ? UNION ALL SELECT 1 FROM {p}_past WHERE task_id = ? AND known_until > ?",
       id,
       id,
       tx.now,

@@ -36,7 +36,6 @@ const version1 = [
     pending INTEGER NOT NULL DEFAULT 0,
     token TEXT,
     deadline INTEGER,
-    worker TEXT,
     dedup_key TEXT,
     dedup_window INTEGER,
     group_key TEXT,
@@ -92,34 +91,33 @@ const version1 = [
     PRIMARY KEY (child, position)
   ) STRICT, WITHOUT ROWID`,
   "CREATE INDEX {p}_dependencies_open ON {p}_dependencies (parent_id) WHERE status IS NULL",
-  `CREATE TABLE {p}_remembered (
-    id TEXT PRIMARY KEY,
-    until INTEGER NOT NULL,
-    token TEXT,
-    token_until INTEGER NOT NULL,
-    gone_at INTEGER NOT NULL
-  ) STRICT, WITHOUT ROWID`,
-  "CREATE INDEX {p}_remembered_gone ON {p}_remembered (gone_at)",
   `CREATE TABLE {p}_settled (
     token TEXT PRIMARY KEY,
     task_id TEXT NOT NULL,
     until INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID`,
   "CREATE INDEX {p}_settled_until ON {p}_settled (until)",
-  `CREATE TABLE {p}_results (
+  // What is known of a task that is over: its result (`status` is NULL without one), and what its queue remembers of it, in one row, since
+  // most tasks leave the queue in the same step in which their result is stored. A row is in at most one of the two indexes.
+  `CREATE TABLE {p}_past (
     seq INTEGER PRIMARY KEY,
     task_id TEXT NOT NULL UNIQUE,
-    run INTEGER NOT NULL,
-    attempt INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    queue TEXT NOT NULL,
-    status TEXT NOT NULL,
-    finished_at INTEGER NOT NULL,
+    status TEXT,
+    run INTEGER,
+    attempt INTEGER,
+    name TEXT,
+    queue TEXT,
+    finished_at INTEGER,
     expires_at INTEGER,
+    known_until INTEGER NOT NULL DEFAULT 0,
+    mark TEXT,
+    mark_until INTEGER NOT NULL DEFAULT 0,
+    gone_at INTEGER,
     error TEXT,
     value TEXT
   ) STRICT`,
-  "CREATE INDEX {p}_results_expires ON {p}_results (expires_at) WHERE expires_at IS NOT NULL",
+  "CREATE INDEX {p}_past_expires ON {p}_past (expires_at) WHERE expires_at IS NOT NULL",
+  "CREATE INDEX {p}_past_gone ON {p}_past (gone_at) WHERE gone_at IS NOT NULL",
   `CREATE TABLE {p}_events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,

@@ -6,6 +6,8 @@ export interface SqliteStatementLike {
   run(...values: any[]): any;
   get(...values: any[]): any;
   all(...values: any[]): any[];
+  /** Rows as arrays; used where it is there. */
+  raw?(on: boolean): any;
 }
 
 /** What is needed of a user's own database: a better-sqlite3 `Database` fits. */

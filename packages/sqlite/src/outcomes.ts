@@ -102,19 +102,21 @@ export function releaseKey(tx: Transacting, row: Pick<SlimRow, "id" | "queue" | 
   );
 }
 
-/** Takes a task out of the queue; its id stays known. `token` is of the settlement that ended it, so that it can be repeated. */
-export function leave(tx: Transacting, row: SlimRow, token: string | null): void {
+/** Takes a task out of the queue; its id stays known. `mark` is of the settlement that ended it, so that it can be repeated. */
+export function leave(tx: Transacting, row: SlimRow, mark: string | null): void {
   const { sql, now } = tx;
   sql.run("DELETE FROM {p}_tasks WHERE seq = ?", row.seq);
-  const until = now + row.remember_ms;
-  const tokenUntil = token === null ? 0 : now + settleRepeatMs;
+  const knownUntil = now + row.remember_ms;
+  const markUntil = mark === null ? 0 : now + settleRepeatMs;
   sql.run(
-    "INSERT OR REPLACE INTO {p}_remembered (id, until, token, token_until, gone_at) VALUES (?, ?, ?, ?, ?)",
+    `INSERT INTO {p}_past (task_id, known_until, mark, mark_until, gone_at) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT (task_id) DO UPDATE SET known_until = excluded.known_until, mark = excluded.mark, mark_until = excluded.mark_until,
+       gone_at = iif(status IS NULL, excluded.gone_at, NULL)`,
     row.id,
-    until,
-    token,
-    tokenUntil,
-    Math.max(until, tokenUntil),
+    knownUntil,
+    mark,
+    markUntil,
+    Math.max(knownUntil, markUntil),
   );
   if (row.edges > 0) sql.run("DELETE FROM {p}_dependencies WHERE child = ?", row.seq);
   releaseKey(tx, row);

@@ -1,33 +1,64 @@
 // Reserving: the best tasks of each queue that its limits let start, each with a lease of its own.
 import { randomBytes } from "node:crypto";
-import type { Lease, ReserveRequest } from "@omniq/core";
+import type { DependencyOutcome, Lease, ReserveRequest, StoredTask } from "@omniq/core";
 import { refill, takeSlot } from "./groups.ts";
 import { decide } from "./outcomes.ts";
-import { active, edgesOf, expired, toOutcomes, toStoredTask, type TaskRow } from "./task-row.ts";
+import {
+  claimColumns,
+  edgesOf,
+  expired,
+  slimColumns,
+  tokenOf,
+  toOutcomes,
+  type ClaimRow,
+  type SlimRow,
+} from "./task-row.ts";
 import type { Sql, Transacting } from "./sql.ts";
 import { upkeep } from "./upkeep.ts";
 
 /** How many tasks one reserve promotes, expires or takes back in one queue at most. */
 const upkeepBound = 1_000;
 
+/** A queue's settings, and what is known of its tasks without looking at any of them. */
 interface QueueRow {
   readonly paused: number;
   readonly max_active: number | null;
   readonly rate_limit: number | null;
   readonly rate_window: number | null;
   readonly rate_arrival: number | null;
+  /** When the next scheduled task is due, a lease runs out, a waiting task expires. */
+  readonly due: number | null;
+  readonly dead: number | null;
+  readonly late: number | null;
+  /** 1: tasks are ready. */
+  readonly waits: number;
 }
 
-const queueText = "SELECT paused, max_active, rate_limit, rate_window, rate_arrival FROM {p}_queues WHERE name = ?";
+/** One statement, since each that runs outside a transaction locks the file anew, which costs more than all that it looks up. */
+const queueText = `SELECT paused, max_active, rate_limit, rate_window, rate_arrival,
+    (SELECT min(run_at) FROM {p}_tasks WHERE state = 1 AND queue = q.name) AS due,
+    (SELECT min(deadline) FROM {p}_tasks WHERE state = 4 AND queue = q.name) AS dead,
+    (SELECT min(expires_at) FROM {p}_tasks
+      WHERE expires_at IS NOT NULL AND started_at IS NULL AND state < 4 AND queue = q.name) AS late,
+    EXISTS (SELECT 1 FROM {p}_tasks WHERE state = 2 AND queue = q.name) AS waits
+  FROM {p}_queues q WHERE name = ?`;
+
+function queueRow(sql: Sql, queue: string): QueueRow | undefined {
+  return sql.get<QueueRow>(queueText, queue);
+}
+
+function min(...times: readonly (number | null)[]): number {
+  return Math.min(...times.map((time) => time ?? Infinity));
+}
 
 export function reserveTasks(tx: Transacting, request: ReserveRequest): Lease[] {
   const leases: Lease[] = [];
   const batch = { token: randomBytes(12).toString("base64url"), leases, request };
   for (const queue of new Set(request.queues)) {
     if (leases.length >= request.limit) break;
-    const row = tx.sql.get<QueueRow>(queueText, queue);
+    const row = queueRow(tx.sql, queue);
     if (row === undefined) continue;
-    upkeep(tx, queue, upkeepBound);
+    if (min(row.due, row.dead, row.late) <= tx.now) upkeep(tx, queue, upkeepBound);
     if (row.paused === 1) continue;
     const before = leases.length;
     take(tx, queue, Math.min(request.limit - before, roomOf(tx, queue, row)), batch);
@@ -58,65 +89,134 @@ function roomOf(tx: Transacting, queue: string, row: QueueRow): number {
   return room;
 }
 
-function take(
-  tx: Transacting,
-  queue: string,
-  room: number,
-  batch: { readonly token: string; readonly leases: Lease[]; readonly request: ReserveRequest },
-): void {
-  const { leases, request } = batch;
-  const end = leases.length + room;
-  const deadline = tx.now + Math.ceil(request.leaseMs);
-  while (leases.length < end) {
-    const rows = tx.sql.all<TaskRow>(
-      "SELECT * FROM {p}_tasks WHERE state = 2 AND queue = ? ORDER BY priority DESC, ready_at, seq LIMIT ?",
-      queue,
-      end - leases.length,
-    );
-    if (rows.length === 0) return;
-    for (const row of rows) {
-      if (row.expires_at !== null && row.started_at === null && row.expires_at <= tx.now) {
-        decide(tx, row, expired);
-        // Its group may have put another into the index, at a place before the next row.
-        if (row.group_key !== null) break;
-        continue;
-      }
-      const token = `${batch.token}.${leases.length}`;
-      const slot = row.group_key === null ? 0 : 1;
-      tx.sql.run(
-        `UPDATE {p}_tasks SET state = 4, attempt = attempt + 1, token = ?, deadline = ?, worker = ?, started_at = ?, slot = ? WHERE seq = ?`,
-        token,
-        deadline,
-        request.worker,
-        row.started_at ?? tx.now,
-        slot,
-        row.seq,
-      );
-      const edges = row.edges > 0 ? edgesOf(tx.sql, row.seq) : undefined;
-      const task = toStoredTask(
-        { ...row, state: active, attempt: row.attempt + 1, started_at: row.started_at ?? tx.now },
-        tx.now,
-        edges,
-      );
-      leases.push({
-        taskId: row.id,
-        queue,
-        token,
-        run: row.run,
-        attempt: task.attempt,
-        task,
-        deadline,
-        sentAt: tx.sentAt,
-        cancelling: row.cancelling === 1,
-        dependencies: edges === undefined ? [] : toOutcomes(edges),
-      });
-      if (row.group_key !== null && row.slot === 0) {
-        takeSlot(tx, queue, row.group_key);
-        if (refill(tx, queue, row.group_key)) break;
-      }
-    }
+interface Batch {
+  readonly token: string;
+  readonly leases: Lease[];
+  readonly request: ReserveRequest;
+}
+
+const claimText = `SELECT ${claimColumns} FROM {p}_tasks WHERE state = 2 AND queue = ? ORDER BY priority DESC, ready_at, seq LIMIT ?`;
+
+function take(tx: Transacting, queue: string, room: number, batch: Batch): void {
+  const end = batch.leases.length + room;
+  for (let again = true; again && batch.leases.length < end;) {
+    const rows = tx.sql.rows<ClaimRow>(claimText, queue, end - batch.leases.length);
+    again = takeRows(tx, queue, rows, batch);
   }
 }
+
+/** Takes rows of the ready index; says whether there may be others now, to be looked for again. */
+function takeRows(tx: Transacting, queue: string, rows: readonly ClaimRow[], batch: Batch): boolean {
+  const { sql, now } = tx;
+  const deadline = now + Math.ceil(batch.request.leaseMs);
+  const taken: number[] = [];
+  let again = false;
+  for (const row of rows) {
+    const [seq, , , , , , , , , , , startedAt, expiresAt, , slot, , groupKey] = row;
+    if (expiresAt !== null && startedAt === null && expiresAt <= now) {
+      const late = sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE seq = ?`, seq);
+      if (late !== undefined) decide(tx, late, expired);
+      again = true;
+      // Its group may have put another into the index, at a place before the next row.
+      if (groupKey !== null) break;
+      continue;
+    }
+    batch.leases.push(leaseOf(tx, queue, row, tokenOf(batch.token, seq), deadline));
+    taken.push(seq);
+    if (groupKey === null || slot === 1) continue;
+    sql.run("UPDATE {p}_tasks SET slot = 1, state = 4 WHERE seq = ?", seq);
+    takeSlot(tx, queue, groupKey);
+    if (refill(tx, queue, groupKey)) {
+      again = true;
+      break;
+    }
+  }
+  if (taken.length > 0) {
+    sql.run(
+      `UPDATE {p}_tasks SET state = 4, attempt = attempt + 1, token = ? || '.' || seq, deadline = ?, started_at = coalesce(started_at, ?)
+       WHERE seq IN (SELECT value FROM json_each(?))`,
+      batch.token,
+      deadline,
+      now,
+      `[${taken.join()}]`,
+    );
+  }
+  return again;
+}
+
+/** Written out: this runs for every task, and building the object step by step costs several times as much. */
+function leaseOf(tx: Transacting, queue: string, row: ClaimRow, token: string, deadline: number): Lease {
+  const [seq, id, name, priority, run, before, expiries, maxAttempts, resultTtlMs, enqueuedAt, runAt, startedAt] = row;
+  const [
+    ,
+    ,
+    ,
+    ,
+    ,
+    ,
+    ,
+    ,
+    ,
+    ,
+    ,
+    ,
+    expiresAt,
+    cancelling,
+    ,
+    edgeCount,
+    key,
+    limit,
+    dedupKey,
+    progress,
+    error,
+    envelope,
+    payload,
+  ] = row;
+  const attempt = before + 1;
+  const task: { -readonly [K in keyof StoredTask]: StoredTask[K] } = {
+    id,
+    name,
+    queue,
+    payload,
+    envelope,
+    priority,
+    maxAttempts,
+    resultTtlMs,
+    state: "active",
+    run,
+    attempt,
+    expiries,
+    enqueuedAt,
+    runAt,
+    startedAt: startedAt ?? tx.now,
+    cancelling: cancelling === 1,
+  };
+  if (expiresAt !== null) task.expiresAt = expiresAt;
+  if (dedupKey !== null) task.deduplicationKey = dedupKey;
+  if (key !== null) task.group = { key, limit: limit ?? 1 };
+  if (progress !== null) task.progress = progress;
+  if (error !== null) task.error = error;
+  let dependencies = noOutcomes;
+  if (edgeCount > 0) {
+    const edges = edgesOf(tx.sql, seq);
+    task.dependencies = edges.map((edge) => edge.parent_id);
+    dependencies = toOutcomes(edges);
+  }
+  return {
+    taskId: id,
+    queue,
+    token,
+    run,
+    attempt,
+    task,
+    deadline,
+    sentAt: tx.sentAt,
+    cancelling: cancelling === 1,
+    dependencies,
+  };
+}
+
+const noOutcomes: readonly DependencyOutcome[] = [];
 
 /** What can be seen without the write lock. */
 export interface Outlook {
@@ -130,21 +230,12 @@ export function lookAhead(sql: Sql, queues: readonly string[], now: number): Out
   let worth = false;
   let nextAt = Infinity;
   for (const queue of new Set(queues)) {
-    const row = sql.get<QueueRow>(queueText, queue);
+    const row = queueRow(sql, queue);
     if (row === undefined) continue;
-    const due =
-      sql.get<{ at: number | null }>("SELECT min(run_at) AS at FROM {p}_tasks WHERE state = 1 AND queue = ?", queue)
-        ?.at ?? Infinity;
-    const dead =
-      sql.get<{ at: number | null }>("SELECT min(deadline) AS at FROM {p}_tasks WHERE state = 4 AND queue = ?", queue)
-        ?.at ?? Infinity;
-    const late =
-      sql.get<{ at: number | null }>(
-        "SELECT min(expires_at) AS at FROM {p}_tasks WHERE expires_at IS NOT NULL AND started_at IS NULL AND state < 4 AND queue = ?",
-        queue,
-      )?.at ?? Infinity;
-    const waits =
-      sql.get("SELECT 1 AS there FROM {p}_tasks WHERE state = 2 AND queue = ? LIMIT 1", queue) !== undefined;
+    const due = row.due ?? Infinity;
+    const dead = row.dead ?? Infinity;
+    const late = row.late ?? Infinity;
+    const waits = row.waits === 1;
     let rateAt = 0;
     if (row.rate_limit !== null && row.rate_window !== null && row.rate_arrival !== null) {
       rateAt = Math.ceil(row.rate_arrival + row.rate_window / row.rate_limit - row.rate_window);

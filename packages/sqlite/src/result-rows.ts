@@ -1,6 +1,6 @@
-// Results as they stand in their table.
+// Results as they stand in the table of what is over.
 import type { NewResult, ResultStatus, StoredResult } from "@omniq/core";
-import type { Transacting } from "./sql.ts";
+import type { SqlValue, Transacting } from "./sql.ts";
 
 export interface ResultRow {
   readonly seq: number;
@@ -16,15 +16,19 @@ export interface ResultRow {
   readonly value: string | null;
 }
 
+/** The columns of a {@link ResultRow}. */
+export const resultColumns = "seq, task_id, run, attempt, name, queue, status, finished_at, expires_at, error, value";
+
 /** Stores a result if none stands, or one of a lower run, or one that is past its time. Says whether it did. */
 export function putResult(tx: Transacting, result: NewResult): boolean {
   const finishedAt = result.finishedAt ?? tx.now;
   const changes = tx.sql.run(
-    `INSERT INTO {p}_results (task_id, run, attempt, name, queue, status, finished_at, expires_at, error, value)
+    `INSERT INTO {p}_past (task_id, run, attempt, name, queue, status, finished_at, expires_at, error, value)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (task_id) DO UPDATE SET run = excluded.run, attempt = excluded.attempt, name = excluded.name, queue = excluded.queue,
-       status = excluded.status, finished_at = excluded.finished_at, expires_at = excluded.expires_at, error = excluded.error, value = excluded.value
-     WHERE excluded.run > run OR expires_at <= ?`,
+       status = excluded.status, finished_at = excluded.finished_at, expires_at = excluded.expires_at, error = excluded.error,
+       value = excluded.value, gone_at = NULL
+     WHERE status IS NULL OR excluded.run > run OR expires_at <= ?`,
     result.taskId,
     result.run,
     result.attempt,
@@ -39,6 +43,27 @@ export function putResult(tx: Transacting, result: NewResult): boolean {
   );
   if (changes > 0) tx.wake.results.add(result.taskId);
   return changes > 0;
+}
+
+/** Takes results away; what the queue remembers of their tasks stays as long as it must. Says how many there were. */
+export function dropResults(tx: Transacting, condition: string, ...values: SqlValue[]): number {
+  const dropped = tx.sql.run(
+    `UPDATE {p}_past SET status = NULL, expires_at = NULL, error = NULL, value = NULL, gone_at = max(known_until, mark_until)
+     WHERE status IS NOT NULL AND ${condition}`,
+    ...values,
+  );
+  // Where the queue is elsewhere nothing is remembered, and nobody else would take the rows away.
+  if (dropped > 0) forget(tx, dropped);
+  return dropped;
+}
+
+/** Deletes at most `limit` rows that neither hold a result nor need be remembered. Says how many. */
+export function forget(tx: Transacting, limit: number): number {
+  return tx.sql.run(
+    "DELETE FROM {p}_past WHERE seq IN (SELECT seq FROM {p}_past WHERE gone_at <= ? ORDER BY gone_at LIMIT ?)",
+    tx.now,
+    limit,
+  );
 }
 
 export function toStoredResult(row: ResultRow): StoredResult {

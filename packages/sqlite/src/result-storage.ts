@@ -11,11 +11,12 @@ import type {
   StoredResult,
 } from "@omniq/core";
 import { listKey, readSequencePage, writeCursor } from "./pages.ts";
-import { putResult, toStoredResult, type ResultRow } from "./result-rows.ts";
+import { dropResults, putResult, resultColumns, toStoredResult, type ResultRow } from "./result-rows.ts";
 import type { Sql, SqlValue } from "./sql.ts";
 import { Lifetime, type Store } from "./store.ts";
 
-const byId = "SELECT * FROM {p}_results WHERE task_id = ? AND (expires_at IS NULL OR expires_at > ?)";
+const byId = `SELECT ${resultColumns} FROM {p}_past WHERE task_id = ? AND status IS NOT NULL AND (expires_at IS NULL OR expires_at > ?)`;
+const standing = `SELECT ${resultColumns} FROM {p}_past WHERE task_id = ?`;
 
 export class SqliteResultStorage implements ResultStorage {
   readonly component = "result-storage" as const;
@@ -37,7 +38,7 @@ export class SqliteResultStorage implements ResultStorage {
       (tx) =>
         results.map((result) => {
           putResult(tx, result);
-          const row = tx.sql.get<ResultRow>("SELECT * FROM {p}_results WHERE task_id = ?", result.taskId) as ResultRow;
+          const row = tx.sql.get<ResultRow>(standing, result.taskId) as ResultRow;
           return toStoredResult(row);
         }),
       options.signal,
@@ -86,7 +87,7 @@ export class SqliteResultStorage implements ResultStorage {
   async delete(ids: readonly string[], options: CallOptions = {}): Promise<void> {
     this.#life.check(options.signal);
     await this.#store.write((tx) => {
-      for (const id of ids) tx.sql.run("DELETE FROM {p}_results WHERE task_id = ?", id);
+      for (const id of ids) dropResults(tx, "task_id = ?", id);
     }, options.signal);
   }
 
@@ -95,7 +96,7 @@ export class SqliteResultStorage implements ResultStorage {
     const key = listKey("r", filter);
     const { limit, after } = readSequencePage(key, page);
     return this.#store.read((sql, now) => {
-      let where = "seq > ? AND (expires_at IS NULL OR expires_at > ?)";
+      let where = "seq > ? AND status IS NOT NULL AND (expires_at IS NULL OR expires_at > ?)";
       const values: SqlValue[] = [after, now];
       for (const column of ["queue", "name", "status"] as const) {
         const wanted = filter[column];
@@ -104,7 +105,7 @@ export class SqliteResultStorage implements ResultStorage {
         values.push(wanted);
       }
       const rows = sql.all<ResultRow>(
-        `SELECT * FROM {p}_results WHERE ${where} ORDER BY seq LIMIT ?`,
+        `SELECT ${resultColumns} FROM {p}_past WHERE ${where} ORDER BY seq LIMIT ?`,
         ...values,
         limit + 1,
       );
@@ -120,12 +121,7 @@ export class SqliteResultStorage implements ResultStorage {
   async sweep(limit: number, options: CallOptions = {}): Promise<number> {
     this.#life.check(options.signal);
     return this.#store.write(
-      (tx) =>
-        tx.sql.run(
-          "DELETE FROM {p}_results WHERE seq IN (SELECT seq FROM {p}_results WHERE expires_at <= ? LIMIT ?)",
-          tx.now,
-          limit,
-        ),
+      (tx) => dropResults(tx, "seq IN (SELECT seq FROM {p}_past WHERE expires_at <= ? LIMIT ?)", tx.now, limit),
       options.signal,
     );
   }

@@ -1,8 +1,10 @@
 // Settling and extending leases: everything is fenced by the token.
 import { settleRepeatMs, type LeaseExtension, type LeaseState, type Settlement, type SettleState } from "@omniq/core";
+import { completeAll, isLike, isShort, type Completion } from "./complete.ts";
 import { appendEvents } from "./event-rows.ts";
 import { leaveGroup, stateWhenDue } from "./groups.ts";
 import { decide, leave, releaseKey, tellDependents } from "./outcomes.ts";
+import { settledMark } from "./settled-mark.ts";
 import { putResult } from "./result-rows.ts";
 import { cancelled, failed, held, slimColumns, type SlimRow } from "./task-row.ts";
 import type { Transacting } from "./sql.ts";
@@ -22,7 +24,16 @@ export function extendLeases(tx: Transacting, leases: readonly LeaseExtension[],
 }
 
 export function settleAll(tx: Transacting, settlements: readonly Settlement[]): SettleState[] {
-  const states = settlements.map((settlement) => settleOne(tx, settlement));
+  const states: SettleState[] = [];
+  for (let at = 0; at < settlements.length;) {
+    const first = settlements[at] as Settlement;
+    let end = at + 1;
+    if (isShort(first)) {
+      while (end < settlements.length && isLike(first, settlements[end])) end++;
+      completeAll(tx, settlements.slice(at, end) as Completion[], states, settleOne);
+    } else states.push(settleOne(tx, first));
+    at = end;
+  }
   // Where a queue's limit kept tasks back, a settlement lets them start, in any process.
   for (const queue of new Set(settlements.map((settlement) => settlement.queue))) {
     if (tx.wake.tasks) break;
@@ -53,15 +64,10 @@ function settleOne(tx: Transacting, settlement: Settlement): SettleState {
   return "settled";
 }
 
-/** What a repeated settlement is known by: only the same outcome is the same settlement. */
-function settledMark({ token, outcome }: Settlement): string {
-  return `${outcome}:${token}`;
-}
-
 function wasSettled(tx: Transacting, settlement: Settlement): boolean {
   return (
     tx.sql.get(
-      `SELECT 1 AS there FROM {p}_remembered WHERE id = ? AND token = ? AND token_until > ?
+      `SELECT 1 AS there FROM {p}_past WHERE task_id = ? AND mark = ? AND mark_until > ?
        UNION ALL SELECT 1 FROM {p}_settled WHERE token = ? AND task_id = ? AND until > ?`,
       settlement.taskId,
       settledMark(settlement),
@@ -149,7 +155,7 @@ function putBack(
 ): void {
   const state = stateWhenDue(tx, place.runAt, row.group_key, place.slot);
   tx.sql.run(
-    `UPDATE {p}_tasks SET state = ?, run_at = ?, ready_at = ?, slot = ?, attempt = ?, error = ?, token = NULL, deadline = NULL, worker = NULL
+    `UPDATE {p}_tasks SET state = ?, run_at = ?, ready_at = ?, slot = ?, attempt = ?, error = ?, token = NULL, deadline = NULL
      WHERE seq = ?`,
     state,
     place.runAt,

@@ -45,7 +45,6 @@ export interface TaskRow {
   readonly pending: number;
   readonly token: string | null;
   readonly deadline: number | null;
-  readonly worker: string | null;
   readonly dedup_key: string | null;
   readonly dedup_window: number | null;
   readonly group_key: string | null;
@@ -59,9 +58,50 @@ export interface TaskRow {
 /** All but the texts, which may be large. */
 export const slimColumns: string =
   "seq, id, queue, name, state, priority, ready_at, run_at, enqueued_at, expires_at, expires_in, started_at, finished_at, run, attempt, " +
-  "expiries, max_attempts, result_ttl, remember_ms, cancelling, unrecorded, slot, dependents, edges, pending, token, deadline, worker, " +
+  "expiries, max_attempts, result_ttl, remember_ms, cancelling, unrecorded, slot, dependents, edges, pending, token, deadline, " +
   "dedup_key, dedup_window, group_key, group_limit, error";
 export type SlimRow = Omit<TaskRow, "payload" | "envelope" | "progress">;
+
+/** A lease's token: random for each batch, and the task's place in its table, so that it is found without its id. */
+export function tokenOf(batch: string, seq: number): string {
+  return `${batch}.${seq}`;
+}
+
+/** The place that a token names; `undefined` for what is none. */
+export function seqOf(token: string): number | undefined {
+  const seq = Number(token.slice(token.lastIndexOf(".") + 1));
+  return Number.isSafeInteger(seq) ? seq : undefined;
+}
+
+/** What a lease is made of, as arrays: see {@link claimColumns}. */
+export type ClaimRow = readonly [
+  seq: number,
+  id: string,
+  name: string,
+  priority: number,
+  run: number,
+  attempt: number,
+  expiries: number,
+  maxAttempts: number,
+  resultTtl: number | null,
+  enqueuedAt: number,
+  runAt: number,
+  startedAt: number | null,
+  expiresAt: number | null,
+  cancelling: number,
+  slot: number,
+  edges: number,
+  groupKey: string | null,
+  groupLimit: number | null,
+  dedupKey: string | null,
+  progress: string | null,
+  error: string | null,
+  envelope: string,
+  payload: string,
+];
+export const claimColumns: string =
+  "seq, id, name, priority, run, attempt, expiries, max_attempts, result_ttl, enqueued_at, run_at, started_at, expires_at, cancelling, " +
+  "slot, edges, group_key, group_limit, dedup_key, progress, error, envelope, payload";
 
 export interface EdgeRow {
   readonly child: number;

@@ -2,6 +2,7 @@
 import { expiriesLimit, expiryPauseMs } from "@omniq/core";
 import { leaveGroup, refill, stateWhenDue } from "./groups.ts";
 import { decide, queueError, removeTask } from "./outcomes.ts";
+import { forget } from "./result-rows.ts";
 import { cancelled, expired, failed, held, slimColumns, type SlimRow } from "./task-row.ts";
 import type { Transacting } from "./sql.ts";
 
@@ -58,7 +59,7 @@ function endDeadLease(tx: Transacting, row: SlimRow): void {
   const runAt = tx.now + Math.floor(Math.random() * (expiryPauseMs + 1));
   const slot = row.slot === 1 && row.group_limit === 1 ? 1 : 0;
   tx.sql.run(
-    `UPDATE {p}_tasks SET state = 1, attempt = ?, expiries = ?, run_at = ?, ready_at = ?, slot = ?, token = NULL, deadline = NULL, worker = NULL
+    `UPDATE {p}_tasks SET state = 1, attempt = ?, expiries = ?, run_at = ?, ready_at = ?, slot = ?, token = NULL, deadline = NULL
      WHERE seq = ?`,
     attempt,
     expiries,
@@ -89,8 +90,8 @@ export function sweepTasks(tx: Transacting, limit: number): number {
     for (const row of dead) removeTask(tx, row);
     left -= dead.length;
   }
+  if (left > 0) left -= forget(tx, left);
   for (const statement of [
-    "DELETE FROM {p}_remembered WHERE id IN (SELECT id FROM {p}_remembered WHERE gone_at <= ? LIMIT ?)",
     "DELETE FROM {p}_settled WHERE token IN (SELECT token FROM {p}_settled WHERE until <= ? LIMIT ?)",
     "DELETE FROM {p}_deduplication WHERE (queue, key) IN (SELECT queue, key FROM {p}_deduplication WHERE until <= ? LIMIT ?)",
   ]) {

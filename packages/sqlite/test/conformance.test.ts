@@ -1,24 +1,17 @@
-// The conformance kit on SQLite: a file for each namespace, races between real processes, transactions of the user's own.
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+// The kit on SQLite: real processes, transactions of the user's own, and for an outage another holder of the write lock.
 import { testBackend } from "@omniq/conformance";
-import { sqlite } from "@omniq/sqlite";
+import { sqlite as adapter } from "@omniq/sqlite";
 import { afterAll, describe, test } from "vitest";
-import { inTransaction } from "./harness.ts";
+import { Files, inTransaction } from "./harness.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "omniq-conformance-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const databasePath = (namespace: string): string => join(folder, `${namespace}.db`);
-const module = new URL("../dist/index.js", import.meta.url);
-const transaction = (namespace: string, body: (transaction: unknown) => unknown) =>
-  inTransaction(databasePath(namespace), body);
+const files = new Files();
+afterAll(() => files.remove());
 
 testBackend({
-  describe,
-  test,
-  adapter: sqlite,
-  module,
-  options: (name) => ({ databasePath: databasePath(name) }),
-  transaction,
+  ...{ describe, test, adapter },
+  module: new URL("../dist/index.js", import.meta.url),
+  options: (name) => ({ databasePath: files.path(name) }),
+  transaction: (name, body) => inTransaction(files.path(name), body),
+  outage: files.outage,
+  cleanUp: (name) => files.delete(name),
 });

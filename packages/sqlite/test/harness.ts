@@ -1,9 +1,9 @@
 // What the tests of this package share: a store in a folder of its own, and short ways to make tasks.
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Lease, NewTask, ReserveRequest, TaskQueue } from "@omniq/core";
-import { sqlite, sqliteDriver, type SqliteBackend, type SqliteOptions } from "@omniq/sqlite";
+import { sqlite, sqliteDriver, type SqliteBackend, type SqliteDriverDatabase, type SqliteOptions } from "@omniq/sqlite";
 
 export class Folder {
   readonly path: string = mkdtempSync(join(tmpdir(), "omniq-sqlite-"));
@@ -19,6 +19,34 @@ export class Folder {
   async remove(): Promise<void> {
     for (const backend of this.#backends) await backend.close();
     rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
+/** A file for each namespace of the conformance kit, and an outage: another connection holds the write lock of all of them. */
+export class Files {
+  readonly #folder: string = mkdtempSync(join(tmpdir(), "omniq-conformance-"));
+  readonly #locks: SqliteDriverDatabase[] = [];
+  readonly outage = {
+    stop: async (): Promise<void> => {
+      for (const name of readdirSync(this.#folder).filter((each) => each.endsWith(".db"))) {
+        const lock = new (sqliteDriver())(join(this.#folder, name));
+        lock.exec("BEGIN IMMEDIATE");
+        this.#locks.push(lock);
+      }
+    },
+    start: async (): Promise<void> => {
+      for (const lock of this.#locks.splice(0)) lock.close();
+    },
+  };
+  path(namespace: string): string {
+    return join(this.#folder, `${namespace}.db`);
+  }
+  delete(namespace: string): void {
+    for (const name of readdirSync(this.#folder).filter((each) => each.startsWith(`${namespace}.db`)))
+      rmSync(join(this.#folder, name), { force: true });
+  }
+  remove(): void {
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 

@@ -103,7 +103,8 @@ test("a settlement is stored with result and events at once, may be repeated for
   expect(await queue.settle([complete(lease!)])).toEqual(["settled"]);
   now += 40_000;
   expect(await queue.settle([complete(lease!)])).toEqual(["lost"]);
-  expect(await queue.sweep(100)).toBe(1);
+  expect(await queue.sweep(100)).toBe(0);
+  expect(await backend.resultStorage().sweep(100)).toBe(1);
   expect(await enqueue(queue, task({ id: "a" }))).toEqual(["enqueued"]);
 });
 

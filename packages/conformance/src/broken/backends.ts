@@ -123,7 +123,10 @@ export function outageOptions(code: "OMNIQ_BACKEND_UNAVAILABLE" | "OMNIQ_BACKEND
         };
       },
     });
-  const options = changed(referenceOptions(), (backend) => breakComponent(backend, "taskQueue", cut));
+  const kinds = ["taskQueue", "resultStorage", "eventStorage", "scheduleStorage"] as const;
+  const options = changed(referenceOptions(), (backend) =>
+    kinds.reduce<AnyBackend>((made, kind) => breakComponent(made, kind, cut), backend),
+  );
   return {
     ...options,
     outage: {

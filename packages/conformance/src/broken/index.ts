@@ -63,20 +63,19 @@ export const brokenBackends: readonly BrokenBackend[] = [
     does: "commits what was rolled back",
     options: () => transactionalOptions(false),
   },
-  {
-    rule: "outage",
-    component: "taskQueue",
-    does: "rejects with an error that is not retryable",
-    options: () => outageOptions("OMNIQ_BACKEND_FAILED"),
-  },
+  ...everywhere("outage", "rejects with an error that is not retryable", () => outageOptions("OMNIQ_BACKEND_FAILED")),
   ...everywhere("isolation", "has one state for all namespaces", sharedOptions),
 ];
 
 /** Backends that are whole, and have what memory lacks: the same cases must pass on them. */
-export const wholeBackends: readonly { readonly rule: Rule; readonly options: () => WorldOptions }[] = [
-  { rule: "enqueue-durable", options: () => durableOptions(true) },
-  { rule: "transactional", options: () => transactionalOptions(true) },
-  { rule: "outage", options: () => outageOptions("OMNIQ_BACKEND_UNAVAILABLE") },
+export const wholeBackends: readonly {
+  readonly rule: Rule;
+  readonly components: readonly ComponentName[];
+  readonly options: () => WorldOptions;
+}[] = [
+  { rule: "enqueue-durable", components: ["taskQueue"], options: () => durableOptions(true) },
+  { rule: "transactional", components: ["taskQueue"], options: () => transactionalOptions(true) },
+  { rule: "outage", components: componentNames, options: () => outageOptions("OMNIQ_BACKEND_UNAVAILABLE") },
 ];
 
 /** The cases of a broken backend's rule, run against it. */

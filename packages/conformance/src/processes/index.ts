@@ -4,7 +4,6 @@ import type { Case } from "../suite.ts";
 import { crashCases } from "./crash-cases.ts";
 import { raceCases } from "./race-cases.ts";
 
-export { checkHistory, type CheckOptions } from "./check-history.ts";
 export { createProcesses } from "./create-processes.ts";
 export type * from "./history.ts";
 

@@ -55,10 +55,13 @@ export const orderCases: readonly Case<TaskQueue>[] = [
     ["priorities"],
   ),
   proves("order", "scheduled tasks are given in the order of runAt, not of enqueue", async (bench) => {
-    const third = await bench.add({ delayMs: 90 });
-    const first = await bench.add({ delayMs: 30 });
-    const second = await bench.add({ delayMs: 60 });
-    await bench.pass(90 + marginMs);
+    // Where time is real, far enough ahead that all are enqueued before the first is due.
+    const aheadMs = bench.world.clock.controlled ? 60 : 1_000;
+    const due = bench.world.clock.now() + aheadMs;
+    const third = await bench.add({ runAt: due + 3 });
+    const first = await bench.add({ runAt: due + 1 });
+    const second = await bench.add({ runAt: due + 2 });
+    await bench.pass(aheadMs + 3 + marginMs);
     assert.deepEqual(await bench.takenIds(10), [first, second, third]);
   }),
   proves(

@@ -46,6 +46,7 @@ export class Engine implements PumpHost {
   /** Executions that count against the room: waiting and running, not those on their way out. */
   #active = 0;
   #slots = 0;
+  #starting = false;
   #mode: "wait" | "drain" | "stop" = "stop";
   #counts = { completed: 0, retried: 0, failed: 0, cancelled: 0 };
   #watch: NodeJS.Timeout | undefined;
@@ -275,6 +276,16 @@ export class Engine implements PumpHost {
   }
 
   #startWaiting(): void {
+    // A handler that ends within its start frees its slot from inside this loop, which then goes on by itself.
+    if (this.#starting) return;
+    this.#starting = true;
+    try {
+      this.#startAll();
+    } finally {
+      this.#starting = false;
+    }
+  }
+  #startAll(): void {
     const { concurrency } = this.options;
     for (;;) {
       if (this.#slots < concurrency) {

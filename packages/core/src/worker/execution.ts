@@ -37,7 +37,7 @@ export class Execution {
   readonly lease: Lease;
   readonly envelope: Envelope;
   readonly definition: Workable | undefined;
-  readonly heldSince: number = performance.now();
+  readonly heldSince: number;
   phase: Phase = "waiting";
   /** It takes one of the worker's slots (a batch takes one for all of its tasks). */
   slot: { free: boolean } | undefined;
@@ -63,6 +63,7 @@ export class Execution {
   /** `sentAt` in `lease` is by `performance.now()`; `wallNow` and `now` are one moment by both clocks. */
   constructor(lease: Lease, definition: Workable | undefined, leaseMs: number, now: number, wallNow: number) {
     this.lease = lease;
+    this.heldSince = now;
     this.definition = definition;
     this.envelope = envelopeOf(lease.task.envelope);
     this.cancelling = lease.cancelling;

@@ -7,7 +7,6 @@ import type { Execution } from "./execution.ts";
 
 /** One lease as the thread knows it. */
 export interface RemoteLease {
-  readonly slot: number;
   readonly taskId: string;
   readonly queue: string;
   readonly token: string;
@@ -16,9 +15,42 @@ export interface RemoteLease {
   /** The main thread may be silent for this long; `null`: without end. */
   readonly silenceMs: number | null;
 }
+/**
+ * Leases that came together, in slots from `first` on, as one text that is read only if the thread must extend: copying an object for each
+ * task from thread to thread would cost more than anything else that a worker does for it.
+ */
+export interface LeaseBatch {
+  readonly first: number;
+  readonly count: number;
+  readonly text: string;
+}
 export interface HeartbeatMessage {
-  readonly add: readonly RemoteLease[];
+  readonly add: LeaseBatch | undefined;
   readonly drop: readonly number[];
+}
+
+/** No id, name or token has this character. */
+const separator = "\0";
+
+export function writeLeases(executions: readonly Execution[]): string {
+  let text = "";
+  for (const { lease, envelope } of executions) {
+    const { taskId, queue, token, run, attempt } = lease;
+    if (text !== "") text += separator;
+    text += `${taskId}\0${queue}\0${token}\0${run}\0${attempt}\0${envelope.timeoutMs ?? ""}`;
+  }
+  return text;
+}
+
+export function readLeases(text: string): readonly RemoteLease[] {
+  const parts = text.split(separator);
+  const leases: RemoteLease[] = [];
+  for (let at = 0; at + 5 < parts.length; at += 6) {
+    const [taskId = "", queue = "", token = "", run = "", attempt = "", silence = ""] = parts.slice(at, at + 6);
+    const silenceMs = silence === "" ? null : Number(silence);
+    leases.push({ taskId, queue, token, run: Number(run), attempt: Number(attempt), silenceMs });
+  }
+  return leases;
 }
 export interface HeartbeatThreadData {
   readonly remote: RemoteBackend;
@@ -58,13 +90,12 @@ export class HeartbeatThread {
     this.#timer.unref();
   }
   add(executions: readonly Execution[]): void {
-    const add = executions.map((execution): RemoteLease => {
-      const slot = this.#next++;
-      this.#slots.set(execution, slot);
-      const { taskId, queue, token, run, attempt } = execution.lease;
-      return { slot, taskId, queue, token, run, attempt, silenceMs: execution.envelope.timeoutMs };
-    });
+    const first = this.#next;
+    for (const execution of executions) this.#slots.set(execution, this.#next++);
     Atomics.add(this.#life, 0, 1);
+    this.#post({ first, count: executions.length, text: writeLeases(executions) });
+  }
+  #post(add: LeaseBatch | undefined): void {
     this.#thread.postMessage({ add, drop: this.#drop } satisfies HeartbeatMessage);
     this.#drop = [];
   }
@@ -75,8 +106,7 @@ export class HeartbeatThread {
     this.#slots.delete(execution);
     this.#drop.push(slot);
     if (this.#drop.length >= 1_000 || this.#slots.size === 0) {
-      this.#thread.postMessage({ add: [], drop: this.#drop } satisfies HeartbeatMessage);
-      this.#drop = [];
+      this.#post(undefined);
     }
   }
   async stop(): Promise<void> {

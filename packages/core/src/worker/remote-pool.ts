@@ -95,12 +95,21 @@ export class RemotePool {
     // Another serializer cannot cross: texts are made anew on this side.
     const own = (text: string): string =>
       serializer === jsonSerializer ? text : jsonSerializer.serialize(serializer.deserialize(text));
+    // What a queue wrote by itself is plain JSON, which a serializer of the user's may not read.
+    const ownError = (text: string): string => {
+      try {
+        return own(text);
+      } catch {
+        return text;
+      }
+    };
     const tasks = executions.map((execution, index) => {
       const { task } = execution.lease;
       const { name, queue, attempt, maxAttempts, enqueuedAt, headers } = contexts[index] as Context;
       const dependencies = execution.lease.dependencies.map((one) => ({
         ...one,
         value: one.value === undefined ? undefined : own(one.value),
+        error: one.error === undefined ? undefined : ownError(one.error),
       }));
       return {
         id: task.id,

@@ -1,6 +1,7 @@
 // Runs handlers: here in this thread, or by the pool in others; with middleware around either.
 import { OmniQError } from "../errors.ts";
 import { jsonSerializer } from "../serializer.ts";
+import { isPromise } from "../standard-schema.ts";
 import { failureOf as storedFailure } from "../task-outcome.ts";
 import type { BatchTask, TaskContext } from "../task-definition.ts";
 import { batchOutputs, checkOutput, isBatchFailure, outputText, parseInput } from "./attempt.ts";
@@ -32,41 +33,62 @@ export class Runner {
     this.#pool = pool;
   }
 
+  /** Runs one task. What is synchronous in its way is not awaited: promises would cost more than all else that is done here. */
   single(execution: Execution): void {
-    void this.#single(execution);
+    let running: void | Promise<void> = undefined;
+    try {
+      running = this.#attempt(execution);
+    } catch (error) {
+      this.#failed(execution, error);
+    }
+    if (running === undefined) this.#engine.freed(execution.slot);
+    else void this.#settled(execution, running);
   }
   batch(definition: Workable, executions: readonly Execution[]): void {
     void (this.#pool === undefined ? this.#batch(definition, executions) : this.#remoteBatch(this.#pool, executions));
   }
 
-  async #single(execution: Execution): Promise<void> {
-    const engine = this.#engine;
-    const { lease, definition } = execution;
+  async #settled(execution: Execution, running: Promise<void>): Promise<void> {
     try {
-      if (definition === undefined) throw unknownTask(execution);
-      const { middleware } = engine.options;
-      if (this.#pool !== undefined) {
-        await this.#remoteSingle(this.#pool, execution);
-        return;
-      }
-      const { handler } = definition;
-      if (handler.kind !== "single") throw new Error("A batch handler runs by batches");
-      let input = parseInput(lease.task, definition, engine.runtime.serializer, lease.task.payload);
-      if (input instanceof Promise) input = await input;
-      const context = execution.context(engine.contexts);
-      const output = await (middleware.length === 0
-        ? handler.run(input, context)
-        : this.#around(context, async () => await handler.run(input, context)));
-      if (execution.phase !== "running") return;
-      const checked = checkOutput(lease.task, definition, output);
-      if (checked !== undefined) await checked;
-      const value = outputText(lease.task, engine.runtime.serializer, output, engine.maxValueBytes);
-      engine.end(execution, { kind: "completed", value, output: () => output });
+      await running;
     } catch (error) {
       this.#failed(execution, error);
     } finally {
-      engine.freed(execution.slot);
+      this.#engine.freed(execution.slot);
     }
+  }
+  #attempt(execution: Execution): void | Promise<void> {
+    const { lease, definition } = execution;
+    if (definition === undefined) throw unknownTask(execution);
+    if (this.#pool !== undefined) return this.#remoteSingle(this.#pool, execution);
+    const input = parseInput(lease.task, definition, this.#engine.runtime.serializer, lease.task.payload);
+    return input instanceof Promise
+      ? input.then((value: unknown) => this.#handle(execution, definition, value))
+      : this.#handle(execution, definition, input);
+  }
+  #handle(execution: Execution, definition: Workable, input: unknown): void | Promise<void> {
+    const { options, contexts } = this.#engine;
+    const { handler } = definition;
+    if (handler.kind !== "single") throw new Error("A batch handler runs by batches");
+    const context = execution.context(contexts);
+    const output: unknown =
+      options.middleware.length === 0
+        ? handler.run(input, context)
+        : this.#around(context, async () => await handler.run(input, context));
+    return isPromise(output)
+      ? Promise.resolve(output).then((value) => this.#complete(execution, definition, value))
+      : this.#complete(execution, definition, output);
+  }
+  #complete(execution: Execution, definition: Workable, output: unknown): void | Promise<void> {
+    if (execution.phase !== "running") return undefined;
+    const engine = this.#engine;
+    const { task } = execution.lease;
+    const end = (): void => {
+      const value = outputText(task, engine.runtime.serializer, output, engine.maxValueBytes);
+      engine.end(execution, { kind: "completed", value, output: () => output });
+    };
+    const checked = checkOutput(task, definition, output);
+    return checked === undefined ? end() : checked.then(end);
   }
 
   /** The first middleware is the outermost. */

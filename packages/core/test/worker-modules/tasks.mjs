@@ -1,6 +1,6 @@
 // Tasks that run in threads and processes in the worker's tests.
 import { isMainThread, threadId } from "node:worker_threads";
-import { defineTask, failTask } from "@omniq/core";
+import { allowFailure, defineTask, failTask } from "@omniq/core";
 
 export const where = defineTask({ name: "where", run: () => ({ pid: process.pid, isMainThread, threadId }) });
 export const spin = defineTask({
@@ -52,5 +52,42 @@ export const parent = defineTask({
   },
 });
 export const bulk = defineTask({ name: "bulk" }).implementBatch({ maxSize: 4, maxWaitMs: 20 }, (tasks) =>
-  tasks.map(({ id }, index) => (index === 1 ? failTask(id) : index)),
+  tasks.map(({ id }, index) => (id === "bulk-1" ? failTask(id) : index)),
 );
+const typed = { "~standard": { version: 1, vendor: "test", validate: (value) => ({ value }) } };
+export const double = defineTask({
+  name: "double",
+  input: typed,
+  retry: { maxAttempts: 1 },
+  run: ({ n }) => {
+    if (n < 0) throw failTask("too small", { cause: new RangeError("below zero") });
+    return { n: 2 * n, at: new Date(n), big: BigInt(n) };
+  },
+});
+export const total = defineTask({
+  name: "total",
+  input: typed,
+  dependsOn: { parts: [double], maybe: allowFailure(double) },
+  run: ({ bonus }, { dependencies: { parts, maybe } }) => ({
+    sum: parts.reduce((sum, { n }) => sum + n, bonus),
+    dates: parts.every(({ at, big }) => at instanceof Date && typeof big === "bigint"),
+    maybe:
+      maybe.status === "failed"
+        ? `${maybe.error.code} ${maybe.error.message} ${maybe.error.cause?.message}`
+        : maybe.output.n,
+  }),
+});
+export const flow = defineTask({
+  name: "flow",
+  run: async (_, { enqueue }) => {
+    const first = await enqueue(double, { n: 1 });
+    const handle = await enqueue(
+      total,
+      { bonus: 100 },
+      {
+        dependsOn: { parts: [first, double.with({ n: 2 }), double.with({ n: 3 })], maybe: double.with({ n: -1 }) },
+      },
+    );
+    return await handle.result();
+  },
+});

@@ -1,0 +1,196 @@
+// Enqueueing: turns calls into columns, and the server's answers into receipts.
+import type { EnqueueAnswer, EnqueueCall, EnqueueReceipt, NewEvent, NewTask } from "@omniq/core";
+import { Columns } from "./columns.ts";
+import { eventColumns } from "./event-rows.ts";
+
+/** A call with keys or dependencies is worked on step by step; so many tasks of such calls go in one statement. */
+const maxStepwise = 250;
+
+/** Calls that go in one statement: all plain, or worked on one after the other. `indexes` are their places among all calls. */
+export interface EnqueueBatch {
+  readonly plain: boolean;
+  readonly calls: readonly EnqueueCall[];
+  readonly indexes: readonly number[];
+}
+
+/** Cuts calls into batches. In a transaction of the user's nothing is plain: the fast way tells its own rows by the transaction. */
+export function cutBatches(calls: readonly EnqueueCall[], inTransaction: boolean): readonly EnqueueBatch[] {
+  if (!inTransaction && calls.every(isPlain) && !hasRepeatedId(calls))
+    return [{ plain: true, calls, indexes: calls.map((_call, index) => index) }];
+  const batches: EnqueueBatch[] = [];
+  let batch: { calls: EnqueueCall[]; indexes: number[] } = { calls: [], indexes: [] };
+  let tasks = 0;
+  for (const [index, call] of calls.entries()) {
+    if (tasks > 0 && tasks + call.tasks.length > maxStepwise) {
+      batches.push({ plain: false, ...batch });
+      batch = { calls: [], indexes: [] };
+      tasks = 0;
+    }
+    batch.calls.push(call);
+    batch.indexes.push(index);
+    tasks += call.tasks.length;
+  }
+  batches.push({ plain: false, ...batch });
+  return batches;
+}
+
+function isPlain(call: EnqueueCall): boolean {
+  return call.tasks.every(
+    (task) => task.deduplicate === undefined && (task.dependencies === undefined || task.dependencies.length === 0),
+  );
+}
+
+function hasRepeatedId(calls: readonly EnqueueCall[]): boolean {
+  const ids = new Set<string>();
+  let count = 0;
+  for (const call of calls) {
+    for (const task of call.tasks) {
+      ids.add(task.id);
+      count++;
+    }
+  }
+  return ids.size !== count;
+}
+
+/** A batch's statement and values. */
+export function enqueueStatement(batch: EnqueueBatch): { readonly text: string; readonly values: unknown[] } {
+  const tasks = batch.calls.flatMap((call) => call.tasks);
+  const events: NewEvent[] = [];
+  const owners: number[] = [];
+  for (const [index, call] of batch.calls.entries()) {
+    for (const event of call.events ?? []) {
+      events.push(event);
+      owners.push(index);
+    }
+  }
+  const columns = new Columns();
+  if (!batch.plain)
+    columns.of(
+      "bigint",
+      batch.calls.flatMap((call, index) => call.tasks.map(() => index)),
+    );
+  taskColumns(columns, tasks);
+  if (!batch.plain) {
+    columns
+      .text(tasks.map((task) => task.deduplicate?.key))
+      .of(
+        "bigint",
+        tasks.map((task) => whole(task.deduplicate?.windowMs)),
+      )
+      .text(tasks.map((task) => task.deduplicate?.mode));
+    dependencyColumns(columns, tasks);
+  }
+  eventColumns(columns, events, owners);
+  const { list, values } = columns.build();
+  return { text: `SELECT to_json({s}.${batch.plain ? "enqueue_plain" : "enqueue"}(${list}))::text AS answer`, values };
+}
+
+function taskColumns(columns: Columns, tasks: readonly NewTask[]): void {
+  columns
+    .text(tasks.map((task) => task.id))
+    .text(tasks.map((task) => task.name))
+    .text(tasks.map((task) => task.queue))
+    .text(tasks.map((task) => task.payload))
+    .text(tasks.map((task) => task.envelope))
+    .of(
+      "bigint",
+      tasks.map((task) => task.priority),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => task.maxAttempts),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => whole(task.runAt)),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => whole(task.delayMs)),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => whole(task.expiresAt)),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => whole(task.expiresInMs)),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => whole(task.resultTtlMs)),
+    )
+    .of(
+      "bigint",
+      tasks.map((task) => whole(task.rememberMs)),
+    )
+    .text(tasks.map((task) => task.group?.key))
+    .of(
+      "bigint",
+      tasks.map((task) => task.group?.limit),
+    );
+}
+
+function dependencyColumns(columns: Columns, tasks: readonly NewTask[]): void {
+  const edges = tasks.flatMap((task, index) => (task.dependencies ?? []).map((edge) => ({ edge, owner: index + 1 })));
+  columns
+    .of(
+      "bigint",
+      edges.map(({ owner }) => owner),
+    )
+    .text(edges.map(({ edge }) => edge.taskId))
+    .of(
+      "boolean",
+      edges.map(({ edge }) => edge.onFailure === "run"),
+    )
+    .text(edges.map(({ edge }) => edge.outcome?.status))
+    .of(
+      "bigint",
+      edges.map(({ edge }) => edge.outcome?.run),
+    )
+    .of(
+      "bigint",
+      edges.map(({ edge }) => edge.outcome?.attempt),
+    )
+    .of(
+      "bigint",
+      edges.map(({ edge }) => whole(edge.outcome?.finishedAt)),
+    )
+    .text(edges.map(({ edge }) => edge.outcome?.value))
+    .text(edges.map(({ edge }) => edge.outcome?.error));
+}
+
+/** Times are whole milliseconds; a delay with jitter may have a fraction. */
+function whole(value: number | null | undefined): number | null {
+  return value === null || value === undefined ? null : Math.ceil(value);
+}
+
+/** Reads the answer of {@link enqueueStatement} into the answers of all calls. */
+export function readAnswer(batch: EnqueueBatch, text: string | null, answers: EnqueueAnswer[]): void {
+  const flat = text === null ? [] : ((JSON.parse(text) as string[] | null) ?? []);
+  if (batch.plain) {
+    const known = new Set(flat);
+    for (const [index, call] of batch.calls.entries()) {
+      const receipts = call.tasks.map(({ id }): EnqueueReceipt => ({
+        id,
+        state: known.has(id) ? "duplicate" : "enqueued",
+      }));
+      answers[batch.indexes[index] as number] = { state: "accepted", receipts };
+    }
+    return;
+  }
+  const unknown = new Map<number, readonly string[]>();
+  const byTask = new Map<number, EnqueueReceipt>();
+  for (let at = 0; at < flat.length; at += 3) {
+    const [order, second, third] = flat.slice(at, at + 3) as [string, string, string];
+    if (order === "0") unknown.set(Number(second), JSON.parse(third) as string[]);
+    else byTask.set(Number(order), { id: second, state: third as EnqueueReceipt["state"] });
+  }
+  let order = 0;
+  for (const [index, call] of batch.calls.entries()) {
+    const receipts = call.tasks.map(() => byTask.get(++order) as EnqueueReceipt);
+    const taskIds = unknown.get(index);
+    answers[batch.indexes[index] as number] =
+      taskIds === undefined ? { state: "accepted", receipts } : { state: "unknown-dependencies", taskIds };
+  }
+}

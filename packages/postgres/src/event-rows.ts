@@ -1,0 +1,47 @@
+// Events as columns and as rows.
+import type { NewEvent, StoredEvent } from "@omniq/core";
+import type { Columns } from "./columns.ts";
+import type { Row } from "./connection.ts";
+
+/** The parameters of events, in the order in which all functions take them. `owners`: whose event each is. */
+export function eventColumns(columns: Columns, events: readonly NewEvent[], owners: readonly number[]): void {
+  columns
+    .of("bigint", owners)
+    .text(events.map((event) => event.id))
+    .of(
+      "bigint",
+      events.map((event) => Math.floor(event.at)),
+    )
+    .text(events.map((event) => event.type))
+    .text(events.map((event) => event.taskId))
+    .text(events.map((event) => event.taskName))
+    .text(events.map((event) => event.queue))
+    .of(
+      "bigint",
+      events.map((event) => event.run),
+    )
+    .of(
+      "bigint",
+      events.map((event) => event.attempt),
+    )
+    .text(events.map((event) => event.data));
+}
+
+/** `txid` as text: it may be larger than what a number holds. */
+export const eventRowColumns = "txid::text, seq, id, at, type, task_id, task_name, queue, run, attempt, data";
+
+export function toStoredEvent(row: Row, cursor: string): StoredEvent {
+  const data = row[10] as string | null;
+  return {
+    id: row[2],
+    at: row[3],
+    type: row[4],
+    taskId: row[5],
+    taskName: row[6],
+    queue: row[7],
+    run: row[8],
+    attempt: row[9],
+    ...(data === null ? {} : { data }),
+    cursor,
+  };
+}

@@ -1,0 +1,180 @@
+// The result storage on PostgreSQL: one row for each task, the first result of the highest run.
+import type {
+  CallOptions,
+  NewResult,
+  Page,
+  PageRequest,
+  ResultFilter,
+  ResultReference,
+  ResultStorage,
+  ResultStorageCapabilities,
+  StoredResult,
+} from "@omniq/core";
+import { Columns } from "./columns.ts";
+import type { Connection, Row } from "./connection.ts";
+import { listKey, readPage, writeCursor } from "./pages.ts";
+import { Lifetime, type Store } from "./store.ts";
+
+const columns = "task_id, run, attempt, name, queue, status, finished_at, expires_at, error, value";
+const current = "(expires_at IS NULL OR expires_at > {s}.now_ms())";
+
+export class PostgresResultStorage implements ResultStorage {
+  readonly component = "result-storage" as const;
+  readonly backend: object;
+  readonly capabilities: ResultStorageCapabilities;
+  readonly #store: Store;
+  readonly #connection: Connection;
+  readonly #life: Lifetime;
+
+  constructor(backend: object, store: Store, capabilities: ResultStorageCapabilities, onClose: () => Promise<void>) {
+    this.backend = backend;
+    this.capabilities = capabilities;
+    this.#store = store;
+    this.#connection = store.connection;
+    this.#life = new Lifetime("result storage", onClose);
+  }
+
+  async put(results: readonly NewResult[], options: CallOptions = {}): Promise<readonly StoredResult[]> {
+    if (results.length === 0) return [];
+    return this.#life.run(options.signal, async () => {
+      const { list, values } = new Columns()
+        .text(results.map((result) => result.taskId))
+        .of(
+          "bigint",
+          results.map((result) => result.run),
+        )
+        .of(
+          "bigint",
+          results.map((result) => result.attempt),
+        )
+        .text(results.map((result) => result.name))
+        .text(results.map((result) => result.queue))
+        .text(results.map((result) => result.status))
+        .of(
+          "bigint",
+          results.map((result) => (result.finishedAt === undefined ? null : Math.floor(result.finishedAt))),
+        )
+        .of(
+          "bigint",
+          results.map((result) => (result.ttlMs === null ? null : Math.ceil(result.ttlMs))),
+        )
+        .text(results.map((result) => result.error))
+        .text(results.map((result) => result.value))
+        .build();
+      const rows = await this.#connection.query(`SELECT ${columns} FROM {s}.put_results(${list})`, values);
+      this.#store.wakeUp.committed({ results: results.map((result) => result.taskId) });
+      return rows.map(toStoredResult);
+    });
+  }
+
+  async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredResult | undefined)[]> {
+    return this.#life.run(options.signal, async () => {
+      const found = await this.#find(ids);
+      return ids.map((id) => found.get(id));
+    });
+  }
+
+  async wait(
+    references: readonly ResultReference[],
+    waitMs: number,
+    options: CallOptions = {},
+  ): Promise<readonly StoredResult[]> {
+    const { signal } = options;
+    return this.#life.run(signal, async () => {
+      const ended = this.#life.signal;
+      const until = performance.now() + waitMs;
+      const ids = [...new Set(references.map((reference) => reference.taskId))];
+      for (;;) {
+        // Listening begins before looking, so that what happens in between is not missed.
+        const listening = this.#store.wakeUp.listen("results", ids, [signal, ended]);
+        try {
+          const results = await this.#find(ids);
+          signal?.throwIfAborted();
+          const found = references.flatMap(({ taskId, run }) => {
+            const result = results.get(taskId);
+            return result !== undefined && result.run >= run ? [result] : [];
+          });
+          const left = until - performance.now();
+          if (found.length > 0 || ended.aborted || left <= 0) return found;
+          await listening.wait(left);
+        } finally {
+          listening.stop();
+        }
+        signal?.throwIfAborted();
+        if (ended.aborted) return [];
+      }
+    });
+  }
+
+  async #find(ids: readonly string[]): Promise<ReadonlyMap<string, StoredResult>> {
+    const { list, values } = new Columns().text(ids).build();
+    const rows = await this.#connection.query(
+      `SELECT ${columns} FROM {s}.results WHERE task_id = ANY (${list}) AND ${current}`,
+      values,
+    );
+    return new Map(rows.map((row) => [row[0] as string, toStoredResult(row)]));
+  }
+
+  async delete(ids: readonly string[], options: CallOptions = {}): Promise<void> {
+    return this.#life.run(options.signal, async () => {
+      const { list, values } = new Columns().text(ids).build();
+      await this.#connection.query(`DELETE FROM {s}.results WHERE task_id = ANY (${list})`, values);
+    });
+  }
+
+  async list(filter: ResultFilter, page: PageRequest, options: CallOptions = {}): Promise<Page<StoredResult>> {
+    const key = listKey("r", filter);
+    const { limit, after } = readPage(key, page);
+    return this.#life.run(options.signal, async () => {
+      const values: unknown[] = [after ?? "", limit + 1];
+      let where = `task_id > $1 AND ${current}`;
+      for (const column of ["queue", "name", "status"] as const) {
+        const wanted = filter[column];
+        if (wanted !== undefined) where += ` AND ${column} = $${values.push(wanted)}`;
+      }
+      const rows = await this.#connection.query(
+        `SELECT ${columns} FROM {s}.results WHERE ${where} ORDER BY task_id LIMIT $2`,
+        values,
+      );
+      const items = rows.slice(0, limit).map(toStoredResult);
+      const last = items.at(-1);
+      return rows.length > limit && last !== undefined ? { items, next: writeCursor(key, last.taskId) } : { items };
+    });
+  }
+
+  async sweep(limit: number, options: CallOptions = {}): Promise<number> {
+    return this.#life.run(options.signal, async () => {
+      const [row] = await this.#connection.query(
+        `WITH gone AS (DELETE FROM {s}.results WHERE task_id = ANY (ARRAY(SELECT task_id FROM {s}.results WHERE expires_at <= {s}.now_ms()
+           ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING 1) SELECT count(*) FROM gone`,
+        [limit],
+      );
+      return row?.[0] as number;
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#life.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function toStoredResult(row: Row): StoredResult {
+  const error = row[8] as string | null;
+  const value = row[9] as string | null;
+  return {
+    taskId: row[0],
+    run: row[1],
+    attempt: row[2],
+    name: row[3],
+    queue: row[4],
+    status: row[5],
+    ...(value === null ? {} : { value }),
+    ...(error === null ? {} : { error }),
+    finishedAt: row[6],
+    expiresAt: row[7],
+  };
+}

@@ -1,0 +1,371 @@
+// The task queue on PostgreSQL: each verb is one function of the schema; here they meet waiting, wake-ups and transactions.
+import {
+  OmniQError,
+  type CallOptions,
+  type EnqueueAnswer,
+  type EnqueueCall,
+  type EnqueueOptions,
+  type Lease,
+  type LeaseExtension,
+  type LeaseState,
+  type Page,
+  type PageRequest,
+  type QueueCancelState,
+  type QueueCounts,
+  type QueueSettings,
+  type RemoveState,
+  type ReserveRequest,
+  type RetryState,
+  type Settlement,
+  type SettleState,
+  type StoredTask,
+  type StoredTaskState,
+  type TaskFilter,
+  type TaskQueue,
+  type TaskQueueCapabilities,
+  type UnrecordedOutcome,
+} from "@omniq/core";
+import { Columns } from "./columns.ts";
+import type { Connection } from "./connection.ts";
+import { cutBatches, enqueueStatement, readAnswer } from "./enqueue.ts";
+import { failure } from "./failures.ts";
+import { checkPurgeable, countTasks, getTasks, listTasks } from "./inspect.ts";
+import type { PostgresClientLike } from "./options.ts";
+import { Claims, type ClaimAnswer } from "./reserve.ts";
+import { extendCall, readSettled, settleCall } from "./settle.ts";
+import { Lifetime, type Store } from "./store.ts";
+import { channelOf, noticeOf } from "./wake-up.ts";
+
+const purgeStepSize = 1_000;
+
+export class PostgresTaskQueue implements TaskQueue {
+  readonly component = "task-queue" as const;
+  readonly backend: object;
+  readonly capabilities: TaskQueueCapabilities;
+  readonly #store: Store;
+  readonly #connection: Connection;
+  readonly #life: Lifetime;
+  readonly #claims = new Claims();
+
+  constructor(backend: object, store: Store, capabilities: TaskQueueCapabilities, onClose: () => Promise<void>) {
+    this.backend = backend;
+    this.capabilities = capabilities;
+    this.#store = store;
+    this.#connection = store.connection;
+    this.#life = new Lifetime("task queue", onClose);
+  }
+
+  async enqueue(calls: readonly EnqueueCall[], options: EnqueueOptions = {}): Promise<readonly EnqueueAnswer[]> {
+    return this.#life.run(options.signal, async () => {
+      const { transaction } = options;
+      const batches = cutBatches(calls, transaction !== undefined);
+      const answers: EnqueueAnswer[] = [];
+      for (const batch of batches) {
+        const { text, values } = enqueueStatement(batch);
+        const answer =
+          transaction === undefined
+            ? ((await this.#connection.query(text, values))[0]?.[0] as string | null)
+            : await this.#inTransaction(transaction, text, values);
+        readAnswer(batch, answer, answers);
+      }
+      const queues = new Set(calls.flatMap((call) => call.tasks.map((task) => task.queue)));
+      const events = calls.some((call) => call.events !== undefined && call.events.length > 0);
+      if (transaction === undefined) this.#store.wakeUp.committed({ tasks: queues, events });
+      else if (this.#store.options.listen) {
+        // Sent with the user's commit, and never if there is none.
+        const notice = [channelOf(this.#store.options.schema), noticeOf(queues, events)];
+        await this.#inTransaction(transaction, "SELECT pg_notify($1, $2)::text AS answer", notice);
+      }
+      return answers;
+    });
+  }
+
+  async #inTransaction(transaction: unknown, text: string, values: unknown[]): Promise<string | null> {
+    const client = transaction as Partial<PostgresClientLike> | null;
+    if (typeof client !== "object" || client === null || typeof client.query !== "function") {
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        "transaction must be a client of pg with an open transaction, or an object with query(text, values)",
+      );
+    }
+    await this.#connection.ready();
+    try {
+      const { rows } = await client.query(this.#connection.textOf(text), values);
+      return (rows[0] as { answer?: string | null } | undefined)?.answer ?? null;
+    } catch (error) {
+      throw failure(error, "PostgreSQL, in the given transaction,", this.#store.options.schema);
+    }
+  }
+
+  async reserve(request: ReserveRequest, options: CallOptions = {}): Promise<readonly Lease[]> {
+    // Not raced against the signal: leases that come after an abort must be given back.
+    return this.#life.run(undefined, async () => {
+      const { signal } = options;
+      const ended = this.#life.signal;
+      signal?.throwIfAborted();
+      const until = performance.now() + request.waitMs;
+      for (;;) {
+        // Listening begins before looking, so that what happens in between is not missed.
+        const listening =
+          request.waitMs > 0 ? this.#store.wakeUp.listen("tasks", request.queues, [signal, ended]) : undefined;
+        try {
+          const { leases, nextInMs } = await this.#claim(request);
+          if (leases.length > 0 && (signal?.aborted === true || ended.aborted)) await this.#giveBack(leases);
+          signal?.throwIfAborted();
+          if (ended.aborted) return [];
+          const left = until - performance.now();
+          if (leases.length > 0 || listening === undefined || left <= 0) return leases;
+          await listening.wait(Math.min(left, Math.max(nextInMs ?? Infinity, 1)));
+        } finally {
+          listening?.stop();
+        }
+        signal?.throwIfAborted();
+        if (ended.aborted || until <= performance.now()) return [];
+      }
+    });
+  }
+
+  async #claim(request: ReserveRequest): Promise<ClaimAnswer> {
+    const claim = this.#claims.begin(request);
+    const { list, values } = claim.columns.build();
+    const sentAt = performance.now();
+    const rows = await this.#connection.query(`SELECT * FROM {s}.reserve(${list})`, values);
+    return this.#claims.read(claim, rows, sentAt);
+  }
+
+  /** Nobody waits for them any more. If this fails they come back when they run out. */
+  async #giveBack(leases: readonly Lease[]): Promise<void> {
+    const released = leases.map(({ taskId, queue, token, run, attempt }) => ({
+      taskId,
+      queue,
+      token,
+      run,
+      attempt,
+      outcome: "release" as const,
+    }));
+    await this.#settle(released).catch(() => {});
+  }
+
+  async extend(
+    leases: readonly LeaseExtension[],
+    leaseMs: number,
+    options: CallOptions = {},
+  ): Promise<readonly LeaseState[]> {
+    return this.#life.run(options.signal, async () => {
+      const { text, values, order } = extendCall(leases, leaseMs);
+      const rows = await this.#connection.query(text, values);
+      const states = new Map<LeaseExtension, LeaseState>();
+      for (const [n, cancelled, deadline] of rows) {
+        const lease = order[(n as number) - 1];
+        if (lease !== undefined) states.set(lease, { state: cancelled === true ? "cancelling" : "held", deadline });
+      }
+      return leases.map((lease) => states.get(lease) ?? { state: "lost" });
+    });
+  }
+
+  async settle(settlements: readonly Settlement[], options: CallOptions = {}): Promise<readonly SettleState[]> {
+    return this.#life.run(options.signal, () => this.#settle(settlements));
+  }
+
+  async #settle(settlements: readonly Settlement[]): Promise<readonly SettleState[]> {
+    const call = settleCall(settlements);
+    const [row] = await this.#connection.query(`SELECT * FROM ${call.call}`, call.values);
+    const { states, wake } = readSettled(row ?? [], call, settlements);
+    this.#store.wakeUp.committed({ tasks: wake, results: call.results, events: call.events });
+    return states;
+  }
+
+  async settleAndReserve(
+    settlements: readonly Settlement[],
+    request: ReserveRequest,
+    options: CallOptions = {},
+  ): Promise<{ readonly states: readonly SettleState[]; readonly leases: readonly Lease[] }> {
+    return this.#life.run(options.signal, async () => {
+      const call = settleCall(settlements);
+      const claim = this.#claims.begin(request);
+      const second = claim.columns.build(call.values.length + 1);
+      const sentAt = performance.now();
+      // One after the other, in one statement: what is let go by the first may be claimed by the second.
+      const rows = await this.#connection.query(
+        `SELECT * FROM ${call.call} UNION ALL SELECT * FROM {s}.reserve(${second.list})`,
+        [...call.values, ...second.values],
+      );
+      const { states, wake } = readSettled(rows.find((row) => row[0] === -2) ?? [], call, settlements);
+      const { leases } = this.#claims.read(
+        claim,
+        rows.filter((row) => row[0] !== -2),
+        sentAt,
+      );
+      this.#store.wakeUp.committed({ tasks: wake, results: call.results, events: call.events });
+      if (this.#life.signal.aborted && leases.length > 0) await this.#giveBack(leases);
+      return { states, leases: this.#life.signal.aborted ? [] : leases };
+    });
+  }
+
+  /** A function that answers with states and the queues to wake, both as JSON. */
+  async #change<State>(call: string, values: unknown[]): Promise<readonly State[]> {
+    const [row] = await this.#connection.query(
+      `SELECT to_json(states)::text, to_json(wake)::text FROM {s}.${call}`,
+      values,
+    );
+    this.#store.wakeUp.committed({ tasks: readList(row?.[1]) });
+    return readList(row?.[0]) as unknown as readonly State[];
+  }
+
+  async cancel(ids: readonly string[], options: CallOptions = {}): Promise<readonly QueueCancelState[]> {
+    if (ids.length === 0) return [];
+    const { list, values } = new Columns().text(ids).build();
+    return this.#life.run(options.signal, () => this.#change<QueueCancelState>(`cancel(${list})`, values));
+  }
+
+  async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredTask | undefined)[]> {
+    return this.#life.run(options.signal, () => getTasks(this.#connection, ids));
+  }
+
+  async list(filter: TaskFilter, page: PageRequest, options: CallOptions = {}): Promise<Page<StoredTask>> {
+    return this.#life.run(options.signal, () => listTasks(this.#connection, filter, page));
+  }
+
+  async counts(queues?: readonly string[], options: CallOptions = {}): Promise<Readonly<Record<string, QueueCounts>>> {
+    return this.#life.run(options.signal, () => countTasks(this.#connection, queues));
+  }
+
+  async configureQueue(queue: string, settings: QueueSettings, options: CallOptions = {}): Promise<void> {
+    const { maxActive, rateLimit, deadLetterTtlMs } = settings;
+    return this.#life.run(options.signal, async () => {
+      await this.#connection.query("SELECT {s}.configure($1, $2, $3, $4, $5, $6, $7, $8)", [
+        queue,
+        maxActive !== undefined,
+        maxActive ?? null,
+        rateLimit !== undefined,
+        rateLimit?.limit ?? null,
+        rateLimit?.windowMs ?? null,
+        deadLetterTtlMs !== undefined,
+        deadLetterTtlMs ?? null,
+      ]);
+      this.#store.wakeUp.committed({ tasks: [queue] });
+    });
+  }
+
+  async pause(queue: string, options: CallOptions = {}): Promise<void> {
+    return this.#life.run(options.signal, async () => {
+      await this.#connection.query("SELECT {s}.set_paused($1, true)", [queue]);
+    });
+  }
+
+  async resume(queue: string, options: CallOptions = {}): Promise<void> {
+    return this.#life.run(options.signal, async () => {
+      await this.#connection.query("SELECT {s}.set_paused($1, false)", [queue]);
+      this.#store.wakeUp.committed({ tasks: [queue] });
+    });
+  }
+
+  async retry(ids: readonly string[], options: CallOptions = {}): Promise<readonly RetryState[]> {
+    if (ids.length === 0) return [];
+    const { list, values } = new Columns().text(ids).build();
+    return this.#life.run(options.signal, () => this.#change<RetryState>(`retry(${list})`, values));
+  }
+
+  async remove(ids: readonly string[], options: CallOptions = {}): Promise<readonly RemoveState[]> {
+    if (ids.length === 0) return [];
+    const { list, values } = new Columns().text(ids).build();
+    return this.#life.run(options.signal, async () => {
+      const [row] = await this.#connection.query(
+        `SELECT to_json(r.gone)::text, to_json(r.wake)::text, to_json(ARRAY(SELECT id FROM {s}.tasks WHERE id = ANY (${list})))::text
+         FROM {s}.remove_tasks(${list}) r`,
+        values,
+      );
+      const gone = new Set(readList(row?.[0]));
+      // As seen before the removal: the statement's own snapshot.
+      const there = new Set(readList(row?.[2]));
+      this.#store.wakeUp.committed({ tasks: readList(row?.[1]) });
+      return ids.map((id) => {
+        if (gone.delete(id)) return "removed";
+        return there.has(id) ? "busy" : "unknown";
+      });
+    });
+  }
+
+  async purge(queue: string, states: readonly StoredTaskState[], options: CallOptions = {}): Promise<number> {
+    checkPurgeable(states);
+    return this.#life.run(options.signal, async () => {
+      // In steps, so that a million tasks keep no lock for long.
+      const [last] = await this.#connection.query("SELECT coalesce(max(seq), 0) FROM {s}.tasks");
+      let removed = 0;
+      for (let after: number | null = 0; after !== null;) {
+        options.signal?.throwIfAborted();
+        const { list, values } = new Columns()
+          .value(queue, "text")
+          .text(states)
+          .value(after, "bigint")
+          .value(last?.[0] as number, "bigint")
+          .value(purgeStepSize, "integer")
+          .build();
+        const text = `SELECT removed, next_after, to_json(wake)::text FROM {s}.purge(${list})`;
+        const row = (await this.#connection.query(text, values))[0] as [number, number | null, string | null];
+        removed += row[0];
+        after = row[1];
+        this.#store.wakeUp.committed({ tasks: readList(row[2]) });
+      }
+      return removed;
+    });
+  }
+
+  async unrecorded(limit: number, options: CallOptions = {}): Promise<readonly UnrecordedOutcome[]> {
+    return this.#life.run(options.signal, async () => {
+      const rows = await this.#connection.query(
+        `SELECT id, run, attempt, name, queue, state, error, finished_at, result_ttl FROM {s}.tasks WHERE unrecorded
+         ORDER BY finished_at, seq LIMIT $1`,
+        [limit],
+      );
+      return rows.map((row) => ({
+        taskId: row[0],
+        run: row[1],
+        attempt: row[2],
+        name: row[3],
+        queue: row[4],
+        status: row[5] === 5 ? "failed" : row[5] === 6 ? "cancelled" : "expired",
+        ...(row[6] === null ? {} : { error: row[6] as string }),
+        finishedAt: row[7],
+        resultTtlMs: row[8],
+      }));
+    });
+  }
+
+  async record(
+    outcomes: readonly { readonly taskId: string; readonly run: number }[],
+    options: CallOptions = {},
+  ): Promise<void> {
+    const { list, values } = new Columns()
+      .text(outcomes.map((outcome) => outcome.taskId))
+      .of(
+        "bigint",
+        outcomes.map((outcome) => outcome.run),
+      )
+      .build();
+    return this.#life.run(options.signal, async () => {
+      const [row] = await this.#connection.query(`SELECT to_json({s}.record(${list}))::text`, values);
+      this.#store.wakeUp.committed({ tasks: readList(row?.[0]) });
+    });
+  }
+
+  async sweep(limit: number, options: CallOptions = {}): Promise<number> {
+    return this.#life.run(options.signal, async () => {
+      const [row] = await this.#connection.query("SELECT changed, to_json(wake)::text FROM {s}.sweep($1)", [limit]);
+      this.#store.wakeUp.committed({ tasks: readList(row?.[1]) });
+      return row?.[0] as number;
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#life.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function readList(text: unknown): readonly string[] {
+  return (typeof text === "string" ? (JSON.parse(text) as string[] | null) : null) ?? [];
+}

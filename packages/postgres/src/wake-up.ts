@@ -1,0 +1,238 @@
+// Wake-ups: who waits in this process is told at once, others by NOTIFY after the commit, with polling behind it.
+import { createHash, randomBytes } from "node:crypto";
+import type pg from "pg";
+import type { Connection } from "./connection.ts";
+
+/** How often what waits looks again, with and without a connection that listens. */
+const pollMs = { listening: 5_000, alone: 200 };
+/** Between two notifications of one process; the first is sent at once. */
+const notifyGapMs = 4;
+const endTimeoutMs = 1_000;
+const reconnectMs = { first: 100, most: 5_000 };
+/** PostgreSQL takes less than 8,000 bytes. */
+const maxNoticeBytes = 7_000;
+
+export type WaitKind = "tasks" | "events" | "results";
+
+/** What a commit changed: queues whose tasks may be ready, tasks whose results were stored, events. */
+export interface Change {
+  readonly tasks?: Iterable<string> | undefined;
+  readonly results?: Iterable<string> | undefined;
+  readonly events?: boolean | undefined;
+}
+
+interface Waiter {
+  readonly kind: WaitKind;
+  /** Queues or ids of tasks; `undefined` is woken by all of its kind. */
+  readonly names: ReadonlySet<string> | undefined;
+  readonly wake: () => void;
+}
+
+/** As it travels: from whom, queues, results, events; `true` where the names would not fit. */
+interface Notice {
+  readonly f: string;
+  readonly t?: readonly string[] | true;
+  readonly r?: readonly string[] | true;
+  readonly e?: true;
+}
+
+/** The channel of a schema; names of channels have at most 63 bytes. */
+export function channelOf(schema: string): string {
+  return `omniq_${createHash("sha256").update(schema).digest("hex").slice(0, 32)}`;
+}
+
+/** The text of a notification inside a user's transaction: it has no sender, so that all take it, this process too. */
+export function noticeOf(queues: Iterable<string>, events: boolean): string {
+  return encode("", new Set(queues), new Set(), events);
+}
+
+function encode(from: string, tasks: ReadonlySet<string>, results: ReadonlySet<string>, events: boolean): string {
+  const notice: { -readonly [K in keyof Notice]: Notice[K] } = { f: from };
+  if (tasks.size > 0) notice.t = tasks.size > 100 ? true : [...tasks];
+  if (results.size > 0) notice.r = results.size > 100 ? true : [...results];
+  if (events) notice.e = true;
+  let text = JSON.stringify(notice);
+  if (Buffer.byteLength(text) > maxNoticeBytes) {
+    if (notice.t !== undefined) notice.t = true;
+    if (notice.r !== undefined) notice.r = true;
+    text = JSON.stringify(notice);
+  }
+  return text;
+}
+
+export class WakeUp {
+  readonly #connection: Connection;
+  readonly #sender: string = randomBytes(9).toString("base64url");
+  readonly #waiters = new Set<Waiter>();
+  #tasks = new Set<string>();
+  #results = new Set<string>();
+  #events = false;
+  #notifying: Promise<void> | undefined;
+  #client: pg.Client | undefined;
+  #listening = false;
+  #connecting = false;
+  #again: NodeJS.Timeout | undefined;
+  #delayMs = reconnectMs.first;
+  #closed = false;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** After a commit of this process. */
+  committed({ tasks = [], results = [], events = false }: Change): void {
+    const queues = new Set(tasks);
+    const ids = new Set(results);
+    if (queues.size === 0 && ids.size === 0 && !events) return;
+    this.#wake(queues, ids, events);
+    if (!this.#connection.options.listen) return;
+    for (const queue of queues) this.#tasks.add(queue);
+    for (const id of ids) this.#results.add(id);
+    if (events) this.#events = true;
+    this.#notifying ??= this.#notify();
+  }
+
+  /**
+   * Starts to listen. Call it before looking whether there is something, so that nothing falls in between. `wait` resolves at the
+   * first wake since, after `waitMs`, when a signal aborts, or when it is time to look again all the same.
+   */
+  listen(
+    kind: WaitKind,
+    names: Iterable<string> | undefined,
+    signals: readonly (AbortSignal | undefined)[],
+  ): { readonly wait: (waitMs: number) => Promise<void>; readonly stop: () => void } {
+    let woken = false;
+    let resolve: (() => void) | undefined;
+    let timer: NodeJS.Timeout | undefined;
+    const wake = (): void => {
+      woken = true;
+      resolve?.();
+    };
+    const waiter: Waiter = { kind, names: names === undefined ? undefined : new Set(names), wake };
+    this.#waiters.add(waiter);
+    const heard = signals.filter((signal) => signal !== undefined);
+    for (const signal of heard) {
+      if (signal.aborted) woken = true;
+      signal.addEventListener("abort", wake, { once: true });
+    }
+    if (!this.#closed) this.#connect();
+    return {
+      wait: (waitMs) => {
+        if (woken) return Promise.resolve();
+        const poll = (this.#listening ? pollMs.listening : pollMs.alone) * (0.75 + Math.random() * 0.5);
+        timer = setTimeout(wake, Math.max(0, Math.min(waitMs, poll)));
+        return new Promise<void>((done) => (resolve = done));
+      },
+      stop: () => {
+        clearTimeout(timer);
+        this.#waiters.delete(waiter);
+        for (const signal of heard) signal.removeEventListener("abort", wake);
+      },
+    };
+  }
+
+  /** Sends what is still to be said, and lets go of the connection that listens; it is made again when needed. */
+  async release(forEver: boolean): Promise<void> {
+    if (forEver) this.#closed = true;
+    for (const waiter of this.#waiters) waiter.wake();
+    await this.#notifying;
+    clearTimeout(this.#again);
+    this.#again = undefined;
+    await this.#drop();
+  }
+
+  #wake(queues: ReadonlySet<string> | true, ids: ReadonlySet<string> | true, events: boolean): void {
+    for (const { kind, names, wake } of this.#waiters) {
+      if (kind === "events") {
+        if (events) wake();
+        continue;
+      }
+      const changed = kind === "tasks" ? queues : ids;
+      if (changed === true || (names === undefined && changed.size > 0)) wake();
+      else if (names !== undefined && meet(names, changed)) wake();
+    }
+  }
+
+  /** One notification at a time; what is committed meanwhile goes with the next. Lost ones are made up for by polling. */
+  async #notify(): Promise<void> {
+    // The loop's turn ends here, so that all that was committed in it goes along.
+    await new Promise<void>((done) => setImmediate(done));
+    while (this.#tasks.size > 0 || this.#results.size > 0 || this.#events) {
+      const text = encode(this.#sender, this.#tasks, this.#results, this.#events);
+      this.#tasks = new Set();
+      this.#results = new Set();
+      this.#events = false;
+      await this.#connection
+        .query("SELECT pg_notify($1, $2)", [channelOf(this.#connection.options.schema), text])
+        .catch(() => {});
+      await new Promise<void>((done) => setTimeout(done, notifyGapMs));
+    }
+    this.#notifying = undefined;
+  }
+
+  #connect(): void {
+    if (this.#client !== undefined || this.#connecting || this.#again !== undefined) return;
+    const client = this.#connection.listener();
+    if (client === undefined) return;
+    this.#connecting = true;
+    this.#client = client;
+    const lost = (): void => {
+      if (this.#client !== client) return;
+      void this.#drop();
+      if (this.#closed) return;
+      this.#again = setTimeout(
+        () => {
+          this.#again = undefined;
+          if (this.#waiters.size > 0) this.#connect();
+        },
+        this.#delayMs * (0.5 + Math.random()),
+      );
+      this.#again.unref();
+      this.#delayMs = Math.min(this.#delayMs * 2, reconnectMs.most);
+    };
+    client.on("error", lost);
+    client.on("end", lost);
+    client.on("notification", ({ payload }) => this.#heard(payload ?? ""));
+    const start = async (): Promise<void> => {
+      await client.connect();
+      await client.query(`LISTEN ${channelOf(this.#connection.options.schema)}`);
+      if (this.#client !== client) return;
+      this.#connecting = false;
+      this.#listening = true;
+      this.#delayMs = reconnectMs.first;
+      // What was said before nobody heard.
+      this.#wake(true, true, true);
+    };
+    start().catch(lost);
+  }
+
+  async #drop(): Promise<void> {
+    const client = this.#client;
+    this.#client = undefined;
+    this.#listening = false;
+    this.#connecting = false;
+    if (client === undefined) return;
+    // A broken one may never say that it has ended.
+    const late = new Promise<void>((done) => setTimeout(done, endTimeoutMs).unref());
+    await Promise.race([client.end().catch(() => {}), late]);
+  }
+
+  #heard(payload: string): void {
+    let notice: Notice;
+    try {
+      notice = JSON.parse(payload) as Notice;
+    } catch {
+      return this.#wake(true, true, true);
+    }
+    if (notice.f === this.#sender) return;
+    const set = (names: readonly string[] | true | undefined): ReadonlySet<string> | true =>
+      names === true ? true : new Set(Array.isArray(names) ? names : []);
+    this.#wake(set(notice.t), set(notice.r), notice.e === true);
+  }
+}
+
+function meet(one: ReadonlySet<string>, other: ReadonlySet<string>): boolean {
+  const [small, large] = one.size < other.size ? [one, other] : [other, one];
+  for (const name of small) if (large.has(name)) return true;
+  return false;
+}

@@ -1,0 +1,299 @@
+// How tasks, results and events are written for the scripts, and read from their records.
+import type {
+  DependencyOutcome,
+  NewEvent,
+  NewResult,
+  NewTask,
+  ResultStatus,
+  StoredEvent,
+  StoredResult,
+  StoredTask,
+  StoredTaskState,
+  TaskEventType,
+  UnrecordedOutcome,
+} from "@omniq/core";
+
+const letters = { completed: "c", failed: "f", cancelled: "x", expired: "e" } as const;
+const statuses: Readonly<Record<string, ResultStatus>> = { c: "completed", f: "failed", x: "cancelled", e: "expired" };
+
+export function letterOf(status: ResultStatus): string {
+  return letters[status];
+}
+
+/** A value and an error as one text that knows which it is; `j` marks an error that a script kept as JSON. */
+export function writeOutcome(value: string | undefined, error: string | undefined): string {
+  if (value === undefined) return error === undefined ? "" : `e${error}`;
+  return error === undefined ? `v${value}` : `b${JSON.stringify([value, error])}`;
+}
+
+function readOutcome(text: string): { readonly value?: string; readonly error?: string } {
+  const rest = text.slice(1);
+  switch (text[0]) {
+    case "v":
+      return { value: rest };
+    case "e":
+      return { error: rest };
+    case "j":
+      return { error: JSON.parse(rest) as string };
+    case "b": {
+      const [value, error] = JSON.parse(rest) as [string, string];
+      return { value, error };
+    }
+    default:
+      return {};
+  }
+}
+
+/** The fields of a record that the client knows. */
+export function headOf(task: NewTask): string {
+  return `${task.name}\0${task.queue}\0${task.priority}\0${task.maxAttempts}\0${task.resultTtlMs ?? "-"}\0${task.rememberMs}\x001\x000`;
+}
+
+export function bodyOf(task: NewTask): string {
+  return `${task.envelope.length}:${task.envelope}${task.payload}`;
+}
+
+/** True for a task that goes straight to its queue's list. */
+export function isPlain(task: NewTask): boolean {
+  return (
+    task.priority === 0 &&
+    task.runAt === undefined &&
+    (task.delayMs === undefined || task.delayMs === 0) &&
+    task.expiresAt === undefined &&
+    task.expiresInMs === undefined &&
+    task.deduplicate === undefined &&
+    task.group === undefined &&
+    (task.dependencies === undefined || task.dependencies.length === 0)
+  );
+}
+
+/** Options of a task that is not plain: a key of two letters and its value, NUL after each. */
+export function optionsOf(task: NewTask): string {
+  let text = "";
+  const add = (key: string, value: string | number | undefined): void => {
+    if (value !== undefined) text += `${key}${value}\0`;
+  };
+  add("ra", task.runAt);
+  add("de", task.delayMs === undefined ? undefined : Math.ceil(task.delayMs));
+  add("ea", task.expiresAt);
+  add("ei", task.expiresInMs);
+  add("dk", task.deduplicate?.key);
+  add("dw", task.deduplicate?.windowMs);
+  add("dm", { keep: "k", replace: "r", extend: "x" }[task.deduplicate?.mode ?? "keep"]);
+  add("gk", task.group?.key);
+  add("gl", task.group?.limit);
+  const dependencies = task.dependencies?.length ?? 0;
+  add("dn", dependencies === 0 ? undefined : dependencies);
+  return text;
+}
+
+export function endingOf(outcome: DependencyOutcome): string {
+  const { status, run, attempt, finishedAt, value, error } = outcome;
+  return `${letters[status]}\0${run}\0${attempt}\0${finishedAt}\0\0${writeOutcome(value, error)}`;
+}
+
+const states: Readonly<Record<string, StoredTaskState>> = {
+  r: "ready",
+  d: "ready",
+  k: "ready",
+  h: "ready",
+  s: "scheduled",
+  b: "blocked",
+  f: "failed",
+  c: "cancelled",
+  e: "expired",
+};
+
+/** How an active task differs from its record. */
+export interface Activity {
+  readonly attempt: number;
+  readonly startedAt: number;
+  readonly cancelling: boolean;
+  readonly progress?: string | undefined;
+}
+
+/** A task from its record. `edges` are the fields and values of its dependencies, where it has any. */
+export function readTask(
+  id: string,
+  record: string,
+  now: number,
+  active: Activity | undefined,
+  edges: readonly string[] | undefined,
+): StoredTask {
+  const end = record.indexOf("\0\0", 13);
+  const fields = record.slice(13, end).split("\0");
+  const [name = "", queue = "", priority, maxAttempts, resultTtl, , run, attempt, enqueued, at] = fields;
+  const enqueuedAt = Number(enqueued);
+  const runAt = at === "=" ? enqueuedAt : Number(at);
+  const colon = record.indexOf(":", end);
+  const cut = colon + 1 + Number(record.slice(end + 2, colon));
+  let state = active === undefined ? (states[record[0] as string] as StoredTaskState) : "active";
+  // What is due counts as ready, promoted yet or not.
+  if (state === "scheduled" && runAt <= now) state = "ready";
+  const task: { -readonly [K in keyof StoredTask]: StoredTask[K] } = {
+    id,
+    name,
+    queue,
+    payload: record.slice(cut),
+    envelope: record.slice(colon + 1, cut),
+    priority: Number(priority),
+    maxAttempts: Number(maxAttempts),
+    resultTtlMs: resultTtl === "-" ? null : Number(resultTtl),
+    state,
+    run: Number(run),
+    attempt: active?.attempt ?? Number(attempt),
+    expiries: 0,
+    enqueuedAt,
+    runAt,
+    cancelling: active?.cancelling ?? false,
+  };
+  if (fields.length > 10) readExtras(task, fields);
+  if (active !== undefined) {
+    task.startedAt = active.startedAt;
+    if (active.progress !== undefined) task.progress = active.progress;
+  }
+  if (edges !== undefined && edges.length > 0) {
+    task.dependencies = edgesInOrder(edges).map((edge) => edge.slice(0, edge.indexOf("\0")));
+  }
+  return task;
+}
+
+function readExtras(task: { -readonly [K in keyof StoredTask]: StoredTask[K] }, fields: readonly string[]): void {
+  let groupKey: string | undefined;
+  let groupLimit = 1;
+  for (let index = 10; index < fields.length; index++) {
+    const field = fields[index] as string;
+    const value = field.slice(2);
+    switch (field.slice(0, 2)) {
+      case "ea":
+        task.expiresAt = Number(value);
+        break;
+      case "sa":
+        task.startedAt = Number(value);
+        break;
+      case "fa":
+        task.finishedAt = Number(value);
+        break;
+      case "xp":
+        task.expiries = Number(value);
+        break;
+      case "dk":
+        task.deduplicationKey = value;
+        break;
+      case "gk":
+        groupKey = value;
+        break;
+      case "gl":
+        groupLimit = Number(value);
+        break;
+      case "er":
+        task.error = JSON.parse(value) as string;
+        break;
+      case "pr":
+        task.progress = JSON.parse(value) as string;
+        break;
+      case "ca":
+        task.cancelling = true;
+        break;
+      default:
+    }
+  }
+  if (groupKey !== undefined) task.group = { key: groupKey, limit: groupLimit };
+}
+
+/** An active task's part of its lease. */
+export function readLease(lease: string): Activity {
+  const [, , attempt, startedAt, cancelling, , progress] = lease.split("\0", 7);
+  return {
+    attempt: Number(attempt),
+    startedAt: Number(startedAt),
+    cancelling: cancelling === "1",
+    ...(progress === undefined || progress === "-" ? {} : { progress: JSON.parse(progress) as string }),
+  };
+}
+
+function edgesInOrder(edges: readonly string[]): string[] {
+  const list: { readonly position: number; readonly edge: string }[] = [];
+  for (let index = 0; index + 1 < edges.length; index += 2)
+    list.push({ position: Number(edges[index]), edge: edges[index + 1] as string });
+  return list.sort((one, other) => one.position - other.position).map(({ edge }) => edge);
+}
+
+/** How a task's dependencies ended. */
+export function readOutcomes(edges: readonly string[]): DependencyOutcome[] {
+  return edgesInOrder(edges).flatMap((edge) => {
+    const [taskId = "", , status = "-", run, attempt, finishedAt] = edge.split("\0", 6);
+    if (status === "-") return [];
+    return [
+      {
+        taskId,
+        run: Number(run),
+        attempt: Number(attempt),
+        status: statuses[status] as ResultStatus,
+        finishedAt: Number(finishedAt),
+        ...readOutcome(edge.slice(edge.indexOf("\0\0") + 2)),
+      },
+    ];
+  });
+}
+
+export function readUnrecorded(member: string, record: string): UnrecordedOutcome {
+  const task = readTask(member.slice(12), record, 0, undefined, undefined);
+  return {
+    taskId: task.id,
+    run: task.run,
+    attempt: task.attempt,
+    name: task.name,
+    queue: task.queue,
+    status: task.state as UnrecordedOutcome["status"],
+    ...(task.error === undefined ? {} : { error: task.error }),
+    finishedAt: task.finishedAt ?? 0,
+    resultTtlMs: task.resultTtlMs,
+  };
+}
+
+/** The fields of a result's record before its times. */
+export function resultFields(result: NewResult): string {
+  return `${result.run}\0${result.attempt}\0${result.name}\0${result.queue}\0${letters[result.status]}`;
+}
+
+export function readResult(taskId: string, record: string): StoredResult {
+  const end = record.indexOf("\0\0", 13);
+  const [run, attempt, name = "", queue = "", status = "c", finishedAt, expiresAt] = record.slice(13, end).split("\0");
+  return {
+    taskId,
+    run: Number(run),
+    attempt: Number(attempt),
+    name,
+    queue,
+    status: statuses[status] as ResultStatus,
+    ...readOutcome(record.slice(end + 2)),
+    finishedAt: Number(finishedAt),
+    expiresAt: expiresAt === "-" ? null : Number(expiresAt),
+  };
+}
+
+/** An event for a script: id, task, time, text. */
+export function writeEvent(event: NewEvent): [string, string, number, string] {
+  const { id, at, type, taskId, taskName, queue, run, attempt, data } = event;
+  const text = `${id}\0${taskId}\0${at}\0${type}\0${taskName}\0${queue}\0${run}\0${attempt}\0\0${data === undefined ? "" : `d${data}`}`;
+  return [id, taskId, at, text];
+}
+
+export function readEvent(text: string, cursor: string): StoredEvent {
+  const end = text.indexOf("\0\0");
+  const [id = "", taskId = "", at, type, taskName = "", queue = "", run, attempt] = text.slice(0, end).split("\0");
+  const data = text.slice(end + 2);
+  return {
+    id,
+    at: Number(at),
+    type: type as TaskEventType,
+    taskId,
+    taskName,
+    queue,
+    run: Number(run),
+    attempt: Number(attempt),
+    ...(data === "" ? {} : { data: data.slice(1) }),
+    cursor,
+  };
+}

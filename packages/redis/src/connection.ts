@@ -1,0 +1,216 @@
+// The connections of one backend: one for all verbs, others for what waits; scripts are run by their hash and loaded where they are unknown.
+import { createHash } from "node:crypto";
+import { Cluster, Redis, type RedisOptions as ClientOptions } from "ioredis";
+import { OmniQError } from "@omniq/core";
+import { isNoScript } from "./failures.ts";
+import { Link, type Client } from "./link.ts";
+import { sources, type ScriptName } from "./lua/index.ts";
+import type { CheckedOptions } from "./options.ts";
+
+/** The version of the layout that this package writes. */
+export const layoutVersion = 1;
+/** A connection on which commands are under way and that is silent for this long is dead. */
+const silenceMs = 10_000;
+/** How long `WAIT` waits for replicas. */
+const replicasMs = 5_000;
+
+export type ScriptArguments = readonly (string | number)[];
+
+const hashes = Object.fromEntries(
+  Object.entries(sources).map(([name, source]) => [name, createHash("sha1").update(source).digest("hex")]),
+) as Readonly<Record<ScriptName, string>>;
+
+export class Connection {
+  readonly options: CheckedOptions;
+  /** What all keys begin with. The braces are a cluster's hash tag: all keys of a prefix are in one slot. */
+  readonly prefix: string;
+  /** How messages name the server. */
+  readonly what: string;
+  #main: Link | undefined;
+  #opening: Promise<void> | undefined;
+  #opened = false;
+  #closed = false;
+  readonly #others = new Set<Link>();
+
+  constructor(options: CheckedOptions) {
+    this.options = options;
+    this.prefix = `{${options.prefix}}:`;
+    const { client, sentinels, cluster, host, port, db, name } = options;
+    if (client !== undefined) this.what = "the Redis of the given client";
+    else if (cluster !== undefined)
+      this.what = `the Redis cluster of ${cluster.map((each) => `${each.host}:${each.port}`).join(", ")}`;
+    else if (sentinels !== undefined) this.what = `the Redis master "${name}"`;
+    else this.what = `Redis at ${host}:${port}/${db}`;
+  }
+
+  /** A key of this namespace. */
+  key(name: string): string {
+    return this.prefix + name;
+  }
+
+  /** Runs a script on the main connection. */
+  async run<T>(name: ScriptName, args: ScriptArguments): Promise<T> {
+    if (!this.#opened) await this.open();
+    return this.main().send((client) => this.evaluate<T>(client, name, [], args));
+  }
+
+  /** The same for what must be on replicas before it is acknowledged. */
+  async write<T>(name: ScriptName, args: ScriptArguments): Promise<T> {
+    const { waitReplicas } = this.options;
+    if (waitReplicas === 0) return this.run<T>(name, args);
+    if (!this.#opened) await this.open();
+    return this.main().send(async (client) => {
+      const answer = await this.evaluate<T>(client, name, [], args);
+      const reached = await (client as Redis).wait(waitReplicas, replicasMs);
+      if (reached >= waitReplicas) return answer;
+      throw new OmniQError(
+        "OMNIQ_BACKEND_UNAVAILABLE",
+        `${this.what} has the write, but only ${reached} of ${waitReplicas} replicas have it after ${replicasMs} ms; it is safe to try again`,
+      );
+    });
+  }
+
+  /** Sends a script to a client. `keys` come after the prefix, and must be this namespace's. */
+  async evaluate<T>(client: Client, name: ScriptName, keys: readonly string[], args: ScriptArguments): Promise<T> {
+    try {
+      return (await client.evalsha(hashes[name], 1 + keys.length, this.prefix, ...keys, ...args)) as T;
+    } catch (error) {
+      if (!isNoScript(error)) throw error;
+      // The server was restarted, or this is another node: the text itself loads it.
+      return (await client.eval(sources[name], 1 + keys.length, this.prefix, ...keys, ...args)) as T;
+    }
+  }
+
+  /** The main connection. */
+  main(): Link {
+    if (this.#closed) throw this.closedError();
+    const { client } = this.options;
+    return (this.#main ??=
+      client === undefined
+        ? new Link(this.#connect({ socketTimeout: silenceMs }), this.what, true)
+        : new Link(client as unknown as Client, this.what, false));
+  }
+
+  /** A connection of its own for commands that wait. */
+  another(): Link {
+    if (this.#closed) throw this.closedError();
+    const { client } = this.options;
+    const override: ClientOptions = {
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: null,
+      autoResendUnfulfilledCommands: false,
+      lazyConnect: false,
+    };
+    let made: Client;
+    if (client === undefined) made = this.#connect({});
+    else if ((client as { isCluster?: boolean }).isCluster === true)
+      made = (client as unknown as Cluster).duplicate([], { enableOfflineQueue: true });
+    else made = (client as unknown as Redis).duplicate(override);
+    const link = new Link(made, this.what, true);
+    this.#others.add(link);
+    return link;
+  }
+
+  /** Lets go of a connection that {@link another} made. */
+  drop(link: Link): void {
+    this.#others.delete(link);
+    link.close();
+  }
+
+  /** Checks, once, that the layout is one that this package knows, and that the server does not evict. */
+  async open(): Promise<void> {
+    if (this.#opened) return;
+    this.#opening ??= this.#look().finally(() => (this.#opening = undefined));
+    await this.#opening;
+  }
+
+  async ping(): Promise<void> {
+    await this.open();
+    await this.main().send((client) => client.ping());
+  }
+
+  /** Lets go of all connections. They are made again when needed, unless it is for ever. */
+  close(forEver: boolean): void {
+    this.#closed ||= forEver;
+    for (const link of this.#others) link.close();
+    this.#others.clear();
+    this.#main?.close();
+    this.#main = undefined;
+    this.#opened = false;
+  }
+
+  closedError(): OmniQError {
+    return new OmniQError("OMNIQ_CLOSED", `The backend of ${this.what} is closed; make a new one`);
+  }
+
+  async #look(): Promise<void> {
+    const link = this.main();
+    const version = await link
+      .send((client) => this.evaluate<string>(client, "open", [], [layoutVersion]))
+      .catch((error: unknown) => {
+        // Full: what is there already can still be worked on.
+        if ((error as OmniQError).code === "OMNIQ_BACKEND_FULL") return String(layoutVersion);
+        throw error;
+      });
+    if (Number(version) > layoutVersion) {
+      throw new OmniQError(
+        "OMNIQ_ADAPTER_INCOMPATIBLE",
+        `The keys "${this.prefix}…" of ${this.what} have version ${version}, newer than ${layoutVersion}, which this @omniq/redis knows; update it`,
+      );
+    }
+    this.#opened = true;
+    const memory = await link.send((client) => client.info("memory")).catch(() => "");
+    const policy = /^maxmemory_policy:(\S+)/m.exec(memory)?.[1];
+    if (policy === undefined || policy === "noeviction" || warned.has(this.what)) return;
+    warned.add(this.what);
+    process.emitWarning(
+      `${this.what} may evict keys (maxmemory-policy ${policy}), and with them tasks; set maxmemory-policy noeviction`,
+      { type: "OmniQWarning", code: "OMNIQ_REDIS_EVICTS" },
+    );
+  }
+
+  #connect(more: ClientOptions): Client {
+    const { host, port, db, username, password, tls, sentinels, name, cluster } = this.options;
+    const common: ClientOptions = {
+      ...(username === undefined ? {} : { username }),
+      ...(password === undefined ? {} : { password }),
+      ...(tls === undefined ? {} : { tls }),
+      protocol: 2,
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: null,
+      connectTimeout: 5_000,
+      disableClientInfo: true,
+      connectionName: "omniq",
+      retryStrategy: (times) => Math.min(1_000, 25 * 2 ** Math.min(times, 6)) * (0.75 + Math.random() / 2),
+      // A master that became a replica: look for the new one.
+      reconnectOnError: (error) => (error.message.includes("READONLY") ? 1 : false),
+      ...more,
+    };
+    if (cluster !== undefined) {
+      // Its nodes come and go, so a cluster's client keeps a queue of its own and sends again.
+      const { enableOfflineQueue: _queue, retryStrategy: _strategy, ...redisOptions } = common;
+      return new Cluster([...cluster], {
+        redisOptions: redisOptions as Legacy,
+        clusterRetryStrategy: (times: number) => Math.min(1_000, 50 * times),
+        slotsRefreshTimeout: 3_000,
+      });
+    }
+    if (sentinels === undefined) return new Redis({ ...common, host, port, db } as Legacy);
+    return new Redis({
+      ...common,
+      sentinels: [...sentinels],
+      name,
+      db,
+      sentinelRetryStrategy: (times: number) => Math.min(1_000, 50 * times),
+      failoverDetector: true,
+      ...(tls === undefined ? {} : { enableTLSForSentinelMode: true }),
+    } as Legacy);
+  }
+}
+
+/** Replies as they were before RESP3, whatever the client's version. */
+type Legacy = ClientOptions & { replyMapping?: "legacy" };
+
+/** Servers that were warned about in this process. */
+const warned = new Set<string>();

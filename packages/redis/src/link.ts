@@ -1,0 +1,104 @@
+// One client and what is under way on it: calls wait for a connection for a while, and fail as soon as it breaks.
+import type { Cluster, Redis } from "ioredis";
+import { OmniQError } from "@omniq/core";
+import { failure } from "./failures.ts";
+
+/** How long a call waits for a connection before it rejects. */
+const patienceMs = 5_000;
+
+/** The verbs that are used of a client; `Redis` and `Cluster` have them all. */
+export type Client = Redis | Cluster;
+
+export class Link {
+  readonly client: Client;
+  readonly #what: string;
+  /** A user's client has a queue and retries of its own, and is never closed. */
+  readonly #own: boolean;
+  readonly #underWay = new Set<(error: unknown) => void>();
+  readonly #waiting = new Set<() => void>();
+  readonly #onReady: (() => void)[] = [];
+  #lastError: unknown;
+  #closed = false;
+
+  constructor(client: Client, what: string, own: boolean) {
+    this.client = client;
+    this.#what = what;
+    this.#own = own;
+    const listen = client as { on(event: string, listener: (...args: unknown[]) => void): unknown };
+    // Without a listener ioredis prints each error; calls report it themselves.
+    if (own) listen.on("error", (error) => (this.#lastError = error));
+    if (!own) return;
+    listen.on("ready", () => {
+      for (const go of this.#waiting) go();
+      for (const listener of this.#onReady) listener();
+    });
+    // ioredis drops what was sent and not answered when it does not send it again, without a word.
+    listen.on("close", () => this.#fail(new Error("Connection is closed.")));
+    listen.on("end", () => this.#fail(new Error("Connection is closed.")));
+  }
+
+  /** Each time that the connection is there (again). */
+  onReady(listener: () => void): void {
+    this.#onReady.push(listener);
+  }
+
+  /** Sends when there is a connection. What was sent and not answered when it broke rejects: it may have taken effect. */
+  async send<T>(call: (client: Client) => Promise<T>): Promise<T> {
+    if (this.#closed) throw this.closedError();
+    if (this.#own && this.client.status !== "ready") await this.#ready();
+    let reject!: (error: unknown) => void;
+    const broken = new Promise<never>((_resolve, fail) => (reject = fail));
+    this.#underWay.add(reject);
+    try {
+      return await Promise.race([call(this.client), broken]);
+    } catch (error) {
+      throw this.#closed ? this.closedError() : failure(error, this.#what);
+    } finally {
+      this.#underWay.delete(reject);
+    }
+  }
+
+  /** Breaks the connection; it is made again. What is under way rejects. */
+  reset(): void {
+    this.#fail(new Error("Connection is closed."));
+    if (this.#own && !this.#closed) this.client.disconnect(true);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const go of this.#waiting) go();
+    this.#fail(this.closedError());
+    if (this.#own) this.client.disconnect();
+  }
+
+  closedError(): OmniQError {
+    return new OmniQError("OMNIQ_CLOSED", `The backend of ${this.#what} is closed; make a new one`);
+  }
+
+  async #ready(): Promise<void> {
+    const until = performance.now() + patienceMs;
+    while (this.client.status !== "ready") {
+      if (this.#closed) throw this.closedError();
+      const left = until - performance.now();
+      const { status } = this.client;
+      if (left <= 0) throw failure(this.#lastError ?? new Error("Connection is closed."), this.#what);
+      if (status === "end" || status === "wait")
+        this.client.connect().catch((error: unknown) => (this.#lastError = error));
+      await new Promise<void>((done) => {
+        const go = (): void => {
+          clearTimeout(timer);
+          this.#waiting.delete(go);
+          done();
+        };
+        const timer = setTimeout(go, Math.min(left, 200));
+        this.#waiting.add(go);
+      });
+    }
+  }
+
+  #fail(error: unknown): void {
+    for (const reject of this.#underWay) reject(error);
+    this.#underWay.clear();
+  }
+}

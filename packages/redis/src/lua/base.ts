@@ -1,0 +1,102 @@
+// What every script begins with: the namespace, the server's clock, and the numbers that order tasks and results.
+
+/**
+ * `now` is the server's clock in milliseconds; it never runs backward, since the latest time that a script wrote is kept beside the data.
+ * Lua prints large numbers with an exponent, so whole numbers become text by `S`. `begin` is a removal: Redis refuses a script's first
+ * growing write when it is full, and none after a removal, so a full server still drains.
+ */
+export const base: string = String.raw`
+local P = KEYS[1]
+local call, find, sub, match, gmatch, format, floor = redis.call, string.find, string.sub, string.match, string.gmatch, string.format, math.floor
+local T = P .. 't'
+local Q = P .. 'q'
+local function S(n) return format('%.0f', n) end
+local time = call('TIME')
+local now = time[1] * 1000 + floor(time[2] / 1000)
+local meta = call('HMGET', P .. 'm', 'clock', 'seq')
+local latest = tonumber(meta[1]) or 0
+local seq = tonumber(meta[2]) or 0
+if latest > now then now = latest end
+local NOW = S(now)
+local function begin() call('DEL', P .. 'none') end
+local function advance(n)
+  local first = seq + 1
+  seq = seq + n
+  if n > 0 then call('HSET', P .. 'm', 'clock', NOW, 'seq', S(seq))
+  elseif now > latest then call('HSET', P .. 'm', 'clock', NOW) end
+  return first
+end
+local function mark(queue) call('ZADD', P .. 'w:' .. queue, 0, 0) end
+local function lower(kind, queue, at)
+  local known = call('HGET', Q, kind .. queue)
+  if not known or at < tonumber(known) then call('HSET', Q, kind .. queue, S(at)) end
+end
+local function bucket(at, element)
+  local number = S(floor(at / 60000))
+  if call('RPUSH', P .. 'x:' .. number, element) == 1 then call('ZADD', P .. 'xs', number, number) end
+end
+`;
+
+/** Tells those who wait for results of these tasks: one message for each waiting client. */
+export const notify: string = String.raw`
+local function notify(ids)
+  local waiting = P .. 'rw'
+  if #ids == 0 or call('HLEN', waiting) == 0 then return end
+  local lines = call('HMGET', waiting, unpack(ids))
+  local channels, found = {}, {}
+  for i = 1, #ids do
+    if lines[i] then
+      found[#found + 1] = ids[i]
+      for channel in gmatch(lines[i], '(%S+):%d+') do
+        local list = channels[channel]
+        if list then list[#list + 1] = ids[i] else channels[channel] = { ids[i] } end
+      end
+    end
+  end
+  if #found == 0 then return end
+  call('HDEL', waiting, unpack(found))
+  for channel, list in pairs(channels) do call('PUBLISH', P .. channel, table.concat(list, '\0')) end
+end
+`;
+
+/** Appends events, each once: `{ id, task id, time, text }`. The stream's order is that of the scripts. */
+export const append: string = String.raw`
+local function append(events)
+  local n = #events
+  if n == 0 then return end
+  local ids, tasks = {}, {}
+  for i = 1, n do ids[i] = events[i][1] end
+  local known = call('SMISMEMBER', P .. 'ei', unpack(ids))
+  local seen, fresh, names, odd = {}, {}, {}, {}
+  for i = 1, n do
+    local e = events[i]
+    if known[i] == 0 and not seen[e[1]] then
+      seen[e[1]] = true
+      local at = call('XADD', P .. 'ev', '*', 'e', e[4])
+      fresh[#fresh + 1] = e[1]
+      local list = tasks[e[2]]
+      if not list then
+        list = {}
+        tasks[e[2]] = list
+        names[#names + 1] = e[2]
+      end
+      list[#list + 1] = at
+      local behind = now - tonumber(e[3])
+      if behind > 60000 or behind < -60000 then
+        odd[#odd + 1] = e[3]
+        odd[#odd + 1] = at
+      end
+    end
+  end
+  if #fresh == 0 then return end
+  call('SADD', P .. 'ei', unpack(fresh))
+  local lines = call('HMGET', P .. 'et', unpack(names))
+  local written = {}
+  for i = 1, #names do
+    written[#written + 1] = names[i]
+    written[#written + 1] = (lines[i] or '') .. table.concat(tasks[names[i]], ' ') .. ' '
+  end
+  call('HSET', P .. 'et', unpack(written))
+  if #odd > 0 then call('ZADD', P .. 'eo', unpack(odd)) end
+end
+`;

@@ -1,0 +1,156 @@
+// The scripts of control: cancel, retry, remove, purge, pause and settings, unrecorded outcomes and their recording.
+
+export const cancel: string = String.raw`
+begin()
+advance(0)
+local L = library()
+local replies = {}
+for i = 1, #ARGV do
+  local t = L.load(ARGV[i])
+  if not t or not (t.state == 'a' or L.waits(t)) then replies[i] = 0
+  elseif t.state == 'a' then
+    local key = P .. 'l:' .. t.queue
+    local before, after = match(call('HGET', key, t.id), '^([^%z]*%z%d+%z%d+%z%d+%z)%d(%z.*)$')
+    call('HSET', key, t.id, before .. '1' .. after)
+    replies[i] = 2
+  else
+    L.decide(t, 'c')
+    replies[i] = 1
+  end
+end
+return replies
+`;
+
+/** 0 unknown, 1 retried, 2 busy, 3 conflict. */
+export const retry: string = String.raw`
+begin()
+advance(0)
+local L = library()
+local replies = {}
+for i = 1, #ARGV do
+  local t = L.load(ARGV[i])
+  if not t or not find('fce', t.state, 1, true) then replies[i] = 0
+  elseif t.x.un then replies[i] = 2
+  else
+    local holder = t.x.dk and L.holder(t.queue, t.x.dk)
+    if holder and holder ~= t.id then replies[i] = 3
+    else
+      if t.x.dk and not holder and not t.x.dw then L.take_key(t.queue, t.x.dk, t.id) end
+      L.unplace(t)
+      t.state, t.run, t.attempt, t.at = 'gone', t.run + 1, 0, NOW
+      local x = t.x
+      x.xp, x.sa, x.fa, x.sl, x.er, x.pr, x.ra, x.ca = nil, nil, nil, nil, nil, nil, nil, nil
+      L.place(t)
+      L.watch_expiry(t)
+      replies[i] = 1
+    end
+  end
+end
+return replies
+`;
+
+/** 0 unknown, 1 removed, 2 busy. */
+export const remove: string = String.raw`
+begin()
+advance(0)
+local L = library()
+local replies = {}
+for i = 1, #ARGV do
+  local t = L.load(ARGV[i])
+  if not t then replies[i] = 0
+  elseif t.state == 'a' or t.x.un then replies[i] = 2
+  else
+    L.remove(t)
+    replies[i] = 1
+  end
+end
+return replies
+`;
+
+/**
+ * ARGV: queue, letters of states, last enqueue number (empty at first), bound, how many to pass over. One step of a purge. Answers how
+ * many it removed, the last number, how many were passed over, and whether it is over.
+ */
+export const purge: string = String.raw`
+begin()
+advance(0)
+local L = library()
+local queue, states, last, bound, skip = ARGV[1], ARGV[2], tonumber(ARGV[3]) or seq, tonumber(ARGV[4]), tonumber(ARGV[5])
+local members = {}
+local function gather(list) for _, member in ipairs(list) do members[#members + 1] = member end end
+local function room() return bound - #members end
+if find(states, 'b') then gather(call('ZRANGE', P .. 'b:' .. queue, skip, skip + bound - 1)) end
+if room() > 0 and find(states, 's') then gather(call('ZRANGEBYSCORE', P .. 'd:' .. queue, '(' .. NOW, '+inf', 'LIMIT', skip, room())) end
+if room() > 0 and find(states, 'r') then
+  gather(call('LRANGE', P .. 'r:' .. queue, skip, skip + room() - 1))
+  if room() > 0 then gather(call('ZRANGE', P .. 'k:' .. queue, skip, skip + room() - 1)) end
+  if room() > 0 then gather(call('ZRANGE', P .. 'ha:' .. queue, skip, skip + room() - 1)) end
+  if room() > 0 then gather(call('ZRANGEBYSCORE', P .. 'd:' .. queue, '-inf', NOW, 'LIMIT', skip, room())) end
+end
+if room() > 0 and find(states, 'f') then gather(call('ZRANGE', P .. 'f:' .. queue, skip, skip + room() - 1)) end
+local removed, passed = 0, 0
+for _, member in ipairs(members) do
+  local t = L.load(sub(member, 13))
+  if t and t.seq == sub(member, 1, 12) and t.state ~= 'a' and not t.x.un and tonumber(t.seq, 16) <= last and not find('ce', t.state, 1, true) then
+    L.remove(t)
+    removed = removed + 1
+  else passed = passed + 1 end
+end
+return { removed, S(last), passed, #members == 0 and 1 or 0 }
+`;
+
+/** ARGV: queue, field (`paused`, or which settings), value. */
+export const configure: string = String.raw`
+begin()
+advance(0)
+local queue = ARGV[1]
+local values, n = {}, 0
+for value in gmatch(call('HGET', Q, 'm' .. queue) or '0,-,-,-,-,-', '[^,]+') do
+  n = n + 1
+  values[n] = value
+end
+for i = 1, 6 do if ARGV[i + 1] ~= '' then values[i] = ARGV[i + 1] end end
+call('HSET', Q, 'm' .. queue, table.concat(values, ','))
+if values[1] == '0' then mark(queue) end
+return 1
+`;
+
+export const unrecorded: string = String.raw`
+local replies = {}
+local members = call('ZRANGE', P .. 'u', 0, tonumber(ARGV[1]) - 1)
+for i, member in ipairs(members) do
+  replies[#replies + 1] = member
+  replies[#replies + 1] = call('HGET', T, sub(member, 13))
+end
+return replies
+`;
+
+/** ARGV: id, run, ... */
+export const record: string = String.raw`
+begin()
+advance(0)
+local L = library()
+for i = 1, #ARGV, 2 do
+  local t = L.load(ARGV[i])
+  if t and t.x.un and S(t.run) == ARGV[i + 1] then L.recorded(t) end
+end
+return 1
+`;
+
+/** ARGV: 1 where the wait is over, queues. Wakes the script that waits behind the key KEYS[2], or ends it. */
+export const wake: string = String.raw`
+begin()
+call('ZADD', KEYS[2], 0, 'wake')
+if ARGV[1] == '1' then call('ZADD', KEYS[2], 1, 'stop') end
+call('PEXPIRE', KEYS[2], 60000)
+return 1
+`;
+
+/** ARGV: version. Writes the version of the layout where there is none, and answers with the one that is there. */
+export const open: string = String.raw`
+local known = call('HGET', P .. 'm', 'version')
+if known then return known end
+begin()
+call('HSET', P .. 'm', 'version', ARGV[1])
+return ARGV[1]
+`;

@@ -1,0 +1,88 @@
+// All scripts by name, each put together from the parts that it needs.
+import { append, base, notify } from "./base.ts";
+import * as control from "./control.ts";
+import { enqueueFast, enqueueSlow, knownIds } from "./enqueue.ts";
+import * as inspect from "./inspect.ts";
+import { outcomes, results } from "./outcomes.ts";
+import { reserve } from "./reserve.ts";
+import { extend, settle, settleSlow } from "./settle.ts";
+import * as storages from "./storages.ts";
+import { groups, store } from "./store.ts";
+import { sweep, sweepBuckets, upkeep } from "./upkeep.ts";
+
+// Made only when a script needs it: a plain batch never pays for it.
+const library = `local function library()\nlocal L = {}\n${store}${groups}${outcomes}${settleSlow}${upkeep}${sweepBuckets}return L\nend\n`;
+const shared = `${base}${results}`;
+const full = `${shared}${library}`;
+const leasing = `${shared}${notify}${append}${library}`;
+
+export type ScriptName =
+  | "enqueue"
+  | "reserve"
+  | "settle"
+  | "settleAndReserve"
+  | "extend"
+  | "cancel"
+  | "retry"
+  | "remove"
+  | "purge"
+  | "configure"
+  | "unrecorded"
+  | "record"
+  | "wake"
+  | "open"
+  | "sweep"
+  | "get"
+  | "list"
+  | "counts"
+  | "putResults"
+  | "getResults"
+  | "waitResults"
+  | "deleteResults"
+  | "listResults"
+  | "sweepResults"
+  | "appendEvents"
+  | "eventsOfTask"
+  | "sweepEvents"
+  | "putSchedule"
+  | "getSchedules"
+  | "listSchedules"
+  | "dueSchedules"
+  | "deleteSchedules"
+  | "advanceSchedule";
+
+export const sources: Readonly<Record<ScriptName, string>> = {
+  enqueue: `${base}if ARGV[1] == 'f' then\n${knownIds}${enqueueFast}end\n${results}${append}${library}local L = library()\n${knownIds}${enqueueSlow}`,
+  reserve: `${base}${results}${library}${reserve}begin()\nadvance(0)\nreturn reserve(1)`,
+  settle: `${leasing}${settle}begin()\nreturn settle(1)`,
+  settleAndReserve: `${leasing}${settle}${reserve}begin()\nlocal states, a = settle(1)\nreturn { states, reserve(a) }`,
+  extend: `${base}${extend}`,
+  cancel: `${full}${control.cancel}`,
+  retry: `${full}${control.retry}`,
+  remove: `${full}${control.remove}`,
+  purge: `${full}${control.purge}`,
+  configure: `${base}${control.configure}`,
+  unrecorded: `${base}${control.unrecorded}`,
+  record: `${full}${control.record}`,
+  wake: `${base}${control.wake}`,
+  open: `${base}${control.open}`,
+  sweep: `${full}${sweep}`,
+  get: `${base}${inspect.show}${inspect.get}`,
+  list: `${base}${inspect.show}${inspect.list}`,
+  counts: `${base}${inspect.counts}`,
+  putResults: `${shared}${notify}${storages.putResults}`,
+  getResults: `${shared}${storages.getResults}`,
+  waitResults: `${shared}${storages.waitResults}`,
+  deleteResults: `${shared}${storages.deleteResults}`,
+  listResults: `${shared}${storages.listResults}`,
+  sweepResults: `${shared}${storages.sweepResults}`,
+  appendEvents: `${base}${append}${storages.appendEvents}`,
+  eventsOfTask: `${base}${storages.eventsOfTask}`,
+  sweepEvents: `${base}${storages.sweepEvents}`,
+  putSchedule: `${base}${storages.putSchedule}`,
+  getSchedules: `${base}${storages.getSchedules}`,
+  listSchedules: `${base}${storages.listSchedules}`,
+  dueSchedules: `${base}${storages.dueSchedules}`,
+  deleteSchedules: `${base}${storages.deleteSchedules}`,
+  advanceSchedule: `${base}${storages.advanceSchedule}`,
+};

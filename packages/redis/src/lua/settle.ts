@@ -1,0 +1,215 @@
+// The parts of scripts that end leases (settle) and push their deadlines out (extend).
+
+/** ARGV from `a` on: how many, then for each id, queue, token, outcome letter, store flag or delay, body or error, number of events, events. */
+export const settle: string = String.raw`
+local function settle(a)
+  local n = tonumber(ARGV[a])
+  a = a + 1
+  local items, by_queue, order, states = {}, {}, {}, {}
+  for i = 1, n do
+    local events = tonumber(ARGV[a + 6])
+    local queue = ARGV[a + 1]
+    items[i] = { a, events }
+    local list = by_queue[queue]
+    if not list then
+      list = { ids = {}, at = {} }
+      by_queue[queue] = list
+      order[#order + 1] = queue
+    end
+    list.ids[#list.ids + 1] = ARGV[a]
+    list.at[#list.at + 1] = i
+    a = a + 7 + events * 4
+  end
+  local number = advance(n)
+  local leases, done, over, buckets, removed, told, events = {}, {}, {}, {}, {}, {}, {}
+  for _, queue in ipairs(order) do
+    local list = by_queue[queue]
+    local found = call('HMGET', P .. 'l:' .. queue, unpack(list.ids))
+    for k, i in ipairs(list.at) do leases[i] = found[k] end
+  end
+  local others
+  if n > 0 and call('EXISTS', P .. 'r') == 1 then
+    local ids = {}
+    for i = 1, n do ids[i] = ARGV[items[i][1]] end
+    others = call('HMGET', P .. 'r', unpack(ids))
+  end
+  local function take_events(i)
+    local at = items[i][1] + 7
+    for e = 1, items[i][2] do
+      events[#events + 1] = { ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3] }
+      at = at + 4
+    end
+  end
+  local slow = {}
+  for i = 1, n do
+    local at = items[i][1]
+    local id, op, lease = ARGV[at], ARGV[at + 3], leases[i]
+    local way = 'slow'
+    if lease and not done[id] and sub(lease, 1, 1) == 'p' and (op == 'c' or op == 'x') then
+      local token, attempt, nq, ttl, rem, run =
+        match(lease, '^.([^%z]*)%z%d+%z(%d+)%z%d+%z%d%z[^%z]*%z[^%z]*%z%z.............([^%z]+%z[^%z]+)%z[^%z]+%z[^%z]+%z([^%z]+)%z([^%z]+)%z([^%z]+)')
+      if token == ARGV[at + 2] then
+        way = 'fast'
+        done[id] = true
+        states[i] = 1
+        local queue = ARGV[at + 1]
+        local list = removed[queue]
+        if not list then
+          list = {}
+          removed[queue] = list
+        end
+        list[#list + 1] = id
+        local till = now + tonumber(rem)
+        local stands = others and others[i] and not result_expired(others[i]) and
+          tonumber(match(others[i], '^.............(%d+)')) >= tonumber(run)
+        if ARGV[at + 4] == '1' and ttl ~= '0' and not stands then
+          local expires = ttl == '-' and '-' or S(now + tonumber(ttl))
+          local seq12 = format('%012x', number + i - 1)
+          over[#over + 1] = id
+          over[#over + 1] = 'R' .. seq12 .. run .. '\0' .. attempt .. '\0' .. nq .. '\0' .. op .. '\0' .. NOW .. '\0' .. expires .. '\0' .. S(till) .. '\0' .. token ..
+            '\0\0' .. ARGV[at + 5]
+          local name = expires == '-' and 'inf' or S(floor(tonumber(expires) / 60000))
+          local bin = buckets[name]
+          if not bin then
+            bin = {}
+            buckets[name] = bin
+          end
+          bin[#bin + 1] = 'r' .. seq12 .. id
+          told[#told + 1] = id
+        else
+          over[#over + 1] = id
+          over[#over + 1] = 'G' .. S(till) .. '\0' .. token .. '\0' .. op .. '\0' .. NOW
+          local name = S(floor(math.max(till, now + 600000) / 60000))
+          local bin = buckets[name]
+          if not bin then
+            bin = {}
+            buckets[name] = bin
+          end
+          bin[#bin + 1] = 'g' .. id
+        end
+        if items[i][2] > 0 then take_events(i) end
+      end
+    end
+    if way == 'slow' then slow[#slow + 1] = i end
+  end
+  for queue, list in pairs(removed) do call('HDEL', P .. 'l:' .. queue, unpack(list)) end
+  if #over > 0 then call('HSET', T, unpack(over)) end
+  for name, bin in pairs(buckets) do
+    if call('RPUSH', P .. 'x:' .. name, unpack(bin)) == #bin and name ~= 'inf' then call('ZADD', P .. 'xs', name, name) end
+  end
+  if #slow > 0 then
+    local L = library()
+    for _, i in ipairs(slow) do
+      local at = items[i][1]
+      local stored
+      states[i], stored = L.settle(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], number + i - 1)
+      if states[i] == 2 then
+        states[i] = 1
+        if items[i][2] > 0 then take_events(i) end
+      end
+      if stored then told[#told + 1] = ARGV[at] end
+    end
+  end
+  notify(told)
+  append(events)
+  -- Where a queue's limit kept tasks back, a settlement lets them start, in any process.
+  for _, queue in ipairs(order) do
+    local line = call('HGET', Q, 'm' .. queue)
+    if line and sub(line, 3, 4) ~= '-,' then mark(queue) end
+  end
+  return states, a
+end
+`;
+
+/** One settlement of any kind: 0 lost, 1 settled before, 2 settled now; and whether a result was stored. */
+export const settleSlow: string = String.raw`
+function L.put_back(t, keep)
+  local had = t.slot
+  call('HDEL', P .. 'l:' .. t.queue, t.id)
+  t.state, t.slot = 'gone', false
+  t.x.sl = keep and had and '1' or nil
+  if had and not keep then
+    local G = t.queue .. '\0' .. t.x.gk
+    if call('HINCRBY', P .. 'g', G, -1) <= 0 then call('HDEL', P .. 'g', G) end
+  end
+  L.place(t)
+  if had and not keep and t.state ~= 'h' then L.refill(t.queue, t.x.gk) end
+  mark(t.queue)
+end
+function L.settle(id, queue, token, op, extra, text, number)
+  local t = L.load(id)
+  if not t or t.state ~= 'a' or t.token ~= token or t.queue ~= queue then
+    return L.was_settled(token, id, op) and 1 or 0, false
+  end
+  if op == 't' then
+    L.settled(token, id, op)
+    local at = now + math.ceil(tonumber(extra))
+    if t.cancelling then L.decide(t, 'c', text)
+    elseif t.attempt >= tonumber(t.max) then L.decide(t, 'f', text)
+    else
+      t.x.er, t.x.ra, t.at = text, nil, S(at)
+      L.put_back(t, t.x.gl == '1')
+    end
+    return 2, false
+  elseif op == 'l' then
+    L.settled(token, id, op)
+    t.attempt = t.attempt - 1
+    if t.cancelling then L.decide(t, 'c')
+    else
+      if t.attempt == 0 and not t.x.xp then t.x.sa = nil end
+      L.put_back(t, false)
+      L.watch_expiry(t)
+    end
+    return 2, false
+  end
+  local stored = false
+  if extra == '1' and t.ttl ~= '0' then
+    local fields = S(t.run) .. '\0' .. S(t.attempt) .. '\0' .. t.name .. '\0' .. t.queue .. '\0' .. op
+    local _, new = put_result(id, t.run, fields, NOW, t.ttl, text, number)
+    stored = new
+  end
+  if op == 'f' then
+    local had = t.slot
+    L.settled(token, id, op)
+    call('HDEL', P .. 'l:' .. t.queue, id)
+    t.state, t.slot, t.x.sl, t.x.fa = 'f', false, nil, NOW
+    local kind = sub(text, 1, 1)
+    t.x.er = nil
+    if kind == 'e' then t.x.er = L.quote(sub(text, 2)) elseif kind == 'b' then t.x.er = L.quote(cjson.decode(sub(text, 2))[2]) end
+    if t.cancelling then t.x.ca = '1' end
+    L.save(t)
+    call('ZADD', P .. 'f:' .. t.queue, NOW, L.member(t))
+    L.release_key(t)
+    L.leave_group(t, had)
+  else L.leave(t, token, op) end
+  L.tell(id, L.ending(t, op, NOW, text))
+  return 2, stored
+end
+`;
+
+/** ARGV: lease in ms, how many, then for each id, queue, token, progress or `-`. Answers 0 lost, 1 held, 2 cancelling, and the deadline. */
+export const extend: string = String.raw`
+begin()
+advance(0)
+local deadline = S(now + math.ceil(tonumber(ARGV[1])))
+local replies, a, queues = {}, 3, {}
+for i = 1, tonumber(ARGV[2]) do
+  local id, queue, token, progress = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
+  local lease = call('HGET', P .. 'l:' .. queue, id)
+  local kind, known, rest
+  if lease then kind, known, rest = match(lease, '^(.)([^%z]*)%z%d+(%z.*)$') end
+  if not lease or known ~= token then replies[i] = 0
+  else
+    if progress ~= '-' then
+      local before, after = match(rest, '^(%z%d+%z%d+%z%d%z[^%z]*%z)[^%z]*(%z%z.*)$')
+      rest = before .. progress .. after
+    end
+    call('HSET', P .. 'l:' .. queue, id, kind .. token .. '\0' .. deadline .. rest)
+    queues[queue] = true
+    replies[i] = match(rest, '^%z%d+%z%d+%z(%d)') == '1' and 2 or 1
+  end
+  a = a + 4
+end
+for queue in pairs(queues) do lower('l', queue, tonumber(deadline)) end
+return { deadline, replies }
+`;

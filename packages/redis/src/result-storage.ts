@@ -1,0 +1,181 @@
+// The result storage on Redis: a result lives in the record of its task, or in a hash, until its minute's bucket is swept.
+import {
+  OmniQError,
+  type CallOptions,
+  type NewResult,
+  type Page,
+  type PageRequest,
+  type ResultFilter,
+  type ResultReference,
+  type ResultStorage,
+  type ResultStorageCapabilities,
+  type StoredResult,
+} from "@omniq/core";
+import { letterOf, readResult, resultFields, writeOutcome } from "./codec.ts";
+import type { Connection } from "./connection.ts";
+import { Lifetime } from "./lifetime.ts";
+import type { Notices } from "./notices.ts";
+import { listKey, readPage, writeCursor } from "./pages.ts";
+
+/** While it waits it looks again after this time, should a word have been lost. */
+const lookAgainMs = 5_000;
+const listBudget = 2_000;
+
+export class RedisResultStorage implements ResultStorage {
+  readonly component = "result-storage" as const;
+  readonly backend: object;
+  readonly capabilities: ResultStorageCapabilities;
+  readonly #connection: Connection;
+  readonly #notices: Notices;
+  readonly #life: Lifetime;
+
+  constructor(
+    backend: object,
+    connection: Connection,
+    notices: Notices,
+    capabilities: ResultStorageCapabilities,
+    onClose: () => Promise<void>,
+  ) {
+    this.backend = backend;
+    this.capabilities = capabilities;
+    this.#connection = connection;
+    this.#notices = notices;
+    this.#life = new Lifetime("result storage", onClose);
+  }
+
+  async put(results: readonly NewResult[], options: CallOptions = {}): Promise<readonly StoredResult[]> {
+    this.#life.check(options.signal);
+    if (results.length === 0) return [];
+    const args: (string | number)[] = [results.length];
+    for (const result of results) {
+      const { taskId, run, finishedAt, ttlMs, value, error } = result;
+      args.push(taskId, run, resultFields(result), finishedAt ?? "", ttlMs ?? "-", writeOutcome(value, error));
+    }
+    const records = await this.#connection.write<readonly string[]>("putResults", args);
+    return records.map((record, index) => readResult(results[index]?.taskId ?? "", record));
+  }
+
+  async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredResult | undefined)[]> {
+    this.#life.check(options.signal);
+    if (ids.length === 0) return [];
+    const records = await this.#connection.run<readonly (string | 0)[]>("getResults", ids);
+    return records.map((record, index) => (record === 0 ? undefined : readResult(ids[index] as string, record)));
+  }
+
+  async wait(
+    references: readonly ResultReference[],
+    waitMs: number,
+    options: CallOptions = {},
+  ): Promise<readonly StoredResult[]> {
+    const { signal } = options;
+    const ended = this.#life.signal;
+    this.#life.check(signal);
+    if (references.length === 0) return [];
+    const until = performance.now() + waitMs;
+    const ids = [...new Set(references.map((reference) => reference.taskId))];
+    let woken = false;
+    let resolve: (() => void) | undefined;
+    const wake = (): void => {
+      woken = true;
+      resolve?.();
+    };
+    const stop = waitMs > 0 ? this.#notices.listen(ids, wake) : () => undefined;
+    const signals = [signal, ended].filter((one) => one !== undefined);
+    for (const one of signals) one.addEventListener("abort", wake, { once: true });
+    try {
+      // Word can arrive before it is left, and it is left in the step that looks: nothing falls in between.
+      if (waitMs > 0) await this.#notices.ready();
+      for (;;) {
+        woken = signals.some((one) => one.aborted);
+        const left = until - performance.now();
+        const pause = Math.min(left, lookAgainMs);
+        const found = await this.#look(references, left > 0 ? Math.ceil(pause) + 1_000 : undefined);
+        signal?.throwIfAborted();
+        if (found.length > 0 || ended.aborted || left <= 0) return found;
+        if (!woken) {
+          let timer: NodeJS.Timeout | undefined;
+          await new Promise<void>((done) => {
+            resolve = done;
+            timer = setTimeout(done, pause);
+          });
+          clearTimeout(timer);
+        }
+        signal?.throwIfAborted();
+        if (ended.aborted) return [];
+      }
+    } catch (error) {
+      if (ended.aborted && signal?.aborted !== true) return [];
+      throw error;
+    } finally {
+      stop();
+      for (const one of signals) one.removeEventListener("abort", wake);
+    }
+  }
+
+  async delete(ids: readonly string[], options: CallOptions = {}): Promise<void> {
+    this.#life.check(options.signal);
+    if (ids.length > 0) await this.#connection.run("deleteResults", ids);
+  }
+
+  async list(filter: ResultFilter, page: PageRequest, options: CallOptions = {}): Promise<Page<StoredResult>> {
+    this.#life.check(options.signal);
+    const key = listKey("r", filter);
+    const { limit, after } = readPage(key, page);
+    const match = after === undefined ? undefined : /^(\d+|inf) (\d+)$/.exec(after);
+    if (match === null) {
+      throw new OmniQError("OMNIQ_INVALID_OPTION", "The cursor is damaged: give a page's `next` as it was");
+    }
+    let [, bucket = "", number = "0"] = match ?? [];
+    const items: StoredResult[] = [];
+    const places: string[] = [];
+    while (items.length <= limit) {
+      const [found, nextBucket, nextNumber] = await this.#connection.run<readonly [readonly string[], string, string]>(
+        "listResults",
+        [
+          bucket,
+          number,
+          limit + 1 - items.length,
+          listBudget,
+          filter.queue ?? "",
+          filter.name ?? "",
+          filter.status === undefined ? "" : letterOf(filter.status),
+        ],
+      );
+      for (let index = 0; index + 1 < found.length; index += 2) {
+        const record = found[index + 1] as string;
+        const result = readResult(found[index] as string, record);
+        items.push(result);
+        const minute = result.expiresAt === null ? "inf" : String(Math.floor(result.expiresAt / 60_000));
+        places.push(`${minute} ${Number.parseInt(record.slice(1, 13), 16)}`);
+      }
+      if (nextBucket === "") break;
+      [bucket, number] = [nextBucket, nextNumber];
+    }
+    if (items.length <= limit) return { items };
+    return { items: items.slice(0, limit), next: writeCursor(key, places[limit - 1] as string) };
+  }
+
+  async sweep(limit: number, options: CallOptions = {}): Promise<number> {
+    this.#life.check(options.signal);
+    return this.#connection.run<number>("sweepResults", [limit]);
+  }
+
+  close(): Promise<void> {
+    return this.#life.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** With `listenMs` it leaves word for what is not there. */
+  async #look(references: readonly ResultReference[], listenMs: number | undefined): Promise<StoredResult[]> {
+    const args: (string | number)[] = [listenMs === undefined ? "" : this.#notices.channel, listenMs ?? 0];
+    for (const { taskId, run } of references) args.push(taskId, run);
+    const found = await this.#connection.run<readonly string[]>("waitResults", args);
+    const results: StoredResult[] = [];
+    for (let index = 0; index + 1 < found.length; index += 2)
+      results.push(readResult(found[index] as string, found[index + 1] as string));
+    return results;
+  }
+}

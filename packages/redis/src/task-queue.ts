@@ -1,0 +1,421 @@
+// The task queue on Redis: each verb is one script over the whole batch; here they meet waiting, and text becomes types.
+import { randomFillSync } from "node:crypto";
+import {
+  OmniQError,
+  type CallOptions,
+  type EnqueueAnswer,
+  type EnqueueCall,
+  type EnqueueOptions,
+  type Lease,
+  type LeaseExtension,
+  type LeaseState,
+  type Page,
+  type PageRequest,
+  type QueueCancelState,
+  type QueueCounts,
+  type QueueSettings,
+  type RemoveState,
+  type ReserveRequest,
+  type RetryState,
+  type Settlement,
+  type SettleState,
+  type StoredTask,
+  type StoredTaskState,
+  type TaskFilter,
+  type TaskQueue,
+  type TaskQueueCapabilities,
+  type UnrecordedOutcome,
+} from "@omniq/core";
+import { readLease, readOutcomes, readTask, readUnrecorded } from "./codec.ts";
+import { readAnswers, writeCalls, writeSettlements } from "./batches.ts";
+import type { Connection } from "./connection.ts";
+import { Lifetime } from "./lifetime.ts";
+import { listKey, readSequencePage, writeCursor } from "./pages.ts";
+import { Waiting, type ReserveReply } from "./waiting.ts";
+
+const purgeStepSize = 500;
+/** How many records one step of a list looks at. */
+const listBudget = 2_000;
+
+const pool = Buffer.allocUnsafe(12 * 512);
+let used = pool.length;
+/** What the tokens of one reserve begin with. Random bytes are drawn in bulk. */
+function newToken(): string {
+  if (used === pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  used += 12;
+  return pool.toString("base64url", used - 12, used);
+}
+
+type Shown = readonly [id: string, record: string, lease: string, edges: readonly string[]];
+
+export class RedisTaskQueue implements TaskQueue {
+  readonly component = "task-queue" as const;
+  readonly backend: object;
+  readonly capabilities: TaskQueueCapabilities;
+  readonly #connection: Connection;
+  readonly #waiting: Waiting;
+  readonly #life: Lifetime;
+
+  constructor(
+    backend: object,
+    connection: Connection,
+    capabilities: TaskQueueCapabilities,
+    onClose: () => Promise<void>,
+  ) {
+    this.backend = backend;
+    this.capabilities = capabilities;
+    this.#connection = connection;
+    this.#waiting = new Waiting(connection);
+    this.#life = new Lifetime("task queue", async () => {
+      await this.#waiting.idle();
+      await onClose();
+    });
+  }
+
+  async enqueue(calls: readonly EnqueueCall[], options: EnqueueOptions = {}): Promise<readonly EnqueueAnswer[]> {
+    this.#life.check(options.signal);
+    if (options.transaction !== undefined) {
+      throw new OmniQError(
+        "OMNIQ_UNSUPPORTED",
+        "Redis has no transactions that a task could be part of; enqueue after your own commit, or use PostgreSQL or SQLite",
+      );
+    }
+    if (calls.length === 0) return [];
+    return readAnswers(calls, await this.#write("enqueue", writeCalls(calls)));
+  }
+
+  async reserve(request: ReserveRequest, options: CallOptions = {}): Promise<readonly Lease[]> {
+    const { signal } = options;
+    const ended = this.#life.signal;
+    this.#life.check(signal);
+    const until = performance.now() + request.waitMs;
+    let sentAt = performance.now();
+    let reply = await this.#run<ReserveReply>("reserve", reserveArguments(request, request.waitMs > 0 ? "w" : "n", ""));
+    for (;;) {
+      if (reply[2].length > 0) {
+        // Aborted meanwhile: the tasks keep their place.
+        if (signal?.aborted === true || ended.aborted) await this.#giveBack(readLeases(reply, sentAt));
+        else return readLeases(reply, sentAt);
+      }
+      signal?.throwIfAborted();
+      const waitMs = until - performance.now();
+      if (ended.aborted || waitMs <= 0) return [];
+      const nextAt = reply[1] === "" ? undefined : Number(reply[1]) - Number(reply[0]);
+      sentAt = performance.now();
+      const woken = await this.#waiting
+        .wait({
+          queues: request.queues,
+          waitMs,
+          lookInMs: nextAt,
+          signals: [signal, ended],
+          request: (stopKey) => reserveArguments(request, "b", stopKey),
+          abandoned: (late) => this.#giveBack(readLeases(late, performance.now())),
+        })
+        .catch((error: unknown) => {
+          if (ended.aborted) return undefined;
+          throw error;
+        });
+      signal?.throwIfAborted();
+      if (woken === undefined || ended.aborted) {
+        if (woken !== undefined && woken[2].length > 0) await this.#giveBack(readLeases(woken, sentAt));
+        return [];
+      }
+      reply = woken;
+    }
+  }
+
+  async extend(
+    leases: readonly LeaseExtension[],
+    leaseMs: number,
+    options: CallOptions = {},
+  ): Promise<readonly LeaseState[]> {
+    this.#life.check(options.signal);
+    if (leases.length === 0) return [];
+    const args: (string | number)[] = [leaseMs, leases.length];
+    for (const { taskId, queue, token, progress } of leases)
+      args.push(taskId, queue, token, progress === undefined ? "-" : JSON.stringify(progress));
+    const [deadline, states] = await this.#run<readonly [string, readonly number[]]>("extend", args);
+    return states.map((state) =>
+      state === 0 ? { state: "lost" } : { state: state === 2 ? "cancelling" : "held", deadline: Number(deadline) },
+    );
+  }
+
+  async settle(settlements: readonly Settlement[], options: CallOptions = {}): Promise<readonly SettleState[]> {
+    this.#life.check(options.signal);
+    if (settlements.length === 0) return [];
+    return readStates(await this.#write("settle", writeSettlements(settlements)));
+  }
+
+  async settleAndReserve(
+    settlements: readonly Settlement[],
+    request: ReserveRequest,
+    options: CallOptions = {},
+  ): Promise<{ readonly states: readonly SettleState[]; readonly leases: readonly Lease[] }> {
+    this.#life.check(options.signal);
+    // Where replicas are waited for, a settlement that they lack must not take leases along that nobody gets to know of.
+    if (this.#connection.options.waitReplicas > 0) {
+      const states = await this.settle(settlements, options);
+      return { states, leases: await this.reserve({ ...request, waitMs: 0 }, options) };
+    }
+    const sentAt = performance.now();
+    const args = writeSettlements(settlements);
+    args.push(...reserveArguments(request, "n", ""));
+    const [states, reply] = await this.#run<readonly [readonly number[], ReserveReply]>("settleAndReserve", args);
+    return { states: readStates(states), leases: readLeases(reply, sentAt) };
+  }
+
+  async cancel(ids: readonly string[], options: CallOptions = {}): Promise<readonly QueueCancelState[]> {
+    return this.#each(["unknown", "cancelled", "cancelling"] as const, "cancel", ids, options);
+  }
+
+  async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredTask | undefined)[]> {
+    this.#life.check(options.signal);
+    if (ids.length === 0) return [];
+    const [now, found] = await this.#run<readonly [string, readonly (Shown | 0)[]]>("get", ids);
+    return found.map((shown) => (shown === 0 ? undefined : readShown(shown, Number(now))));
+  }
+
+  async list(filter: TaskFilter, page: PageRequest, options: CallOptions = {}): Promise<Page<StoredTask>> {
+    this.#life.check(options.signal);
+    const key = listKey("t", filter);
+    const { limit, after } = readSequencePage(key, page);
+    const states = (filter.states ?? (Object.keys(stateLetters) as StoredTaskState[])).map(
+      (state) => stateLetters[state],
+    );
+    const items: StoredTask[] = [];
+    const numbers: string[] = [];
+    let from = String(after);
+    // One more than the page holds, so that its last one knows whether others follow.
+    while (items.length <= limit) {
+      const [now, found, next] = await this.#run<readonly [string, readonly Shown[], string]>("list", [
+        from,
+        limit + 1 - items.length,
+        listBudget,
+        filter.queue ?? "",
+        filter.name ?? "",
+        states.join(""),
+      ]);
+      for (const shown of found) {
+        items.push(readShown(shown, Number(now)));
+        numbers.push(shown[1].slice(1, 13));
+      }
+      if (next === "") break;
+      from = next;
+    }
+    if (items.length <= limit) return { items };
+    const last = Number.parseInt(numbers[limit - 1] as string, 16);
+    return { items: items.slice(0, limit), next: writeCursor(key, String(last)) };
+  }
+
+  async counts(queues?: readonly string[], options: CallOptions = {}): Promise<Readonly<Record<string, QueueCounts>>> {
+    this.#life.check(options.signal);
+    if (queues?.length === 0) return {};
+    type Row = readonly [string, number, number, number, number, number, number, string];
+    const rows = await this.#run<readonly Row[]>("counts", queues ?? []);
+    const entries = rows.map(([queue, blocked, scheduled, ready, active, failed, unrecorded, settings]) => {
+      const counts = { blocked, scheduled, ready, active, failed, unrecorded, paused: settings.startsWith("1") };
+      const numbers = [blocked, scheduled, ready, active, failed, unrecorded];
+      const used = counts.paused || numbers.some((n) => n > 0) || isConfigured(settings);
+      return { queue, counts, used };
+    });
+    const shown = entries.filter(({ used }) => queues !== undefined || used);
+    return Object.fromEntries(shown.map(({ queue, counts }) => [queue, counts]));
+  }
+
+  async configureQueue(queue: string, settings: QueueSettings, options: CallOptions = {}): Promise<void> {
+    this.#life.check(options.signal);
+    const write = (value: number | null | undefined): string =>
+      value === undefined ? "" : value === null ? "-" : String(value);
+    const { rateLimit } = settings;
+    const rate =
+      rateLimit === undefined
+        ? ["", "", ""]
+        : rateLimit === null
+          ? ["-", "-", "-"]
+          : [String(rateLimit.limit), String(rateLimit.windowMs), ""];
+    await this.#run("configure", [queue, "", write(settings.maxActive), ...rate, write(settings.deadLetterTtlMs)]);
+  }
+
+  async pause(queue: string, options: CallOptions = {}): Promise<void> {
+    this.#life.check(options.signal);
+    await this.#run("configure", [queue, "1", "", "", "", "", ""]);
+  }
+
+  async resume(queue: string, options: CallOptions = {}): Promise<void> {
+    this.#life.check(options.signal);
+    await this.#run("configure", [queue, "0", "", "", "", "", ""]);
+  }
+
+  async retry(ids: readonly string[], options: CallOptions = {}): Promise<readonly RetryState[]> {
+    return this.#each(["unknown", "retried", "busy", "conflict"] as const, "retry", ids, options);
+  }
+
+  async remove(ids: readonly string[], options: CallOptions = {}): Promise<readonly RemoveState[]> {
+    return this.#each(["unknown", "removed", "busy"] as const, "remove", ids, options);
+  }
+
+  async purge(queue: string, states: readonly StoredTaskState[], options: CallOptions = {}): Promise<number> {
+    this.#life.check(options.signal);
+    const letters = new Set<string>();
+    for (const state of states) {
+      if (state !== "blocked" && state !== "scheduled" && state !== "ready" && state !== "failed") {
+        throw new OmniQError(
+          "OMNIQ_INVALID_OPTION",
+          `Tasks in the state "${state}" can't be purged; blocked, scheduled, ready and failed can`,
+        );
+      }
+      letters.add(stateLetters[state]);
+    }
+    let removed = 0;
+    let last = "";
+    // State by state, in steps, so that a million tasks keep nobody waiting; what is passed over is not looked at again.
+    for (const letter of letters) {
+      for (let skip = 0, over = false; !over;) {
+        const [gone, lastSeen, passed, end] = await this.#run<readonly [number, string, number, number]>("purge", [
+          queue,
+          letter,
+          last,
+          purgeStepSize,
+          skip,
+        ]);
+        options.signal?.throwIfAborted();
+        removed += gone;
+        last = lastSeen;
+        skip += passed;
+        over = end === 1;
+      }
+    }
+    return removed;
+  }
+
+  async unrecorded(limit: number, options: CallOptions = {}): Promise<readonly UnrecordedOutcome[]> {
+    this.#life.check(options.signal);
+    if (limit <= 0) return [];
+    const found = await this.#run<readonly string[]>("unrecorded", [limit]);
+    const outcomes: UnrecordedOutcome[] = [];
+    for (let index = 0; index + 1 < found.length; index += 2)
+      outcomes.push(readUnrecorded(found[index] as string, found[index + 1] as string));
+    return outcomes;
+  }
+
+  async record(
+    outcomes: readonly { readonly taskId: string; readonly run: number }[],
+    options: CallOptions = {},
+  ): Promise<void> {
+    this.#life.check(options.signal);
+    if (outcomes.length === 0) return;
+    await this.#write(
+      "record",
+      outcomes.flatMap(({ taskId, run }) => [taskId, run]),
+    );
+  }
+
+  async sweep(limit: number, options: CallOptions = {}): Promise<number> {
+    this.#life.check(options.signal);
+    return this.#run<number>("sweep", [limit]);
+  }
+
+  close(): Promise<void> {
+    return this.#life.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #each<State extends string>(
+    names: readonly State[],
+    script: "cancel" | "retry" | "remove",
+    ids: readonly string[],
+    options: CallOptions,
+  ): Promise<readonly State[]> {
+    this.#life.check(options.signal);
+    if (ids.length === 0) return [];
+    const answers = await this.#write<readonly number[]>(script, ids);
+    return answers.map((answer) => names[answer] as State);
+  }
+
+  async #giveBack(leases: readonly Lease[]): Promise<void> {
+    const settlements = leases.map(({ taskId, queue, token, run, attempt }) => ({
+      taskId,
+      queue,
+      token,
+      run,
+      attempt,
+      outcome: "release" as const,
+    }));
+    if (settlements.length > 0) await this.#connection.run("settle", writeSettlements(settlements));
+  }
+
+  #run<T>(...call: Parameters<Connection["run"]>): Promise<T> {
+    return this.#connection.run<T>(...call);
+  }
+
+  #write<T>(...call: Parameters<Connection["write"]>): Promise<T> {
+    return this.#connection.write<T>(...call);
+  }
+}
+
+const stateLetters: Readonly<Record<StoredTaskState, string>> = {
+  blocked: "b",
+  scheduled: "s",
+  ready: "r",
+  active: "a",
+  failed: "f",
+  cancelled: "c",
+  expired: "e",
+};
+
+function isConfigured(settings: string): boolean {
+  const [, active, limit, , , ttl] = settings.split(",");
+  return [active, limit, ttl].some((value) => value !== undefined && value !== "-");
+}
+
+function reserveArguments(request: ReserveRequest, mode: "n" | "w" | "b", stopKey: string): (string | number)[] {
+  const queues = [...new Set(request.queues)];
+  return [mode, request.limit, request.leaseMs, newToken(), request.worker, stopKey, queues.length, ...queues];
+}
+
+function readStates(states: readonly number[]): SettleState[] {
+  return states.map((state) => (state === 0 ? "lost" : "settled"));
+}
+
+function readShown([id, record, lease, edges]: Shown, now: number): StoredTask {
+  return readTask(id, record, now, lease === "" ? undefined : readLease(lease), edges);
+}
+
+function readLeases([nowText, , found, token, deadlineText]: ReserveReply, sentAt: number): Lease[] {
+  const now = Number(nowText);
+  const deadline = Number(deadlineText);
+  const leases: Lease[] = [];
+  for (let index = 0; index + 2 < found.length; index += 3) {
+    const id = (found[index] as string).slice(12);
+    const record = found[index + 1] as string;
+    const more = found[index + 2] as string | readonly [string, readonly string[]];
+    const [info, edges] = typeof more === "string" ? [more, undefined] : more;
+    const [attempt = "1", startedAt] = info === "" ? ["1", now] : info.split("\0");
+    const task = readTask(
+      id,
+      record,
+      now,
+      { attempt: Number(attempt), startedAt: Number(startedAt), cancelling: false },
+      edges,
+    );
+    leases.push({
+      taskId: id,
+      queue: task.queue,
+      token: `${token}.${leases.length}`,
+      run: task.run,
+      attempt: task.attempt,
+      task,
+      deadline,
+      sentAt,
+      cancelling: false,
+      dependencies: edges === undefined ? [] : readOutcomes(edges),
+    });
+  }
+  return leases;
+}

@@ -1,0 +1,135 @@
+// Waiting for tasks: a connection of its own on which a blocking pop and a reserve are sent together, so that the server itself reserves on waking.
+import { randomBytes } from "node:crypto";
+import type { Redis } from "ioredis";
+import type { Connection, ScriptArguments } from "./connection.ts";
+import type { Link } from "./link.ts";
+
+/** What a reserve script answers: the server's time, when to look again, and the leases. */
+export type ReserveReply = readonly [
+  now: string,
+  nextAt: string,
+  leases: readonly (string | readonly unknown[])[],
+  token: string,
+  deadline: string,
+];
+
+/** More waits at a time than this look again now and then in place of a connection of their own. */
+const maxConnections = 64;
+const pollMs = 100;
+/** How much longer than asked a blocked connection may be silent. */
+const silenceMs = 5_000;
+
+export interface Wait {
+  readonly queues: readonly string[];
+  readonly waitMs: number;
+  /** When a look may find something that time alone makes ready, in ms from now. */
+  readonly lookInMs: number | undefined;
+  readonly signals: readonly (AbortSignal | undefined)[];
+  /** The arguments of a reserve that stops when this key is there. */
+  readonly request: (stopKey: string) => ScriptArguments;
+  /** Leases that nobody waits for any more. */
+  readonly abandoned: (reply: ReserveReply) => Promise<void>;
+}
+
+export class Waiting {
+  readonly #connection: Connection;
+  readonly #free: Link[] = [];
+  #count = 0;
+  readonly #ending = new Set<Promise<unknown>>();
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** One wait: what the reserve found on waking, or `undefined` when it was ended before. */
+  async wait(wait: Wait): Promise<ReserveReply | undefined> {
+    const signals = wait.signals.filter((signal) => signal !== undefined);
+    if (signals.some((signal) => signal.aborted)) return undefined;
+    if (this.#free.length === 0 && this.#count >= maxConnections) return this.#poll(wait, signals);
+    const link = this.#free.pop() ?? this.#connection.another();
+    if (link !== undefined) this.#count++;
+    const wakeKey = this.#connection.key(`y:${randomBytes(9).toString("base64url")}`);
+    let ended = false;
+    const work = this.#block(link, wakeKey, wait).finally(() => this.#release(link));
+    let end!: () => void;
+    const stopped = new Promise<undefined>((done) => (end = () => done(undefined)));
+    const stop = (): void => {
+      ended = true;
+      void this.#wake(wakeKey, true);
+      end();
+    };
+    for (const signal of signals) signal.addEventListener("abort", stop, { once: true });
+    const timer =
+      wait.lookInMs !== undefined && wait.lookInMs < wait.waitMs
+        ? setTimeout(() => void this.#wake(wakeKey, false), Math.max(1, wait.lookInMs))
+        : undefined;
+    try {
+      return await Promise.race([work, stopped]);
+    } finally {
+      clearTimeout(timer);
+      for (const signal of signals) signal.removeEventListener("abort", stop);
+      if (ended) {
+        const giveBack = work.then(
+          (reply) => (reply[2].length > 0 ? wait.abandoned(reply) : undefined),
+          () => undefined,
+        );
+        const tracked = giveBack.catch(() => undefined).finally(() => this.#ending.delete(tracked));
+        this.#ending.add(tracked);
+      }
+    }
+  }
+
+  /** Resolves when waits that were ended have let go, or after a moment. */
+  async idle(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([Promise.all(this.#ending), new Promise((done) => (timer = setTimeout(done, 500)))]);
+    clearTimeout(timer);
+    this.#free.length = 0;
+    this.#count = 0;
+  }
+
+  async #block(link: Link, wakeKey: string, wait: Wait): Promise<ReserveReply> {
+    const keys = [...new Set(wait.queues)].map((queue) => this.#connection.key(`w:${queue}`));
+    const seconds = Math.max(0.01, wait.waitMs / 1_000);
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await link.send(async (client) => {
+        // A network that swallows everything never says so.
+        timer = setTimeout(() => link.reset(), wait.waitMs + silenceMs);
+        const popped = (client as Redis).bzpopmin(...keys, wakeKey, seconds);
+        const reserved = this.#connection.evaluate<ReserveReply>(client, "reserve", [], wait.request(wakeKey));
+        // Both may fail with the connection; one report is enough.
+        popped.catch(() => undefined);
+        return await reserved;
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #wake(wakeKey: string, stop: boolean): Promise<void> {
+    try {
+      await this.#connection
+        .main()
+        .send((client) => this.#connection.evaluate(client, "wake", [wakeKey], [stop ? 1 : 0]));
+    } catch {
+      // The wait ends by its own time.
+    }
+  }
+
+  #release(link: Link): void {
+    this.#count--;
+    if (this.#free.length < 8) this.#free.push(link);
+    else this.#connection.drop(link);
+  }
+
+  async #poll(wait: Wait, signals: readonly AbortSignal[]): Promise<ReserveReply | undefined> {
+    const until = performance.now() + wait.waitMs;
+    while (!signals.some((signal) => signal.aborted)) {
+      const reply = await this.#connection.run<ReserveReply>("reserve", wait.request(""));
+      if (reply[2].length > 0 || performance.now() >= until) return reply;
+      await new Promise((done) => setTimeout(done, Math.min(pollMs, Math.max(1, until - performance.now()))));
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,120 @@
+// Servers that a test starts for itself: on loopback, on a free port, in a temporary folder, stopped by their process id.
+import { Redis } from "ioredis";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const binary = ["redis-server", "valkey-server"].find((name) => spawnSync(name, ["--version"]).status === 0);
+
+/** One server; it can be killed as by a power cut, and started again on the same data. */
+export class Node {
+  readonly port: number;
+  readonly folder: string;
+  readonly #args: readonly string[];
+  #child: ChildProcess | undefined;
+
+  constructor(port: number, args: readonly string[]) {
+    this.port = port;
+    this.folder = mkdtempSync(join(tmpdir(), "omniq-redis-node-"));
+    this.#args = args;
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
+  async start(): Promise<void> {
+    if (binary === undefined) throw new Error("this test starts servers: install redis-server or valkey-server");
+    const common = ["--bind", "127.0.0.1", "--port", String(this.port), "--dir", this.folder, "--save", ""];
+    this.#child = spawn(binary, [...common, ...this.#args], { stdio: "ignore" });
+    await answers(this.port);
+  }
+
+  /** A Sentinel, which keeps its state in its configuration file. */
+  async startSentinel(configuration: string): Promise<void> {
+    if (binary === undefined) throw new Error("this test starts servers: install redis-server or valkey-server");
+    const file = join(this.folder, "sentinel.conf");
+    writeFileSync(file, `bind 127.0.0.1\nport ${this.port}\ndir ${this.folder}\n${configuration}\n`);
+    this.#child = spawn(binary, [file, "--sentinel"], { stdio: "ignore" });
+    await answers(this.port);
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (child === undefined || child.exitCode !== null) return;
+    const gone = new Promise((done) => child.once("exit", done));
+    child.kill("SIGKILL");
+    await gone;
+  }
+
+  async remove(): Promise<void> {
+    await this.kill();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+async function answers(port: number): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    const up = await new Promise<boolean>((done) => {
+      const socket = connect(port, "127.0.0.1", () => {
+        socket.destroy();
+        done(true);
+      });
+      socket.on("error", () => done(false));
+    });
+    if (up) return;
+    await sleep(50);
+  }
+  throw new Error(`no server on port ${port}`);
+}
+
+/** A free port whose cluster bus port, 10,000 above, exists too. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 30_000);
+    const server = createServer();
+    const free = await new Promise<boolean>((done) => {
+      server.once("error", () => done(false));
+      server.listen(port, "127.0.0.1", () => server.close(() => done(true)));
+    });
+    if (free) return port;
+  }
+}
+
+export async function startNode(...args: string[]): Promise<Node> {
+  const node = new Node(await freePort(), args);
+  await node.start();
+  return node;
+}
+
+/** A cluster of three masters. */
+export async function startCluster(): Promise<readonly Node[]> {
+  const nodes = await Promise.all(
+    [0, 1, 2].map(() => startNode("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no")),
+  );
+  const clients = nodes.map((node) => new Redis(node.url, { protocol: 2 }));
+  try {
+    for (const [index, client] of clients.entries()) {
+      await client.cluster("SET-CONFIG-EPOCH", index + 1);
+      const from = Math.floor((index * 16_384) / 3);
+      const to = Math.floor(((index + 1) * 16_384) / 3);
+      await client.cluster("ADDSLOTS", ...Array.from({ length: to - from }, (_, n) => from + n));
+      if (index > 0) await client.cluster("MEET", "127.0.0.1", (nodes[0] as Node).port);
+    }
+    for (const client of clients) {
+      for (let tries = 0; ; tries++) {
+        const info = String(await client.cluster("INFO"));
+        if (info.includes("cluster_state:ok") && info.includes("cluster_known_nodes:3")) break;
+        if (tries > 300) throw new Error("the cluster does not come together");
+        await sleep(50);
+      }
+    }
+  } finally {
+    for (const client of clients) client.disconnect();
+  }
+  return nodes;
+}
