@@ -14,6 +14,9 @@ const maxBatch = 1_000;
 /** On stores far away a commit may need many tries, so that shorter leases would run out under their holders. */
 const remoteLeaseMs = 30_000;
 
+/** Where each commit takes a round trip far away, more rides in it. */
+const remoteCommitBytes = 4_194_304;
+
 export class FileBackend implements Backend {
   readonly type = "file";
   readonly contract = 1;
@@ -43,7 +46,12 @@ export class FileBackend implements Backend {
       await probeStore(opened);
       return new CommitLog(opened, { deletionGraceMs, giveUpMs });
     };
-    this.#executor = new LazyExecutor(openLog, { eventTtlMs, checkpointBytes, giveUpMs });
+    this.#executor = new LazyExecutor(openLog, {
+      eventTtlMs,
+      checkpointBytes,
+      giveUpMs,
+      commitBytes: far ? remoteCommitBytes : undefined,
+    });
     this.#components = createComponents(this.#executor, {
       backend: this,
       durable: reach !== "process",

@@ -6,6 +6,7 @@ import type { AnswerOf, Command, WriteCommand } from "./command.ts";
 import {
   decodeCommit,
   encodeCommit,
+  foreignCommit,
   outcomeKey,
   type Commit,
   type CommitRequest,
@@ -29,6 +30,8 @@ export interface ReplicaOptions {
   readonly resendMs?: number | undefined;
   /** A checkpoint is taken after so many bytes of log, or as many as the last checkpoint has. Default 8 MiB. */
   readonly checkpointBytes?: number | undefined;
+  /** How many bytes of calls ride in one commit, at most about; a larger call rides alone. Default 524,288. */
+  readonly commitBytes?: number | undefined;
   /** How many lanes the state keeps; part of the format, so that only tests may change it. */
   readonly laneLimit?: number | undefined;
 }
@@ -59,12 +62,10 @@ export class Replica implements Executor {
   #epoch = 0;
   /** The state is to be loaded anew before anything else is read. */
   #stale = false;
-  /** Who else writes, how long an append takes, and how long to give way. */
+  /** Who else writes; whether commits of others were applied since listeners heard; when the state's time last moved, by the monotonic clock. */
   readonly #crowd: Crowd = new Crowd();
-  /** Commits of others were applied since listeners were told last. */
   #foreign = false;
   #hurry: (() => void) | undefined;
-  /** The monotonic time at which the state's time became what it is. */
   #atSince = 0;
 
   private constructor(log: OrderedLog, options: ReplicaOptions) {
@@ -173,7 +174,7 @@ export class Replica implements Executor {
     await Promise.resolve();
     while (this.#pending.length > 0) {
       await this.#giveWay();
-      const riders = takeRiders(this.#pending);
+      const riders = takeRiders(this.#pending, this.#options.commitBytes);
       this.#riding = riders;
       try {
         const answers = await this.#send(riders.flatMap(({ commands }) => commands));
@@ -447,11 +448,4 @@ export class Replica implements Executor {
       }
     }
   }
-}
-
-function foreignCommit(position: number): OmniQError {
-  return new OmniQError(
-    "OMNIQ_BACKEND_FAILED",
-    `Commit ${position} does not follow the one before it, so it is of another log: take it away, or restore the store from a backup`,
-  );
 }

@@ -9,13 +9,13 @@ export interface Pending {
   readonly reject: (reason: unknown) => void;
 }
 
-/** How many UTF-8 bytes of commands ride in one commit, at most about. */
-const commitBytes = 524_288;
+/** How many UTF-8 bytes of commands ride in one commit, at most about, where nothing else is said. */
+const defaultBytes = 524_288;
 
 export const isHeartbeat = ({ verb }: WriteCommand): boolean => verb === "extend";
 
 /** Takes the calls of the next commit out of those that wait. Heartbeats first: none may lose its lease behind much else. */
-export function takeRiders(waiting: Pending[]): readonly Pending[] {
+export function takeRiders(waiting: Pending[], commitBytes: number = defaultBytes): readonly Pending[] {
   const rank = ({ commands }: Pending): number => (commands.some(isHeartbeat) ? 0 : 1);
   waiting.sort((a, b) => rank(a) - rank(b));
   let bytes = 0;
