@@ -353,8 +353,7 @@ export class Replica implements Executor {
 
   async #readAll(wanted?: number): Promise<void> {
     let upTo = wanted;
-    let mismatches = 0;
-    for (;;) {
+    for (let mismatches = 0; ;) {
       if (this.#stale) {
         await this.#load();
         // The position was one of the log as it was; in this one it may never come.
