@@ -154,14 +154,14 @@ export class ResultWaiter {
   }
 
   #deliver(waits: readonly Wait[], results: readonly (StoredResult | undefined)[]): void {
-    for (const result of results) {
-      if (result === undefined) continue;
-      for (const wait of waits) {
-        if (wait.id !== result.taskId || wait.run === 0 || result.run < wait.run) continue;
-        wait.resolve(result);
-        // The promise's own clean-up comes a turn later; until then it must not be waited for again.
-        this.#waits.delete(wait);
-      }
+    if (results.length === 0) return;
+    const byId = new Map(results.map((result) => [result?.taskId, result]));
+    for (const wait of waits) {
+      const result = byId.get(wait.id);
+      if (result === undefined || wait.run === 0 || result.run < wait.run) continue;
+      wait.resolve(result);
+      // The promise's own clean-up comes a turn later; until then it must not be waited for again.
+      this.#waits.delete(wait);
     }
   }
 

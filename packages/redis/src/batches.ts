@@ -1,9 +1,18 @@
 // Batches as the scripts take them, one flat list of arguments, and the answers of `enqueue`.
-import type { EnqueueAnswer, EnqueueCall, EnqueueReceipt, Settlement } from "@omniq/core";
+import type { EnqueueAnswer, EnqueueCall, EnqueueReceipt, NewTask, Settlement } from "@omniq/core";
 import { bodyOf, endingOf, headOf, isPlain, optionsOf, writeEvent, writeOutcome } from "./codec.ts";
 
 /** The arguments of `enqueue`: the short form where all tasks are plain and there are no events. */
-export function writeCalls(calls: readonly EnqueueCall[]): (string | number)[] {
+export function writeCalls(
+  calls: readonly EnqueueCall[],
+  referenceOf: (envelope: string) => string | undefined,
+): (string | number)[] {
+  const references = new Set<string>();
+  const body = (task: NewTask): string => {
+    const reference = referenceOf(task.envelope);
+    if (reference !== undefined) references.add(reference);
+    return bodyOf(task, reference);
+  };
   let total = 0;
   let plain = true;
   for (const { tasks, events } of calls) {
@@ -12,18 +21,20 @@ export function writeCalls(calls: readonly EnqueueCall[]): (string | number)[] {
   }
   const args: (string | number)[] = [plain && total > 0 ? "f" : "s", calls.length, total];
   if (args[0] === "f") {
-    for (const { tasks } of calls) for (const task of tasks) args.push(task.id, task.queue, headOf(task), bodyOf(task));
+    for (const { tasks } of calls) for (const task of tasks) args.push(task.id, task.queue, headOf(task), body(task));
+    args.push(...references, references.size);
     return args;
   }
   for (const { tasks, events = [] } of calls) {
     args.push(tasks.length, events.length);
     for (const task of tasks) {
-      args.push(task.id, task.queue, headOf(task), bodyOf(task), optionsOf(task));
+      args.push(task.id, task.queue, headOf(task), body(task), optionsOf(task));
       for (const { taskId, onFailure, outcome } of task.dependencies ?? [])
         args.push(taskId, onFailure === "fail" ? "f" : "r", outcome === undefined ? "" : endingOf(outcome));
     }
     for (const event of events) args.push(...writeEvent(event));
   }
+  args.push(...references, references.size);
   return args;
 }
 

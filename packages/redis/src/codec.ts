@@ -49,7 +49,9 @@ export function headOf(task: NewTask): string {
   return `${task.name}\0${task.queue}\0${task.priority}\0${task.maxAttempts}\0${task.resultTtlMs ?? "-"}\0${task.rememberMs}\x001\x000`;
 }
 
-export function bodyOf(task: NewTask): string {
+/** With a reference, the envelope is one that the server has. */
+export function bodyOf(task: NewTask, reference: string | undefined): string {
+  if (reference !== undefined) return `@${reference}:${task.payload}`;
   return `${task.envelope.length}:${task.envelope}${task.payload}`;
 }
 
@@ -119,6 +121,7 @@ export function readTask(
   now: number,
   active: Activity | undefined,
   edges: readonly string[] | undefined,
+  envelopeOf: (reference: string) => string,
 ): StoredTask {
   const end = record.indexOf("\0\0", 13);
   const fields = record.slice(13, end).split("\0");
@@ -126,7 +129,8 @@ export function readTask(
   const enqueuedAt = Number(enqueued);
   const runAt = at === "=" ? enqueuedAt : Number(at);
   const colon = record.indexOf(":", end);
-  const cut = colon + 1 + Number(record.slice(end + 2, colon));
+  const refers = record.charCodeAt(end + 2) === 64;
+  const cut = refers ? colon + 1 : colon + 1 + Number(record.slice(end + 2, colon));
   let state = active === undefined ? (states[record[0] as string] as StoredTaskState) : "active";
   // What is due counts as ready, promoted yet or not.
   if (state === "scheduled" && runAt <= now) state = "ready";
@@ -135,7 +139,7 @@ export function readTask(
     name,
     queue,
     payload: record.slice(cut),
-    envelope: record.slice(colon + 1, cut),
+    envelope: refers ? envelopeOf(record.slice(end + 3, colon)) : record.slice(colon + 1, cut),
     priority: Number(priority),
     maxAttempts: Number(maxAttempts),
     resultTtlMs: resultTtl === "-" ? null : Number(resultTtl),
@@ -238,7 +242,7 @@ export function readOutcomes(edges: readonly string[]): DependencyOutcome[] {
 }
 
 export function readUnrecorded(member: string, record: string): UnrecordedOutcome {
-  const task = readTask(member.slice(12), record, 0, undefined, undefined);
+  const task = readTask(member.slice(12), record, 0, undefined, undefined, () => "");
   return {
     taskId: task.id,
     run: task.run,

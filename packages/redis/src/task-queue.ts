@@ -29,6 +29,7 @@ import {
 import { readLease, readOutcomes, readTask, readUnrecorded } from "./codec.ts";
 import { readAnswers, writeCalls, writeSettlements } from "./batches.ts";
 import type { Connection } from "./connection.ts";
+import { Envelopes } from "./envelopes.ts";
 import { Lifetime } from "./lifetime.ts";
 import { listKey, readSequencePage, writeCursor } from "./pages.ts";
 import { Waiting, type ReserveReply } from "./waiting.ts";
@@ -49,6 +50,7 @@ function newToken(): string {
   return pool.toString("base64url", used - 12, used);
 }
 
+type EnvelopeOf = (reference: string) => string;
 type Shown = readonly [id: string, record: string, lease: string, edges: readonly string[]];
 
 export class RedisTaskQueue implements TaskQueue {
@@ -57,6 +59,7 @@ export class RedisTaskQueue implements TaskQueue {
   readonly capabilities: TaskQueueCapabilities;
   readonly #connection: Connection;
   readonly #waiting: Waiting;
+  readonly #envelopes: Envelopes;
   readonly #life: Lifetime;
 
   constructor(
@@ -69,6 +72,7 @@ export class RedisTaskQueue implements TaskQueue {
     this.capabilities = capabilities;
     this.#connection = connection;
     this.#waiting = new Waiting(connection);
+    this.#envelopes = new Envelopes(connection);
     this.#life = new Lifetime("task queue", async () => {
       await this.#waiting.idle();
       await onClose();
@@ -84,7 +88,19 @@ export class RedisTaskQueue implements TaskQueue {
       );
     }
     if (calls.length === 0) return [];
-    return readAnswers(calls, await this.#write("enqueue", writeCalls(calls)));
+    let answer = await this.#write(
+      "enqueue",
+      writeCalls(calls, (text) => this.#envelopes.referenceOf(text)),
+    );
+    if (answer === "envelopes") {
+      // The server was emptied: envelopes go along with their tasks, and are stored anew in time.
+      this.#envelopes.forget();
+      answer = await this.#write(
+        "enqueue",
+        writeCalls(calls, () => undefined),
+      );
+    }
+    return readAnswers(calls, answer);
   }
 
   async reserve(request: ReserveRequest, options: CallOptions = {}): Promise<readonly Lease[]> {
@@ -97,8 +113,8 @@ export class RedisTaskQueue implements TaskQueue {
     for (;;) {
       if (reply[2].length > 0) {
         // Aborted meanwhile: the tasks keep their place.
-        if (signal?.aborted === true || ended.aborted) await this.#giveBack(readLeases(reply, sentAt));
-        else return readLeases(reply, sentAt);
+        if (signal?.aborted === true || ended.aborted) await this.#giveBack(reply);
+        else return this.#leases(reply, sentAt);
       }
       signal?.throwIfAborted();
       const waitMs = until - performance.now();
@@ -112,7 +128,7 @@ export class RedisTaskQueue implements TaskQueue {
           lookInMs: nextAt,
           signals: [signal, ended],
           request: (stopKey) => reserveArguments(request, "b", stopKey),
-          abandoned: (late) => this.#giveBack(readLeases(late, performance.now())),
+          abandoned: (late) => this.#giveBack(late),
         })
         .catch((error: unknown) => {
           if (ended.aborted) return undefined;
@@ -120,7 +136,7 @@ export class RedisTaskQueue implements TaskQueue {
         });
       signal?.throwIfAborted();
       if (woken === undefined || ended.aborted) {
-        if (woken !== undefined && woken[2].length > 0) await this.#giveBack(readLeases(woken, sentAt));
+        if (woken !== undefined && woken[2].length > 0) await this.#giveBack(woken);
         return [];
       }
       reply = woken;
@@ -164,7 +180,7 @@ export class RedisTaskQueue implements TaskQueue {
     const args = writeSettlements(settlements);
     args.push(...reserveArguments(request, "n", ""));
     const [states, reply] = await this.#run<readonly [readonly number[], ReserveReply]>("settleAndReserve", args);
-    return { states: readStates(states), leases: readLeases(reply, sentAt) };
+    return { states: readStates(states), leases: await this.#leases(reply, sentAt) };
   }
 
   async cancel(ids: readonly string[], options: CallOptions = {}): Promise<readonly QueueCancelState[]> {
@@ -175,7 +191,9 @@ export class RedisTaskQueue implements TaskQueue {
     this.#life.check(options.signal);
     if (ids.length === 0) return [];
     const [now, found] = await this.#run<readonly [string, readonly (Shown | 0)[]]>("get", ids);
-    return found.map((shown) => (shown === 0 ? undefined : readShown(shown, Number(now))));
+    return this.#envelopes.reading(() =>
+      found.map((shown) => (shown === 0 ? undefined : readShown(shown, Number(now), this.#envelopes.textOf))),
+    );
   }
 
   async list(filter: TaskFilter, page: PageRequest, options: CallOptions = {}): Promise<Page<StoredTask>> {
@@ -198,10 +216,12 @@ export class RedisTaskQueue implements TaskQueue {
         filter.name ?? "",
         states.join(""),
       ]);
-      for (const shown of found) {
-        items.push(readShown(shown, Number(now)));
-        numbers.push(shown[1].slice(1, 13));
-      }
+      items.push(
+        ...(await this.#envelopes.reading(() =>
+          found.map((shown) => readShown(shown, Number(now), this.#envelopes.textOf)),
+        )),
+      );
+      numbers.push(...found.map((shown) => shown[1].slice(1, 13)));
       if (next === "") break;
       from = next;
     }
@@ -269,24 +289,21 @@ export class RedisTaskQueue implements TaskQueue {
       }
       letters.add(stateLetters[state]);
     }
+    if (letters.size === 0) return 0;
     let removed = 0;
     let last = "";
-    // State by state, in steps, so that a million tasks keep nobody waiting; what is passed over is not looked at again.
-    for (const letter of letters) {
-      for (let skip = 0, over = false; !over;) {
-        const [gone, lastSeen, passed, end] = await this.#run<readonly [number, string, number, number]>("purge", [
-          queue,
-          letter,
-          last,
-          purgeStepSize,
-          skip,
-        ]);
-        options.signal?.throwIfAborted();
-        removed += gone;
-        last = lastSeen;
-        skip += passed;
-        over = end === 1;
-      }
+    // In steps, so that a million tasks keep nobody waiting. What is enqueued after the first one stays.
+    for (let after = "0", over = false; !over;) {
+      const [gone, lastNumber, next, end] = await this.#run<readonly [number, string, string, number]>("purge", [
+        queue,
+        [...letters].join(""),
+        last,
+        after,
+        purgeStepSize,
+      ]);
+      options.signal?.throwIfAborted();
+      removed += gone;
+      [last, after, over] = [lastNumber, next, end === 1];
     }
     return removed;
   }
@@ -338,8 +355,12 @@ export class RedisTaskQueue implements TaskQueue {
     return answers.map((answer) => names[answer] as State);
   }
 
-  async #giveBack(leases: readonly Lease[]): Promise<void> {
-    const settlements = leases.map(({ taskId, queue, token, run, attempt }) => ({
+  #leases(reply: ReserveReply, sentAt: number): Promise<readonly Lease[]> {
+    return this.#envelopes.reading(() => readLeases(reply, sentAt, this.#envelopes.textOf));
+  }
+
+  async #giveBack(reply: ReserveReply): Promise<void> {
+    const settlements = readLeases(reply, 0, () => "").map(({ taskId, queue, token, run, attempt }) => ({
       taskId,
       queue,
       token,
@@ -383,11 +404,15 @@ function readStates(states: readonly number[]): SettleState[] {
   return states.map((state) => (state === 0 ? "lost" : "settled"));
 }
 
-function readShown([id, record, lease, edges]: Shown, now: number): StoredTask {
-  return readTask(id, record, now, lease === "" ? undefined : readLease(lease), edges);
+function readShown([id, record, lease, edges]: Shown, now: number, envelopeOf: EnvelopeOf): StoredTask {
+  return readTask(id, record, now, lease === "" ? undefined : readLease(lease), edges, envelopeOf);
 }
 
-function readLeases([nowText, , found, token, deadlineText]: ReserveReply, sentAt: number): Lease[] {
+function readLeases(
+  [nowText, , found, token, deadlineText]: ReserveReply,
+  sentAt: number,
+  envelopeOf: EnvelopeOf,
+): Lease[] {
   const now = Number(nowText);
   const deadline = Number(deadlineText);
   const leases: Lease[] = [];
@@ -403,6 +428,7 @@ function readLeases([nowText, , found, token, deadlineText]: ReserveReply, sentA
       now,
       { attempt: Number(attempt), startedAt: Number(startedAt), cancelling: false },
       edges,
+      envelopeOf,
     );
     leases.push({
       taskId: id,

@@ -28,7 +28,7 @@ import { cancelTasks, configure, purgeCondition, purgeStep, removeTasks, retryTa
 import { enqueueAll } from "./enqueue.ts";
 import { countTasks, getTasks, listTasks } from "./inspect.ts";
 import { record, unrecorded } from "./outcomes.ts";
-import { lookAhead, reserveTasks } from "./reserve.ts";
+import { lookAhead, reserveTasks, type Outlook } from "./reserve.ts";
 import { extendLeases, settleAll } from "./settle.ts";
 import { Lifetime, type Store } from "./store.ts";
 import { sweepTasks } from "./upkeep.ts";
@@ -65,20 +65,29 @@ export class SqliteTaskQueue implements TaskQueue {
     const ended = this.#life.signal;
     this.#life.check(signal);
     const until = performance.now() + request.waitMs;
+    const look = async (): Promise<Outlook> => this.#store.read((sql, now) => lookAhead(sql, request.queues, now));
+    const attempt = async (): Promise<readonly Lease[]> =>
+      this.#store.write((tx) => (ended.aborted ? [] : reserveTasks(tx, request)), signal);
     for (;;) {
-      // Listening begins before looking, so that what happens in between is not missed.
-      const outlook = await this.#store.read((sql, now) => lookAhead(sql, request.queues, now));
+      let outlook = await look();
       if (ended.aborted) return [];
+      if (outlook.worth) {
+        const leases = await attempt();
+        if (leases.length > 0 || ended.aborted) return leases;
+        signal?.throwIfAborted();
+        // What was tried may have put other times in place.
+        outlook = await look();
+        if (ended.aborted) return [];
+      }
+      // Listening begins before looking again, so that what happens in between is not missed.
       const left = until - performance.now();
       const listening =
         left > 0
           ? this.#store.wakeUp.listen("tasks", { waitMs: left, dueAt: outlook.nextAt, signals: [signal, ended] })
           : undefined;
       try {
-        const again =
-          listening === undefined ? outlook : await this.#store.read((sql, now) => lookAhead(sql, request.queues, now));
-        if (again.worth) {
-          const leases = await this.#store.write((tx) => (ended.aborted ? [] : reserveTasks(tx, request)), signal);
+        if (listening !== undefined && (await look()).worth) {
+          const leases = await attempt();
           if (leases.length > 0) return leases;
         }
         signal?.throwIfAborted();

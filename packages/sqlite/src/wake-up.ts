@@ -3,6 +3,12 @@ import { closeSync, ftruncateSync, openSync, watch, writeSync, type FSWatcher } 
 import type { Connection } from "./connection.ts";
 import type { Wake } from "./sql.ts";
 
+/**
+ * Another process's commit does not say whose results it stored, so that all who wait for some look. Where they are many that takes long,
+ * and then they rest for this many times as long, at most `longestRestMs`.
+ */
+const restFactor = 3;
+const longestRestMs = 100;
 /** How often `PRAGMA data_version` is read while someone waits: the safety net behind the file. */
 const pollMs = 50;
 
@@ -26,6 +32,8 @@ export class WakeUp {
   #fileFailed = false;
   #version: number | undefined;
   #written = 0;
+  #restUntil = 0;
+  #rest: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(connection: Connection) {
@@ -97,6 +105,8 @@ export class WakeUp {
   release(): void {
     clearInterval(this.#poll);
     this.#poll = undefined;
+    clearTimeout(this.#rest);
+    this.#rest = undefined;
     this.#watcher?.close();
     this.#watcher = undefined;
     if (this.#file !== undefined) closeSync(this.#file);
@@ -137,12 +147,31 @@ export class WakeUp {
     const version = this.#dataVersion();
     if (version !== this.#version) {
       this.#version = version;
-      this.wakeAll();
+      for (const waiter of this.#waiters) if (waiter.kind !== "results") waiter.wake();
+      this.#wakeResults();
       return;
     }
     // Timers follow the computer's clock; a store's clock that was set forward is seen here.
     const now = this.#connection.now();
     for (const waiter of this.#waiters) if (waiter.dueAt !== undefined && waiter.dueAt <= now) waiter.wake();
+  }
+
+  #wakeResults(): void {
+    if (this.#resultWaiters.size === 0 || this.#rest !== undefined) return;
+    const now = performance.now();
+    if (now < this.#restUntil) {
+      this.#rest = setTimeout(() => {
+        this.#rest = undefined;
+        this.#wakeResults();
+      }, this.#restUntil - now);
+      return;
+    }
+    for (const waiter of this.#waiters) if (waiter.kind === "results") waiter.wake();
+    // They look before the loop's turn ends.
+    setImmediate(() => {
+      const tookMs = performance.now() - now;
+      if (tookMs > 1) this.#restUntil = performance.now() + Math.min(restFactor * tookMs, longestRestMs);
+    });
   }
 
   #dataVersion(): number | undefined {

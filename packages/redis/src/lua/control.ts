@@ -68,35 +68,59 @@ return replies
 `;
 
 /**
- * ARGV: queue, letters of states, last enqueue number (empty at first), bound, how many to pass over. One step of a purge. Answers how
- * many it removed, the last number, how many were passed over, and whether it is over.
+ * ARGV: queue, letters of states, last enqueue number (empty at first), number after which, bound. One step of a purge, in enqueue
+ * order. A set of more than 5,000 is first made smaller in its own order. Answers how many it removed, the last number, the number to go on
+ * after, and whether it is over.
  */
 export const purge: string = String.raw`
 begin()
 advance(0)
 local L = library()
-local queue, states, last, bound, skip = ARGV[1], ARGV[2], tonumber(ARGV[3]) or seq, tonumber(ARGV[4]), tonumber(ARGV[5])
-local members = {}
-local function gather(list) for _, member in ipairs(list) do members[#members + 1] = member end end
-local function room() return bound - #members end
-if find(states, 'b') then gather(call('ZRANGE', P .. 'b:' .. queue, skip, skip + bound - 1)) end
-if room() > 0 and find(states, 's') then gather(call('ZRANGEBYSCORE', P .. 'd:' .. queue, '(' .. NOW, '+inf', 'LIMIT', skip, room())) end
-if room() > 0 and find(states, 'r') then
-  gather(call('LRANGE', P .. 'r:' .. queue, skip, skip + room() - 1))
-  if room() > 0 then gather(call('ZRANGE', P .. 'k:' .. queue, skip, skip + room() - 1)) end
-  if room() > 0 then gather(call('ZRANGE', P .. 'ha:' .. queue, skip, skip + room() - 1)) end
-  if room() > 0 then gather(call('ZRANGEBYSCORE', P .. 'd:' .. queue, '-inf', NOW, 'LIMIT', skip, room())) end
-end
-if room() > 0 and find(states, 'f') then gather(call('ZRANGE', P .. 'f:' .. queue, skip, skip + room() - 1)) end
-local removed, passed = 0, 0
-for _, member in ipairs(members) do
-  local t = L.load(sub(member, 13))
-  if t and t.seq == sub(member, 1, 12) and t.state ~= 'a' and not t.x.un and tonumber(t.seq, 16) <= last and not find('ce', t.state, 1, true) then
+local queue, states, last, after, bound = ARGV[1], ARGV[2], tonumber(ARGV[3]) or seq, tonumber(ARGV[4]), tonumber(ARGV[5])
+local members, removed, large = {}, 0, 5000
+local function wants(letter) return find(states, letter, 1, true) ~= nil end
+local function take(member)
+  local number = tonumber(sub(member, 1, 12), 16)
+  local t = number <= last and L.load(sub(member, 13))
+  if t and t.seq == sub(member, 1, 12) and t.state ~= 'a' and not t.x.un and not find('ce', t.state, 1, true) then
     L.remove(t)
     removed = removed + 1
-  else passed = passed + 1 end
+  end
 end
-return { removed, S(last), passed, #members == 0 and 1 or 0 }
+local sets = {}
+if wants('s') or wants('r') then
+  sets[#sets + 1] = { 'd:', wants('r') and '-inf' or '(' .. NOW, wants('s') and '+inf' or NOW }
+end
+if wants('r') then sets[#sets + 1] = { 'k:', '-inf', '+inf' } end
+if wants('f') then sets[#sets + 1] = { 'f:', '-inf', '+inf' } end
+for _, set in ipairs(sets) do
+  local key = P .. set[1] .. queue
+  if call('ZCOUNT', key, set[2], set[3]) > large then
+    for _, member in ipairs(call('ZRANGEBYSCORE', key, set[2], set[3], 'LIMIT', 0, bound)) do take(member) end
+    if removed > 0 then return { removed, S(last), S(after), 0 } end
+  end
+end
+local function gather(list)
+  for _, member in ipairs(list) do if tonumber(sub(member, 1, 12), 16) > after then members[#members + 1] = member end end
+end
+for _, set in ipairs(sets) do gather(call('ZRANGEBYSCORE', P .. set[1] .. queue, set[2], set[3], 'LIMIT', 0, large)) end
+if wants('b') then gather(call('ZRANGEBYSCORE', P .. 'b:' .. queue, '(' .. S(after), '+inf', 'LIMIT', 0, bound + 1)) end
+if wants('r') then
+  gather(call('ZRANGEBYLEX', P .. 'ha:' .. queue, '(' .. format('%012x', after) .. '\255', '+', 'LIMIT', 0, bound + 1))
+  local key = P .. 'r:' .. queue
+  local low, high = 0, call('LLEN', key)
+  while low < high do
+    local middle = floor((low + high) / 2)
+    if tonumber(sub(call('LINDEX', key, middle), 1, 12), 16) <= after then low = middle + 1 else high = middle end
+  end
+  gather(call('LRANGE', key, low, low + bound))
+end
+table.sort(members, function(one, other) return tonumber(sub(one, 1, 12), 16) < tonumber(sub(other, 1, 12), 16) end)
+for i = 1, math.min(bound, #members) do
+  take(members[i])
+  after = tonumber(sub(members[i], 1, 12), 16)
+end
+return { removed, S(last), S(after), #members <= bound and 1 or 0 }
 `;
 
 /** ARGV: queue, field (`paused`, or which settings), value. */
@@ -153,4 +177,10 @@ if known then return known end
 begin()
 call('HSET', P .. 'm', 'version', ARGV[1])
 return ARGV[1]
+`;
+
+/** ARGV: reference, text. Stores an envelope that many tasks share. */
+export const envelope: string = String.raw`
+call('HSETNX', P .. 'v', ARGV[1], ARGV[2])
+return 1
 `;

@@ -50,6 +50,14 @@ end
 return replies
 `;
 
+/** The last arguments are the envelopes that tasks refer to, and their number: unless all are there, nothing is stored. */
+export const envelopesKnown: string = String.raw`
+local refers = tonumber(ARGV[#ARGV])
+for i = 1, refers do
+  if call('HEXISTS', P .. 'v', ARGV[#ARGV - i]) == 0 then return 'envelopes' end
+end
+`;
+
 /** What both ways need: whether an id is known, and what becomes of the trace of an earlier task of the same id. */
 export const knownIds: string = String.raw`
 local function known(rec)
