@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { defineTask, OmniQ, type Backend } from "@omniq/core";
+import { defineTask, OmniQ, type Backend, type Lease } from "@omniq/core";
 import { file, MemoryObjects, MemoryObjectStore } from "@omniq/file";
 import { median, plainTask, withFolder } from "./measure.ts";
 
@@ -47,31 +47,37 @@ class DistantStore extends MemoryObjectStore {
   }
 }
 
+/** Calls under way in each process; they ride together. */
+const callers = 4;
 const reserve = { queues: ["bench"], leaseMs: 60_000, waitMs: 0, worker: "bench" } as const;
 
-/** One process enqueues batch after batch while another drains them; answers with seconds. */
+/** Callers of one process enqueue batch after batch while those of another drain them; answers with seconds. */
 async function run(producer: Backend, consumer: Backend, count: number, batch: number): Promise<number> {
   const started = performance.now();
+  let next = 0;
+  let done = 0;
   const produce = async (): Promise<void> => {
     const queue = producer.taskQueue();
-    for (let from = 0; from < count; from += batch)
-      await queue.enqueue([{ tasks: Array.from({ length: batch }, (_, index) => plainTask(`t${from + index}`)) }]);
+    while (next < count) {
+      const tasks = Array.from({ length: Math.min(batch, count - next) }, () => plainTask(`t${next++}`));
+      await queue.enqueue([{ tasks }]);
+    }
   };
   const consume = async (): Promise<void> => {
     const queue = consumer.taskQueue();
-    let leases = await queue.reserve({ ...reserve, limit: batch, waitMs: 5_000 });
-    for (let done = 0; done < count;) {
+    let leases: readonly Lease[] = [];
+    while (done < count) {
+      if (leases.length === 0) leases = await queue.reserve({ ...reserve, limit: batch, waitMs: 200 });
+      if (leases.length === 0) continue;
+      done += leases.length;
       const settlements = leases.map(
         (lease) => ({ ...lease, outcome: "completed", storeResult: true, value: "1" }) as const,
       );
-      done += leases.length;
-      const answer = await queue.settleAndReserve?.(settlements, { ...reserve, limit: batch });
-      leases = answer?.leases ?? [];
-      if (leases.length === 0 && done < count)
-        leases = await queue.reserve({ ...reserve, limit: batch, waitMs: 5_000 });
+      leases = (await queue.settleAndReserve?.(settlements, { ...reserve, limit: batch }))?.leases ?? [];
     }
   };
-  await Promise.all([produce(), consume()]);
+  const pairs = Array.from({ length: callers }, () => [produce(), consume()]);
+  await Promise.all(pairs.flat());
   return (performance.now() - started) / 1_000;
 }
 

@@ -1,4 +1,5 @@
 // The File backend: a replica over a commit log in an object store, four components, closed together.
+import { isOmniQError } from "@omniq/core";
 import type { Backend, EventStorage, RemoteBackend, ResultStorage, ScheduleStorage, TaskQueue } from "@omniq/core";
 import { createComponents, LazyExecutor, type ComponentMakers } from "@omniq/replica";
 import { CommitLog } from "./commit-log.ts";
@@ -13,6 +14,9 @@ const maxPayloadBytes = 16_777_216;
 const maxBatch = 1_000;
 /** On stores far away a commit may need many tries, so that shorter leases would run out under their holders. */
 const remoteLeaseMs = 30_000;
+
+/** Where each commit takes a round trip far away, more rides in it. */
+const remoteCommitBytes = 4_194_304;
 
 export class FileBackend implements Backend {
   readonly type = "file";
@@ -40,10 +44,18 @@ export class FileBackend implements Backend {
     const { deletionGraceMs, eventTtlMs, checkpointBytes, giveUpMs } = tuning;
     const openLog = async (): Promise<CommitLog> => {
       const opened = await this.#openStore();
-      await probeStore(opened);
+      await probeStore(opened).catch((error: unknown) => {
+        // A full disk can still be read; that links are exclusive is the file system's promise, and a missing one shows when one is made.
+        if (far || !isOmniQError(error, "OMNIQ_BACKEND_FULL")) throw error;
+      });
       return new CommitLog(opened, { deletionGraceMs, giveUpMs });
     };
-    this.#executor = new LazyExecutor(openLog, { eventTtlMs, checkpointBytes, giveUpMs });
+    this.#executor = new LazyExecutor(openLog, {
+      eventTtlMs,
+      checkpointBytes,
+      giveUpMs,
+      commitBytes: far ? remoteCommitBytes : undefined,
+    });
     this.#components = createComponents(this.#executor, {
       backend: this,
       durable: reach !== "process",

@@ -1,6 +1,6 @@
 // The object store in a folder of a local disk: temp, fsync, link, fsync the folder, so that an object is there whole and durable or not at all.
 import { randomUUID } from "node:crypto";
-import { link, mkdir, open, readdir, rm, rmdir, stat, unlink, type FileHandle } from "node:fs/promises";
+import { access, link, mkdir, open, readdir, rm, rmdir, stat, unlink, type FileHandle } from "node:fs/promises";
 import { statSync, watch } from "node:fs";
 import { dirname, join } from "node:path";
 import { isOmniQError, OmniQError } from "@omniq/core";
@@ -49,6 +49,8 @@ export class LocalStore implements ObjectStore {
   readonly #root: string;
   readonly #folders = new Map<string, Promise<FolderSync>>();
   readonly #unlinking = new Set<Promise<void>>();
+  /** Objects of this store's own whose folder is not known to be safe. */
+  readonly #unsynced = new Set<string>();
   #cleaned = false;
   #closed = false;
 
@@ -72,13 +74,17 @@ export class LocalStore implements ObjectStore {
       this.#cleaned = true;
       void this.#clean();
     }
-    const isMade = await this.#write(path, body);
+    // A loser of a race that looks first spares the disk the writing of what nobody will read.
+    const isMade = !(await exists(path)) && (await this.#write(path, body));
+    // What is there may be this store's own, made by a try whose sync failed; others see to theirs themselves.
+    if (!isMade && !this.#unsynced.has(key)) return { state: "exists" };
     try {
-      // Also where it was there already: whoever made it may have died before its folder was safe.
       await this.#sync(dirname(path));
     } catch (cause) {
+      this.#unsynced.add(key);
       return { state: "unknown", cause: diskError(cause, path) };
     }
+    this.#unsynced.delete(key);
     return { state: isMade ? "created" : "exists" };
   }
 
@@ -277,6 +283,13 @@ export class LocalStore implements ObjectStore {
       if (found !== undefined && Date.now() - found.mtimeMs > abandonedMs) await unlink(path).catch(() => undefined);
     }
   }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function namesIn(folder: string): Promise<readonly string[]> {

@@ -14,8 +14,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { NewTask } from "@omniq/core";
-import { CommitLog, file, MemoryObjects, MemoryObjectStore } from "@omniq/file";
+import { OmniQError, type NewTask } from "@omniq/core";
+import { CommitLog, file, LocalStore, MemoryObjects, MemoryObjectStore } from "@omniq/file";
 import { Replica } from "@omniq/replica";
 import { afterAll, describe, expect, test, vi } from "vitest";
 
@@ -61,6 +61,28 @@ describe("a full disk", () => {
     expect((await backend.taskQueue().enqueue([{ tasks: [task("big", "x".repeat(200_000))] }]))[0]?.state).toBe(
       "accepted",
     );
+  });
+});
+
+describe("a disk that is full when a process starts", () => {
+  test("what is there can be read, and work goes on when there is room", async () => {
+    await fill("start", 2);
+    let isFull = true;
+    class FullStore extends LocalStore {
+      override async create(key: string, body: Uint8Array) {
+        if (isFull) throw new OmniQError("OMNIQ_BACKEND_FULL", "no room");
+        return await super.create(key, body);
+      }
+    }
+    const store = new FullStore(join(root, "start"));
+    const backend = file({ store });
+    const queue = backend.taskQueue();
+    expect((await queue.counts())["q"]?.ready).toBe(2);
+    await expect(queue.enqueue([{ tasks: [task("more")] }])).rejects.toMatchObject({ code: "OMNIQ_BACKEND_FULL" });
+    isFull = false;
+    expect((await queue.enqueue([{ tasks: [task("more")] }]))[0]?.state).toBe("accepted");
+    await backend.close();
+    await store.close();
   });
 });
 

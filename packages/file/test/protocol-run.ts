@@ -130,7 +130,7 @@ export async function runSchedule(options: RunOptions): Promise<RunReport> {
     const own = log;
     const luck = random();
     process.busy = true;
-    const done = (): void => {
+    const finish = (): void => {
       if (process.log !== own) return;
       process.busy = false;
       checkApplied(process);
@@ -147,27 +147,30 @@ export async function runSchedule(options: RunOptions): Promise<RunReport> {
           if (!appliedAt.has(id)) violate(`S2: request ${id} was acknowledged and never applied`);
           if (oracle.state.schedules.byId.get(id)?.revision !== stored?.revision)
             violate(`S2: request ${id} got another answer`);
-          done();
+          finish();
         },
         () => {
           report.unknown++;
-          done();
+          finish();
         },
       );
     } else if (luck < 0.85) {
       const from = history.length;
-      replica.execute([{ verb: "listSchedules", page: { limit: 1 } }]).then(() => {
-        if (process.log === own && replica.position() < from)
-          violate(`S5: a read that began after commit ${from} answered from ${replica.position()}`);
-        done();
-      }, done);
+      replica.execute([{ verb: "listSchedules", page: { limit: 1 } }]).then(
+        () => {
+          if (process.log === own && replica.position() < from)
+            violate(`S5: a read that began after commit ${from} answered from ${replica.position()}`);
+          finish();
+        },
+        () => finish(),
+      );
     } else {
       const count = (): number => [...world.objects.keys()].filter((key) => key.startsWith("log/")).length;
       const before = count();
       log
         .deleteOld()
         .then(() => (report.deleted += Math.max(0, before - count())), ignore)
-        .then(done);
+        .then(() => finish());
     }
   };
   /** The store alone always gives back the whole history. */

@@ -56,3 +56,11 @@ export function decodeCommit(body: string, position: number): Commit {
   }
   return JSON.parse(text) as Commit;
 }
+
+/** For a commit that goes on from another one than was applied, however often the log is opened. */
+export function foreignCommit(position: number): OmniQError {
+  return new OmniQError(
+    "OMNIQ_BACKEND_FAILED",
+    `Commit ${position} does not follow the one before it, so it is of another log: take it away, or restore the store from a backup`,
+  );
+}

@@ -6,6 +6,7 @@ import type { AnswerOf, Command, WriteCommand } from "./command.ts";
 import {
   decodeCommit,
   encodeCommit,
+  foreignCommit,
   outcomeKey,
   type Commit,
   type CommitRequest,
@@ -14,8 +15,10 @@ import {
 } from "./commit.ts";
 import { Listeners, takeChanges, type Changes, type Executor } from "./executor.ts";
 import { Machine, type OperationAnswer, type RequestOutcome } from "./machine.ts";
+import { Checkpointer } from "./checkpointer.ts";
 import { Crowd } from "./crowd.ts";
 import type { AppendAnswer, OrderedLog } from "./ordered-log.ts";
+import { isHeartbeat, takeRiders, type Pending } from "./riders.ts";
 import { createState, type ReplicaState } from "./state.ts";
 import { pause } from "./waiting.ts";
 
@@ -27,18 +30,12 @@ export interface ReplicaOptions {
   readonly resendMs?: number | undefined;
   /** A checkpoint is taken after so many bytes of log, or as many as the last checkpoint has. Default 8 MiB. */
   readonly checkpointBytes?: number | undefined;
+  /** How many bytes of calls ride in one commit, at most about; a larger call rides alone. Default 524,288. */
+  readonly commitBytes?: number | undefined;
   /** How many lanes the state keeps; part of the format, so that only tests may change it. */
   readonly laneLimit?: number | undefined;
 }
 
-interface Pending {
-  readonly commands: readonly WriteCommand[];
-  readonly resolve: (answers: readonly OperationAnswer[]) => void;
-  readonly reject: (reason: unknown) => void;
-}
-
-/** How many UTF-8 bytes of commands ride in one commit, at most about. */
-const commitBytes = 524_288;
 /** A commit that follows another one than was applied, so many times in a row, is not of this log. */
 const mismatchLimit = 5;
 const allChanged: Changes = { queues: new Set(), results: new Set(), events: true, all: true };
@@ -61,27 +58,20 @@ export class Replica implements Executor {
   /** What rides in the append that is under way. */
   #riding: readonly Pending[] = [];
   #outcomes = new Map<string, RequestOutcome>();
-  #logBytes = 0;
-  #checkpointSize = 0;
-  /** The position of the newest checkpoint that this process knows of. */
-  #checkpointed = 0;
-  /** Processes that share a log reach its length at one commit; this parts them, so that one takes the checkpoint. */
-  readonly #patience = 1 + Math.random() / 4;
-  #checkpointing: Promise<void> | undefined;
+  readonly #checkpointer: Checkpointer;
   #epoch = 0;
   /** The state is to be loaded anew before anything else is read. */
   #stale = false;
-  /** Who else writes, how long an append takes, and how long to give way. */
+  /** Who else writes; whether commits of others were applied since listeners heard; when the state's time last moved, by the monotonic clock. */
   readonly #crowd: Crowd = new Crowd();
-  /** Commits of others were applied since listeners were told last. */
   #foreign = false;
   #hurry: (() => void) | undefined;
-  /** The monotonic time at which the state's time became what it is. */
   #atSince = 0;
 
   private constructor(log: OrderedLog, options: ReplicaOptions) {
     this.#log = log;
     this.#options = options;
+    this.#checkpointer = new Checkpointer(log, options.checkpointBytes);
     this.#machine = new Machine(createState({ eventTtlMs: options.eventTtlMs }), options.laneLimit);
   }
 
@@ -145,7 +135,7 @@ export class Replica implements Executor {
     this.#ended.abort(closed);
     for (const pending of [...this.#pending.splice(0), ...this.#riding]) pending.reject(closed);
     this.#listeners.clear();
-    await this.#checkpointing?.catch(() => undefined);
+    await this.#checkpointer.rest();
   }
 
   #newLane(): void {
@@ -184,7 +174,7 @@ export class Replica implements Executor {
     await Promise.resolve();
     while (this.#pending.length > 0) {
       await this.#giveWay();
-      const riders = this.#takeRiders();
+      const riders = takeRiders(this.#pending, this.#options.commitBytes);
       this.#riding = riders;
       try {
         const answers = await this.#send(riders.flatMap(({ commands }) => commands));
@@ -197,7 +187,7 @@ export class Replica implements Executor {
         for (const rider of riders) rider.reject(error);
       }
       this.#riding = [];
-      this.#checkpointIfLong();
+      if (!this.#ended.signal.aborted) this.#checkpointer.look(this.#machine);
     }
     this.#pumping = false;
   }
@@ -215,20 +205,6 @@ export class Replica implements Executor {
       };
     });
     this.#hurry = undefined;
-  }
-
-  /** Heartbeats first: nothing that waits behind much else may lose its lease. */
-  #takeRiders(): readonly Pending[] {
-    const beats = (pending: Pending): number => (pending.commands.some(isHeartbeat) ? 0 : 1);
-    this.#pending.sort((a, b) => beats(a) - beats(b));
-    let bytes = 0;
-    let count = 0;
-    for (const { commands } of this.#pending) {
-      bytes += Buffer.byteLength(JSON.stringify(commands));
-      if (count > 0 && bytes > commitBytes) break;
-      count++;
-    }
-    return this.#pending.splice(0, count);
   }
 
   /** Brings one request into the log exactly once and answers what it did. */
@@ -377,8 +353,7 @@ export class Replica implements Executor {
 
   async #readAll(wanted?: number): Promise<void> {
     let upTo = wanted;
-    let mismatches = 0;
-    for (;;) {
+    for (let mismatches = 0; ;) {
       if (this.#stale) {
         await this.#load();
         // The position was one of the log as it was; in this one it may never come.
@@ -415,7 +390,7 @@ export class Replica implements Executor {
     const before = this.#machine.state.at;
     const outcomes = this.#machine.applyCommit(commit, position, storedAt);
     if (this.#machine.state.at > before) this.#atSince = performance.now();
-    this.#logBytes += body.length;
+    this.#checkpointer.grew(body.length);
     if (!commit.requests.every(({ lane }) => lane?.id === this.#lane.id)) this.#foreign = true;
     this.#crowd.saw(commit, position, this.#lane.id);
     for (const [index, request] of commit.requests.entries()) {
@@ -451,9 +426,7 @@ export class Replica implements Executor {
       checkpoint === undefined
         ? new Machine(createState({ eventTtlMs: this.#options.eventTtlMs }), this.#options.laneLimit)
         : Machine.decode(checkpoint.body, this.#options.laneLimit);
-    this.#checkpointSize = checkpoint?.body.length ?? 0;
-    this.#checkpointed = checkpoint?.position ?? 0;
-    this.#logBytes = 0;
+    this.#checkpointer.loaded(checkpoint);
     this.#atSince = performance.now();
     this.#stale = false;
     this.#epoch++;
@@ -474,42 +447,4 @@ export class Replica implements Executor {
       }
     }
   }
-
-  /** Replay stays linear: a checkpoint when the log since the last one is longer than that one, and than the option says. */
-  #checkpointIfLong(): void {
-    if (this.#checkpointing !== undefined || this.#ended.signal.aborted) return;
-    const length = Math.max(this.#options.checkpointBytes ?? 8_388_608, this.#checkpointSize);
-    if (this.#logBytes <= length * this.#patience) return;
-    this.#checkpointing = this.#checkpoint()
-      // Not written: the log is longer for it, and the next commit tries again.
-      .catch(() => undefined)
-      .finally(() => {
-        this.#checkpointing = undefined;
-      });
-  }
-
-  async #checkpoint(): Promise<void> {
-    const newest = await this.#log.newestCheckpoint?.();
-    if (newest !== undefined && newest > this.#checkpointed) {
-      this.#checkpointed = newest;
-      this.#logBytes = 0;
-      return;
-    }
-    const checkpoint = { position: this.#machine.position, body: this.#machine.encode() };
-    const before = this.#logBytes;
-    await this.#log.writeCheckpoint(checkpoint);
-    this.#checkpointed = checkpoint.position;
-    this.#checkpointSize = checkpoint.body.length;
-    this.#logBytes = Math.max(0, this.#logBytes - before);
-  }
 }
-
-function foreignCommit(position: number): OmniQError {
-  return new OmniQError(
-    "OMNIQ_BACKEND_FAILED",
-    `Commit ${position} does not follow the one before it, so it is of another log: take it away, or restore the store from a backup`,
-  );
-}
-
-/** Heartbeats come first in every commit. */
-const isHeartbeat = ({ verb }: WriteCommand): boolean => verb === "extend";
