@@ -119,7 +119,7 @@ async function main(): Promise<number> {
   await omniq.close();
   const violations = [...unexpected, ...found.violations];
   console.log(
-    `${found.accepted} accepted, ${found.executions} executions, ${found.occurrences} scheduled, ${kills} kills, ${stops} suspensions: ${violations.length} violations`,
+    `${found.accepted} accepted, ${found.executions} executions, ${found.occurrences} scheduled, ${kills} kills, ${stops} suspensions, ${found.unlucky} dead letters by faults: ${violations.length} violations`,
   );
   for (const violation of violations.slice(0, 50)) console.log(`  ${violation}`);
   if (violations.length === 0) rmSync(folder, { recursive: true, force: true });

@@ -48,6 +48,26 @@ test("a lost task, a wrong output and a wrong outcome are found", async () => {
   expect(await violations([{ kind: "accepted", task: id, expect: { code: "OMNIQ_LEASE_LOST" } }])).toHaveLength(1);
 });
 
+test("dead letters that faults explain are counted, and many of them are found", async () => {
+  const poisoned = memory({ now: () => now });
+  let now = 1e12;
+  await omniq.close();
+  omniq = new OmniQ({ taskQueue: poisoned });
+  const handles = await omniq.enqueueMany(Array.from({ length: 5 }, (_, n) => work.with({ n, ms: 0 })));
+  for (let round = 0; round < 3; round++) {
+    await poisoned.taskQueue().reserve({ queues: ["torture"], limit: 10, leaseMs: 100, waitMs: 0, worker: "dies" });
+    now += 10_000;
+    await poisoned.taskQueue().sweep(100);
+    now += 10_000;
+  }
+  await omniq.scheduler().tick();
+  const lines = handles.map(({ id }): Noted => ({ kind: "accepted", task: id, expect: { output: 0 } }));
+  write(lines.slice(0, 2));
+  const few = await audit(omniq, folder, [], []);
+  expect([few.unlucky, few.violations]).toEqual([2, []]);
+  expect((await violations(lines))[0]).toMatch(/^5 tasks became dead letters, more than faults explain/);
+});
+
 test("an early start is found", async () => {
   expect(await violations([{ kind: "start", task: "a", at: 1_000, notBefore: 1_500 }])).toEqual([
     "a started 500 ms early",
