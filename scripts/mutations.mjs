@@ -12,8 +12,8 @@ export const mutations = [
   {
     rule: "enqueue-idempotent",
     file: "enqueue.ts",
-    from: "FROM {p}_remembered WHERE id = ? AND until > ?",
-    to: "FROM {p}_remembered WHERE id = ? AND until < ?",
+    from: "FROM {p}_past WHERE task_id = ? AND known_until > ?",
+    to: "FROM {p}_past WHERE task_id = ? AND known_until < ?",
   },
   {
     rule: "enqueue-atomic",

@@ -1,5 +1,6 @@
 // `node dist/torture.js [TASKS] [WORKERS]`: worker processes on one SQLite file, one killed every half second; counts lost and doubled results.
 import { fork, type ChildProcess } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { defineTask, isOmniQError, OmniQ, typeOnly } from "@omniq/core";
 import { sqlite } from "@omniq/sqlite";
@@ -9,7 +10,11 @@ const work = defineTask({
   name: "work",
   input: typeOnly<{ readonly n: number }>(),
   retry: { maxAttempts: 20, backoff: "fixed", delayMs: 50 },
-  run: ({ n }) => n * 2,
+  run: async ({ n }) => {
+    // Long enough that a run of this size meets many kills.
+    await sleep(50);
+    return n * 2;
+  },
 });
 
 async function worker(databasePath: string): Promise<void> {

@@ -10,6 +10,6 @@ test(
   async () => {
     const program = fileURLToPath(new URL("../dist/torture.js", import.meta.url));
     const { stdout } = await promisify(execFile)(process.execPath, [program, "2000", "4"], { timeout: 230_000 });
-    expect(stdout).toMatch(/2000 results of 2000 runs, 0 lost, 0 wrong, still in the queue 0/);
+    expect(stdout).toMatch(/2000 results of 2000 runs, 0 lost, 0 wrong, .*still in the queue 0,/);
   },
 );

@@ -32,3 +32,10 @@ test("every changed line, of ten rules and more, each caught under its own key",
     expect(caught, rule).toBeGreaterThan(0);
   }
 });
+
+test("every change still fits the adapter's source", () => {
+  for (const { rule, file, from } of mutations) {
+    const source = readFileSync(new URL(`../../sqlite/src/${file}`, import.meta.url), "utf8");
+    expect(source.split(from), rule).toHaveLength(2);
+  }
+});
