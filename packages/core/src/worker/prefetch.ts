@@ -3,8 +3,8 @@
 const weight = 0.2;
 /** A prefetched task should start within about this time; else it stays in the queue, where other workers can have it. */
 const patienceMs = 50;
-/** Short handlers are fed in batches of this size or more, since most of what a backend's transaction costs does not grow with its tasks. */
-const enough = 256;
+/** What a store does in one commit costs most for the commit: calls of some hundreds are several times cheaper a task than calls of tens. */
+const most = 400;
 
 /** Moving averages of how long handlers and round trips take. */
 export class Prefetch {
@@ -20,12 +20,12 @@ export class Prefetch {
   roundTripTook(ms: number): void {
     this.#roundTripMs += weight * (ms - this.#roundTripMs);
   }
-  /** Leases ahead: never more than four times the concurrency, or {@link enough} where that is more. */
+  /** Leases ahead, at most the concurrency ({@link most} where it is less). */
   get size(): number {
     if (this.#handlerMs === undefined) return 0;
     const handlerMs = Math.max(this.#handlerMs, 0.005);
     const useful = (2 * this.#concurrency * this.#roundTripMs) / handlerMs;
     const patient = (this.#concurrency * patienceMs) / handlerMs;
-    return Math.floor(Math.min(useful, patient, Math.max(4 * this.#concurrency, enough)));
+    return Math.floor(Math.min(useful, patient, Math.max(this.#concurrency, most)));
   }
 }
