@@ -21,8 +21,8 @@ export class Columns {
     return this.#add(cells, "");
   }
 
-  /** Adds a column of numbers or truth values. */
-  of(type: "bigint" | "boolean", cells: readonly Cell[]): this {
+  /** Adds a column of numbers, truth values or places of rows. */
+  of(type: "bigint" | "boolean" | "tid", cells: readonly Cell[]): this {
     return this.#add(cells, `::${type}[]`);
   }
 

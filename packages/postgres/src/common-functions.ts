@@ -1,7 +1,8 @@
 // Functions that the verbs share: the clock, the end of a task that the queue decides, groups, and what dependents are told.
 
 /**
- * Settings of every function that is called often. Plans are made once and must hold for a table that grows from nothing to millions, so
+ * Settings of every function that is called from outside; those that it calls have them from it (setting them costs some microseconds each
+ * time). Plans are made once and must hold for a table that grows from nothing to millions, so
  * they are kept to index scans in nested loops; without that, a plan made while the table was empty would read the whole of it later.
  * For the same reason a look-up by id writes `state + 0 = n`: so no partial index of that state can be taken for it.
  */
@@ -48,7 +49,7 @@ export const commonFunctions: readonly string[] = [
    * locks of children that are being enqueued; so the edges read here are all that there are. Gives the queues of what is ready now.
    */
   `CREATE FUNCTION {s}.tell(p_parent text, p_status text, p_run integer, p_attempt integer, p_finished bigint, p_value text, p_error text,
-    p_now bigint) RETURNS text[] LANGUAGE plpgsql ${settings} AS $$
+    p_now bigint) RETURNS text[] LANGUAGE plpgsql AS $$
   #variable_conflict use_column
   DECLARE
     e {s}.dependencies;
@@ -71,7 +72,7 @@ export const commonFunctions: readonly string[] = [
   END $$`,
 
   // Locks the deduplication keys of tasks, in one order everywhere and before the tasks themselves, so that nobody waits in a circle.
-  `CREATE FUNCTION {s}.lock_keys(p_ids text[]) RETURNS void LANGUAGE plpgsql ${settings} AS $$
+  `CREATE FUNCTION {s}.lock_keys(p_ids text[]) RETURNS void LANGUAGE plpgsql AS $$
   #variable_conflict use_column
   BEGIN
     PERFORM 1 FROM {s}.deduplication d

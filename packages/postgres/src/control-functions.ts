@@ -153,7 +153,7 @@ export const controlFunctions: readonly string[] = [
    * The queues that have something for a sweep. Each index leads with the queue, so the next name is one step away, however many tasks
    * the one before has.
    */
-  `CREATE FUNCTION {s}.queue_names() RETURNS SETOF text LANGUAGE plpgsql ${settings} AS $$
+  `CREATE FUNCTION {s}.queue_names() RETURNS SETOF text LANGUAGE plpgsql AS $$
   #variable_conflict use_column
   DECLARE v_name text := '';
   BEGIN

@@ -88,7 +88,7 @@ export const enqueueFunctions: readonly string[] = [
   // One call: all or none. Raises OQ001 with the unknown dependencies in the detail. Gives order, id and state of each task, flat.
   `CREATE FUNCTION {s}.enqueue_call(p_this bigint, p_call bigint[], ${taskParameters}, p_key text[], p_window bigint[], p_mode text[],
     d_owner bigint[], d_parent text[], d_may_fail boolean[], d_status text[], d_run bigint[], d_attempt bigint[], d_finished bigint[],
-    d_value text[], d_error text[], ${eventParameters}) RETURNS text[] LANGUAGE plpgsql ${settings} AS $$
+    d_value text[], d_error text[], ${eventParameters}) RETURNS text[] LANGUAGE plpgsql AS $$
   #variable_conflict use_column
   DECLARE
     v_now bigint := {s}.now_ms();

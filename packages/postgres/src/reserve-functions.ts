@@ -10,12 +10,12 @@ export const edgesOfTask = `CASE WHEN t.edges > 0 THEN (SELECT json_agg(json_bui
 /** What is given of a leased task, in the order of the type `lease`. */
 const leaseColumns = `t.id, t.name, t.queue, t.payload, t.envelope, t.priority, t.max_attempts, t.result_ttl, t.run, t.attempt, t.expiries,
       t.enqueued_at, t.run_at, t.expires_at, t.started_at, t.cancelling, t.dedup_key, t.group_key, t.group_limit, t.progress, t.error,
-      t.lane, t.ready_at, t.seq, t.deadline, ${edgesOfTask}`;
+      t.lane, t.ready_at, t.seq, t.deadline, ${edgesOfTask}, t.ctid`;
 
 export const leaseType = `CREATE TYPE {s}.lease AS ("position" integer, id text, name text, queue text, payload text, envelope text, priority smallint,
     max_attempts bigint, result_ttl bigint, run integer, attempt integer, expiries integer, enqueued_at bigint, run_at bigint,
     expires_at bigint, started_at bigint, cancelling boolean, dedup_key text, group_key text, group_limit bigint, progress text, error text,
-    lane smallint, ready_at bigint, seq bigint, deadline bigint, edges text)`;
+    lane smallint, ready_at bigint, seq bigint, deadline bigint, edges text, place tid)`;
 
 const inTime = "(t.expires_at IS NULL OR t.started_at IS NOT NULL OR t.expires_at > v_now)";
 const startOf = `state = 4, attempt = t.attempt + 1, token = p_token, deadline = v_now + p_lease_ms, worker = p_worker,
@@ -34,7 +34,7 @@ export const reserveFunctions: readonly string[] = [
   leaseType,
 
   // Makes due tasks ready. Those of groups are held back until their group is looked at, which needs the lock of the queue's groups.
-  `CREATE FUNCTION {s}.promote(q text, v_now bigint, p_bound integer, p_grouped boolean) RETURNS integer LANGUAGE plpgsql ${settings} AS $$
+  `CREATE FUNCTION {s}.promote(q text, v_now bigint, p_bound integer, p_grouped boolean) RETURNS integer LANGUAGE plpgsql AS $$
   #variable_conflict use_column
   DECLARE v_count integer;
   BEGIN
@@ -53,7 +53,7 @@ export const reserveFunctions: readonly string[] = [
   END $$`,
 
   // Ends dead leases and expires tasks that did not start in time.
-  `CREATE FUNCTION {s}.end_leases(q text, v_now bigint, p_bound integer) RETURNS integer LANGUAGE plpgsql ${settings} AS $$
+  `CREATE FUNCTION {s}.end_leases(q text, v_now bigint, p_bound integer) RETURNS integer LANGUAGE plpgsql AS $$
   #variable_conflict use_column
   DECLARE
     t {s}.tasks;
@@ -94,7 +94,7 @@ export const reserveFunctions: readonly string[] = [
    * not grow with the group's backlog: the best of each limit is the first of its index range. The caller has the lock of the queue's
    * groups; rows that others hold are on their way out and are passed over. Says whether a task became ready.
    */
-  `CREATE FUNCTION {s}.refill(q text, p_key text) RETURNS boolean LANGUAGE plpgsql ${settings} AS $$
+  `CREATE FUNCTION {s}.refill(q text, p_key text) RETURNS boolean LANGUAGE plpgsql AS $$
   #variable_conflict use_column
   DECLARE
     v_slots bigint;
@@ -130,7 +130,7 @@ export const reserveFunctions: readonly string[] = [
     RETURN true;
   END $$`,
 
-  `CREATE FUNCTION {s}.refill_changed(q text) RETURNS void LANGUAGE plpgsql ${settings} AS $$
+  `CREATE FUNCTION {s}.refill_changed(q text) RETURNS void LANGUAGE plpgsql AS $$
   #variable_conflict use_column
   DECLARE g record;
   BEGIN
@@ -142,7 +142,7 @@ export const reserveFunctions: readonly string[] = [
   END $$`,
 
   // How many tasks the queue's own limits let start now; null without limits. The row of a limited queue is locked by the caller.
-  `CREATE FUNCTION {s}.room(s {s}.queues, v_now bigint) RETURNS bigint LANGUAGE plpgsql ${settings} AS $$
+  `CREATE FUNCTION {s}.room(s {s}.queues, v_now bigint) RETURNS bigint LANGUAGE plpgsql AS $$
   #variable_conflict use_column
   DECLARE
     v_active bigint;

@@ -3,7 +3,7 @@ import type { LeaseExtension, NewEvent, Settlement, SettleState } from "@omniq/c
 import { Columns } from "./columns.ts";
 import type { Row } from "./connection.ts";
 import { eventColumns } from "./event-rows.ts";
-import { mayHaveKey, storedToken } from "./task-rows.ts";
+import { mayHaveKey, placeOf, storedToken } from "./task-rows.ts";
 
 /** A call of the function `settle`, and the order in which its settlements went. */
 export interface SettleCall {
@@ -46,6 +46,10 @@ export function settleCall(settlements: readonly Settlement[]): SettleCall {
   const columns = new Columns()
     .text(order.map((settlement) => settlement.taskId))
     .text(order.map((settlement) => storedToken(settlement.token)))
+    .of(
+      "tid",
+      order.map((settlement) => placeOf(settlement.token)),
+    )
     .text(order.map((settlement) => settlement.outcome))
     .of("boolean", stores)
     .text(values)

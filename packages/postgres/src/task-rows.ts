@@ -114,11 +114,19 @@ const readyAt = 23;
 const seq = 24;
 const deadline = 25;
 const edgesOfLease = 26;
+const place = 27;
 
 /** Marks the token of a task with a deduplication key, so that settling it locks the key first. */
 const keyMark = ".k";
+/** Stands before the place of the row in its table, where settling looks first: it saves the search by id. */
+const placeMark = "~";
 export function storedToken(token: string): string {
-  return token.endsWith(keyMark) ? token.slice(0, -keyMark.length) : token;
+  const end = token.indexOf(placeMark);
+  return end < 0 ? token : token.slice(0, end);
+}
+/** The row's place as it was when it was leased; `undefined` for what no lease of ours looks like. */
+export function placeOf(token: string): string | undefined {
+  return /~(\(\d{1,10},\d{1,5}\))/.exec(token)?.[1];
 }
 export function mayHaveKey(token: string): boolean {
   return token.endsWith(keyMark);
@@ -127,11 +135,12 @@ export function mayHaveKey(token: string): boolean {
 /** A row of the type `lease`. */
 export function toLease(row: Row, token: string, sentAt: number): Lease {
   const edges = readEdges(row[edgesOfLease]);
+  const marked = `${token}${placeMark}${row[place]}`;
   const task = show(row, 1, stateNames[activeState] as StoredTaskState, null, edges);
   return {
     taskId: task.id,
     queue: task.queue,
-    token: task.deduplicationKey === undefined ? token : token + keyMark,
+    token: task.deduplicationKey === undefined ? marked : marked + keyMark,
     run: task.run,
     attempt: task.attempt,
     task,
