@@ -3,6 +3,9 @@
 /** The steps of HTTP dates, and what networks add; a date that is older than the estimate by more says that the store's clock was set back. */
 const toleranceMs = 5_000;
 
+/** HTTP dates have whole seconds. */
+const cutOffMs = 999;
+
 export class StoreClock {
   readonly #local: () => number;
   readonly #monotonic: () => number;
@@ -20,12 +23,18 @@ export class StoreClock {
     return this.#latest;
   }
 
-  /** An answer that has just come says that its store has this time. Dates are cut off and late, so the largest is the best. */
+  /**
+   * An answer that has just come says that its store has this time. Dates are cut off and late, so the store's time is at least that; up to
+   * the second that was cut off, this machine's clock tells where in it. From the date alone, time would leap by what was cut off once a
+   * later date says more, and end leases and windows too soon.
+   */
   hear(date: number | undefined): void {
     if (date === undefined) return;
     this.#latest = date;
-    const offset = date - this.#monotonic();
-    if (this.#offset === undefined || offset > this.#offset || offset < this.#offset - toleranceMs)
+    const monotonic = this.#monotonic();
+    const least = date - monotonic;
+    const offset = Math.min(Math.max(least, this.#local() - monotonic), least + cutOffMs);
+    if (this.#offset === undefined || least > this.#offset || offset < this.#offset - toleranceMs)
       this.#offset = offset;
   }
 
