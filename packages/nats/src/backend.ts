@@ -1,9 +1,12 @@
 // The NATS backend: one connection, a replica per partition, four components, closed together.
 import type { Backend, EventStorage, RemoteBackend, ResultStorage, ScheduleStorage, TaskQueue } from "@omniq/core";
-import { createComponents, type ComponentMakers } from "@omniq/replica";
+import { createComponents, type ComponentMakers, type ComponentOptions } from "@omniq/replica";
 import { Connection } from "./connection.ts";
 import { LogExecutor } from "./executor.ts";
-import { defaultPartition, type CheckedOptions } from "./options.ts";
+import type { CheckedOptions } from "./options.ts";
+import { PartitionedEventStorage, PartitionedResultStorage } from "./partitioned-storages.ts";
+import { PartitionedTaskQueue } from "./partitioned-task-queue.ts";
+import { LayoutCheck, Partitions } from "./partitions.ts";
 
 /** UTF-8 bytes of a payload, a result's value and an event's data; what is larger than a message goes in parts. */
 const maxPayloadBytes = 1_048_576;
@@ -14,20 +17,24 @@ export class NatsBackend implements Backend {
   readonly contract = 1;
   readonly remote: RemoteBackend | undefined;
   readonly #connection: Connection;
-  readonly #executor: LogExecutor;
+  readonly #executors: readonly LogExecutor[];
   readonly #components: ComponentMakers;
   #closing: Promise<void> | undefined;
 
   constructor(options: CheckedOptions) {
     const { connection, ...plain } = options.given;
     this.#connection = new Connection(options);
-    this.#executor = new LogExecutor(this.#connection, options, defaultPartition);
+    const partitions = new Partitions(options.partitions);
+    const layout = new LayoutCheck(this.#connection, options.prefix, options.replicas, partitions);
+    this.#executors = partitions.names.map(
+      (name) => new LogExecutor(this.#connection, options, name, partitions, layout),
+    );
     if (connection === undefined) {
       // Sources load sources, the build loads the build.
       const module = new URL(import.meta.url.endsWith(".ts") ? "./index.ts" : "./index.js", import.meta.url).href;
       this.remote = { module, options: plain };
     }
-    this.#components = createComponents(this.#executor, {
+    this.#components = componentsOver(this.#executors, partitions, {
       backend: this,
       durable: true,
       push: true,
@@ -60,11 +67,50 @@ export class NatsBackend implements Backend {
   close(): Promise<void> {
     return (this.#closing ??= (async () => {
       await this.#components.close();
-      await this.#executor.close();
+      await Promise.all(this.#executors.map((executor) => executor.close()));
       await this.#connection.close();
     })());
   }
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** The components of one log as they are; those of several, joined. Schedules are all in the default log, which is the last. */
+function componentsOver(
+  executors: readonly LogExecutor[],
+  partitions: Partitions,
+  options: ComponentOptions,
+): ComponentMakers {
+  const parts = executors.map((executor) => createComponents(executor, options));
+  const last = parts.at(-1) as ComponentMakers;
+  if (parts.length === 1) return last;
+  const { backend } = options;
+  let taskQueue: TaskQueue | undefined;
+  let resultStorage: ResultStorage | undefined;
+  let eventStorage: EventStorage | undefined;
+  return {
+    taskQueue: () =>
+      (taskQueue ??= new PartitionedTaskQueue(
+        parts.map((part) => part.taskQueue()),
+        partitions,
+        backend,
+      )),
+    resultStorage: () =>
+      (resultStorage ??= new PartitionedResultStorage(
+        parts.map((part) => part.resultStorage()),
+        partitions,
+        backend,
+      )),
+    eventStorage: () =>
+      (eventStorage ??= new PartitionedEventStorage(
+        parts.map((part) => part.eventStorage()),
+        partitions,
+        backend,
+      )),
+    scheduleStorage: () => last.scheduleStorage(),
+    close: async () => {
+      await Promise.all(parts.map((part) => part.close()));
+    },
+  };
 }

@@ -6,21 +6,32 @@ import type { Connection } from "./connection.ts";
 import { DirectEnqueue } from "./direct-enqueue.ts";
 import { NatsLog } from "./log.ts";
 import type { CheckedOptions } from "./options.ts";
+import { defaultPartition, type LayoutCheck, type Partitions } from "./partitions.ts";
 
 export class LogExecutor implements Executor {
   readonly #options: CheckedOptions;
   readonly #listeners: Listeners = new Listeners();
   readonly #log: NatsLog;
   readonly #direct: DirectEnqueue;
+  readonly #layout: LayoutCheck;
   #opening: Promise<Replica> | undefined;
   #replica: Replica | undefined;
   #empty: ReplicaState | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(connection: Connection, options: CheckedOptions, partition: string) {
+  constructor(
+    connection: Connection,
+    options: CheckedOptions,
+    partition: string,
+    partitions: Partitions,
+    layoutCheck: LayoutCheck,
+  ) {
     const { prefix, replicas, giveUpMs } = options;
     this.#options = options;
-    this.#log = new NatsLog(connection, { prefix, partition }, replicas, (message) =>
+    this.#layout = layoutCheck;
+    // Only the default log carries the partitions; every process looks there.
+    const layout = partition === defaultPartition ? partitions.layout : undefined;
+    this.#log = new NatsLog(connection, { prefix, partition, layout }, replicas, (message) =>
       process.emitWarning(message, "OmniQWarning"),
     );
     this.#direct = new DirectEnqueue(this.#log, giveUpMs);
@@ -31,6 +42,7 @@ export class LogExecutor implements Executor {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<{ readonly [K in keyof C]: C[K] extends Command ? AnswerOf<C[K]> : never }> {
     options.signal?.throwIfAborted();
+    if (this.#replica === undefined && this.#closing === undefined) await this.#layout.check();
     if (this.#opening === undefined && this.#direct.takes(commands))
       return (await this.#direct.send(commands)) as never;
     const replica = this.#replica ?? (await this.open());

@@ -33,6 +33,7 @@ export const nats: Adapter<"nats", NatsOptions | void, NatsBackend> = defineAdap
     tls: "record",
     prefix: "string",
     replicas: "integer",
+    partitions: "record",
     connection: "code",
     eventTtlMs: "integer",
     checkpointBytes: "integer",

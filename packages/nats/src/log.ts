@@ -19,9 +19,18 @@ const arrivalMs = 10_000;
 export interface LogNames {
   readonly prefix: string;
   readonly partition: string;
+  /** What the stream's description says: the partitions of the namespace. */
+  readonly layout?: string | undefined;
 }
 export const logName = ({ prefix, partition }: LogNames): string => `${prefix}-log-${partition}`;
 export const checkpointName = ({ prefix, partition }: LogNames): string => `${prefix}-checkpoint-${partition}`;
+
+/** The stream of a log. */
+export function logStream(connection: Connection, names: LogNames, replicas: number): Stream {
+  const { prefix, partition, layout } = names;
+  const more = { deny_delete: true, ...(layout === undefined ? {} : { description: layout }) };
+  return new Stream(connection, logName(names), [`${prefix}.log.${partition}`], replicas, more);
+}
 
 /** A commit that was delivered; parts that were not delivered with it are still numbers, to be fetched. */
 interface Arrived {
@@ -63,7 +72,7 @@ export class NatsLog implements OrderedLog {
     const { prefix, partition } = names;
     this.#connection = connection;
     this.#subject = `${prefix}.log.${partition}`;
-    this.#stream = new Stream(connection, logName(names), [this.#subject], replicas, { deny_delete: true });
+    this.#stream = logStream(connection, names, replicas);
     const checkpointSubject = `${prefix}.checkpoint.${partition}`;
     this.#checkpoints = new Checkpoints(connection, checkpointName(names), checkpointSubject, replicas);
     this.#warn = warn;

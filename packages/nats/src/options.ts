@@ -29,6 +29,11 @@ export interface NatsOptions {
   readonly prefix?: string | undefined;
   /** How many servers of the cluster keep each stream: 1 to 5. Counts when a stream is made. Default 1. */
   readonly replicas?: number | undefined;
+  /**
+   * Which queues share a log: `{ mail: ["newsletters", "receipts"] }`. A worker replays only the logs of its queues. Queues that are not listed are
+   * in the partition `default`. All processes of a prefix must have the same. Names: 1 to 40 letters, digits, underscores and hyphens.
+   */
+  readonly partitions?: Readonly<Record<string, readonly string[]>> | undefined;
   /** Your own connection, in place of servers and credentials. It is never closed. */
   readonly connection?: NatsConnection | undefined;
   /** How long events are kept, counted from their time. The first process of a log decides. Default 604,800,000 (7 days). */
@@ -45,13 +50,12 @@ export interface CheckedOptions {
   readonly servers: readonly string[];
   readonly prefix: string;
   readonly replicas: number;
+  readonly partitions: Readonly<Record<string, readonly string[]>>;
   readonly eventTtlMs: number;
   readonly checkpointBytes: number;
   readonly giveUpMs: number;
 }
 
-/** The one partition of a namespace. It stands in the names, so that a namespace can be split later. */
-export const defaultPartition = "default";
 const namePattern = /^[A-Za-z0-9_-]{1,40}$/;
 
 /** Checks options. Throws `OMNIQ_CONFIG_INVALID` with the option's name. */
@@ -85,15 +89,39 @@ export function checkOptions(options: NatsOptions): CheckedOptions {
   if (!Number.isSafeInteger(replicas) || replicas < 1 || replicas > 5) throw invalid("replicas must be 1 to 5");
   for (const [name, value] of Object.entries({ eventTtlMs, checkpointBytes, giveUpMs }))
     if (!Number.isSafeInteger(value) || value < 1) throw invalid(`${name} must be a whole number of at least 1`);
+  const partitions = checkPartitions(options.partitions ?? {});
   return {
     given: options,
     servers: list as readonly string[],
     prefix,
     replicas,
+    partitions,
     eventTtlMs,
     checkpointBytes,
     giveUpMs,
   };
+}
+
+/** A server keeps at most 4,096 bytes of a stream's description, where the partitions are noted. */
+const partitionsBytes = 4_000;
+
+function checkPartitions(partitions: unknown): Readonly<Record<string, readonly string[]>> {
+  const example = 'partitions must be lists of queues by name, such as { mail: ["newsletters", "receipts"] }';
+  if (typeof partitions !== "object" || partitions === null || Array.isArray(partitions)) throw invalid(example);
+  const homes = new Map<string, string>();
+  for (const [name, queues] of Object.entries(partitions)) {
+    if (!namePattern.test(name))
+      throw invalid("names of partitions must be 1 to 40 letters, digits, underscores and hyphens");
+    if (!Array.isArray(queues) || !queues.every((queue) => typeof queue === "string" && queue !== ""))
+      throw invalid(example);
+    for (const queue of queues as readonly string[]) {
+      if (homes.has(queue)) throw invalid(`partitions lists the queue ${JSON.stringify(queue)} twice`);
+      homes.set(queue, name);
+    }
+  }
+  if (Buffer.byteLength(JSON.stringify(partitions)) > partitionsBytes)
+    throw invalid(`partitions is longer than ${partitionsBytes} bytes of JSON; leave queues to the partition default`);
+  return partitions as Readonly<Record<string, readonly string[]>>;
 }
 
 /** `nats://user:password@host:4222,other:4222?prefix=…&replicas=…`; `tls://` asks for TLS. */

@@ -52,6 +52,19 @@ export class Stream {
     }
   }
 
+  /** What the stream says of itself; undefined when there is no such stream. */
+  async description(): Promise<string | undefined> {
+    try {
+      const { config } = await this.#connection.manage(`Looking at stream ${this.name}`, (manager) =>
+        manager.streams.info(this.name),
+      );
+      return config.description ?? "";
+    } catch (error) {
+      if (isApiError(error, apiCodes.streamNotFound)) return undefined;
+      throw natsFailure(error, `Looking at stream ${this.name}`);
+    }
+  }
+
   /** Makes the stream unless it is there. One that is there with other settings stays as it is. */
   async make(): Promise<void> {
     try {
