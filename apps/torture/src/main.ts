@@ -90,7 +90,8 @@ async function main(): Promise<number> {
   );
   const omniq = await OmniQ.load({ file: options.config });
   await patiently(() => omniq.connect());
-  for (const id of schedules) await omniq.schedules.put(id, { everyMs: 1_000, missed: "all", task: tick.with() });
+  for (const id of schedules)
+    await patiently(() => omniq.schedules.put(id, { everyMs: 1_000, missed: "all", task: tick.with() }));
   const until = Date.now() + options.minutes * 60_000;
   let place = 0;
   for (let index = 0; index < options.workers; index++) start("worker", place++, "torture");
@@ -128,7 +129,7 @@ async function main(): Promise<number> {
         }),
     ),
   );
-  const found = await audit(omniq, journals, faults, schedules);
+  const found = await patiently(() => audit(omniq, journals, faults, schedules));
   await omniq.close();
   const violations = [...unexpected, ...found.violations];
   console.log(
