@@ -35,12 +35,26 @@ const kinds = {
     url: (port) => `redis://127.0.0.1:${port}`,
     usable: (port) => talk(port, "PING\r\n", (answer) => answer.startsWith("+PONG")),
     find: () => onPath("redis-server") ?? onPath("valkey-server"),
-    start: (binary, port, folder) =>
+    start: (binary, port, folder, more = []) =>
       launch(
         binary,
-        ["--bind", "127.0.0.1", "--port", port, "--dir", folder, "--save", "", "--maxmemory-policy", "noeviction"],
+        [
+          "--bind",
+          "127.0.0.1",
+          "--port",
+          port,
+          "--dir",
+          folder,
+          "--save",
+          "",
+          "--maxmemory-policy",
+          "noeviction",
+          ...more,
+        ],
         folder,
       ),
+    // Every write is on disk before it is answered, so that a crash of the server loses nothing.
+    durable: ["--appendonly", "yes", "--appendfsync", "always"],
   },
   postgres: {
     variable: "OMNIQ_TEST_POSTGRES_URL",
@@ -105,6 +119,33 @@ async function obtain(name, kind, started) {
   const given = process.env[kind.variable];
   if (given) return { name, url: given, origin: "environment" };
   if (await kind.usable(kind.port)) return { name, url: kind.url(kind.port), origin: "standard port" };
+  const { server, port } = await begin(name, kind, [], started);
+  return { name, url: kind.url(port), origin: "started", pid: server.pid };
+}
+
+/**
+ * A server of one's own that keeps what it acknowledged when it crashes: `{ url, port, restart(crash, awayMs), stop() }`. For tests of faults;
+ * never one that was found.
+ */
+export async function startOwnServer(name) {
+  const kind = kinds[name];
+  const started = [];
+  const killAll = () => started[0]?.kill();
+  process.once("exit", killAll);
+  const { server, port } = await begin(name, kind, kind.durable, started);
+  return {
+    url: kind.url(port),
+    port,
+    restart: server.restart,
+    async stop() {
+      process.removeListener("exit", killAll);
+      await server.stop();
+    },
+  };
+}
+
+/** Starts a server, notes it in `started` at once so that it ends with this process, and waits until it answers. */
+async function begin(name, kind, more, started) {
   const binary = kind.find() ?? (installPackages(kind.packages) ? kind.find() : undefined);
   if (binary === undefined)
     throw new Error(
@@ -114,7 +155,7 @@ async function obtain(name, kind, started) {
   const port = await freePort();
   let server;
   try {
-    server = await kind.start(binary, String(port), folder);
+    server = await kind.start(binary, String(port), folder, more);
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;
@@ -122,29 +163,47 @@ async function obtain(name, kind, started) {
   started.push(server);
   const deadline = Date.now() + startTimeoutMs;
   while (!(await kind.usable(port))) {
-    if (server.ended()) throw new Error(`${name} ended while starting:\n${server.log()}`);
-    if (Date.now() > deadline) throw new Error(`${name} was not ready within ${startTimeoutMs} ms:\n${server.log()}`);
+    const late = Date.now() > deadline;
+    if (server.ended() || late) {
+      const said = server.log();
+      server.kill();
+      throw new Error(
+        `${name} ${late ? `was not ready within ${startTimeoutMs} ms` : "ended while starting"}:\n${said}`,
+      );
+    }
     await sleep(50);
   }
-  return { name, url: kind.url(port), origin: "started", pid: server.pid };
+  return { server, port };
 }
 
 /** Starts a process whose output goes to a file in its folder. `owner` is the uid and gid that it runs as. */
 function launch(binary, args, folder, owner = {}, signal = "SIGTERM") {
   const logFile = join(folder, "server.log");
-  const output = openSync(logFile, "a");
-  const child = spawn(binary, args, { cwd: folder, stdio: ["ignore", output, output], ...owner });
-  closeSync(output);
   let failure = "";
-  const end = new Promise((resolve) => {
-    child.once("exit", resolve);
-    child.once("error", (error) => {
-      failure = error.message;
-      resolve();
+  let child;
+  let end;
+  const begin = () => {
+    const output = openSync(logFile, "a");
+    child = spawn(binary, args, { cwd: folder, stdio: ["ignore", output, output], ...owner });
+    closeSync(output);
+    end = new Promise((resolve) => {
+      child.once("exit", resolve);
+      child.once("error", (error) => {
+        failure = error.message;
+        resolve();
+      });
     });
-  });
+  };
   const ended = () => failure !== "" || child.exitCode !== null || child.signalCode !== null;
   const clean = () => rmSync(folder, { recursive: true, force: true });
+  const halt = async (how) => {
+    if (ended()) return;
+    child.kill(how);
+    const late = setTimeout(() => child.kill("SIGKILL"), stopTimeoutMs);
+    await end;
+    clearTimeout(late);
+  };
+  begin();
   return {
     pid: child.pid,
     ended,
@@ -153,13 +212,14 @@ function launch(binary, args, folder, owner = {}, signal = "SIGTERM") {
       if (!ended()) child.kill("SIGKILL");
       clean();
     },
+    /** Ends the server, by `crash` as a failing machine would, and starts it again on the same data and port after a while. */
+    async restart(crash, awayMs) {
+      await halt(crash ? "SIGKILL" : signal);
+      await sleep(awayMs);
+      begin();
+    },
     async stop() {
-      if (!ended()) {
-        child.kill(signal);
-        const late = setTimeout(() => child.kill("SIGKILL"), stopTimeoutMs);
-        await end;
-        clearTimeout(late);
-      }
+      await halt(signal);
       clean();
     },
   };

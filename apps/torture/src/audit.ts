@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { OmniQ } from "@omniq/core";
+import { checkGroupOrder, checkLeases } from "./audit-leases.ts";
 import type { Expected, Line } from "./journal.ts";
 
 type Noted = Line & { readonly pid: number };
@@ -14,6 +15,7 @@ export interface Fault {
 export interface Findings {
   readonly accepted: number;
   readonly executions: number;
+  readonly leases: number;
   readonly occurrences: number;
   /** Tasks whose leases ran out three times in one run of faults, and their dependents: dead letters, as promised. */
   readonly unlucky: number;
@@ -31,7 +33,7 @@ function readJournals(folder: string): Noted[] {
   return lines;
 }
 
-/** Checks results, early starts, groups, counts against lists, and schedules. */
+/** Checks results, early starts, leases, groups and their order, counts against lists, and schedules. */
 export async function audit(
   omniq: OmniQ,
   folder: string,
@@ -58,12 +60,15 @@ export async function audit(
     }
   }
   checkGroups(lines, faults, violations);
+  checkLeases(lines, violations);
+  checkGroupOrder(lines, violations);
   await checkCounts(omniq, violations);
   let occurrences = 0;
   for (const id of schedules) occurrences += await checkSchedule(omniq, id, results, violations);
   return {
     accepted: accepted.length,
     executions: lines.filter((line) => line.kind === "start").length,
+    leases: lines.filter((line) => line.kind === "lease").length,
     occurrences,
     unlucky: unlucky.length,
     violations,

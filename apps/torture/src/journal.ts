@@ -16,7 +16,18 @@ export type Line =
       readonly at: number;
       readonly started: number;
       readonly group?: string | undefined;
-    };
+    }
+  | {
+      readonly kind: "lease";
+      readonly task: string;
+      readonly token: string;
+      /** Both by the store's clock. */
+      readonly from: number;
+      readonly deadline: number;
+      readonly expiries: number;
+      readonly group?: string | undefined;
+    }
+  | { readonly kind: "settle"; readonly task: string; readonly token: string };
 /** The output that a task must have, or the code that it must fail with. */
 export type Expected = { readonly output: unknown } | { readonly code: string };
 

@@ -8,8 +8,9 @@ import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { OmniQ } from "@omniq/core";
 import { audit, type Fault } from "./audit.ts";
-import { seeded } from "./random.ts";
-import { leaseMs, tick } from "./tasks.ts";
+import { planFaults, type PlannedFault } from "./faults.ts";
+import { patiently } from "./patience.ts";
+import { tick } from "./tasks.ts";
 
 const options = new Command("torture")
   .requiredOption("--config <file>", "the backends (scripts/torture.mjs makes it from --backend)")
@@ -18,20 +19,30 @@ const options = new Command("torture")
   .option("--workers <n>", "worker processes", Number, 4)
   .option("--producers <n>", "producer processes", Number, 2)
   .option("--every <ms>", "mean time between faults", Number, 650)
+  .option("--servers <n>", "own servers, which the parent process restarts or cuts off when it is asked to", Number, 0)
   .parse()
-  .opts<{ config: string; minutes: number; seed: number; workers: number; producers: number; every: number }>();
+  .opts<{
+    config: string;
+    minutes: number;
+    seed: number;
+    workers: number;
+    producers: number;
+    every: number;
+    servers: number;
+  }>();
 
-const random = seeded(options.seed);
 const folder = mkdtempSync(join(tmpdir(), "omniq-torture-"));
 const journals = join(folder, "journals");
 mkdirSync(journals);
 const schedules = ["every-second", "every-second-too"];
 const faults: Fault[] = [];
 const children = new Set<ChildProcess>();
+/** Who runs in which place; who takes over from a dead process takes its place, so that the plan hits the same kind. */
+const places: ChildProcess[] = [];
 let serial = 0;
 let replacing = true;
 
-function start(program: "worker" | "producer", ...rest: readonly string[]): ChildProcess {
+function start(program: "worker" | "producer", place: number, ...rest: readonly string[]): void {
   const journal = join(journals, `${program}-${++serial}.jsonl`);
   const child = fork(fileURLToPath(new URL(`./${program}.js`, import.meta.url)), [options.config, journal, ...rest], {
     stdio: ["ignore", "ignore", "pipe", "ipc"],
@@ -39,40 +50,38 @@ function start(program: "worker" | "producer", ...rest: readonly string[]): Chil
   let said = "";
   child.stderr?.on("data", (data: Buffer) => (said = (said + data.toString()).slice(-2_000)));
   children.add(child);
+  places[place] = child;
   child.once("exit", (code, signal) => {
     children.delete(child);
     if (child.pid !== undefined && signal !== null)
       faults.push({ pid: child.pid, from: Date.now() - 100, to: Date.now() });
     // A producer that ended by itself is done; one that failed is a finding.
     if (code !== 0 && code !== null) unexpected.push(`${program} ${child.pid} ended with ${code}: ${said}`);
-    if (replacing && (program === "worker" || code !== 0)) start(program, ...rest);
+    if (replacing && (program === "worker" || code !== 0)) start(program, place, ...rest);
   });
-  return child;
 }
 const unexpected: string[] = [];
 
-async function injectFaults(until: number): Promise<{ kills: number; stops: number }> {
-  let kills = 0;
-  let stops = 0;
-  while (Date.now() < until) {
-    await sleep(options.every * (0.46 + random() * 1.08));
-    const all = [...children];
-    const victim = all[Math.floor(random() * all.length)];
-    const kind = random();
-    const stopMs = 200 + random() * 2 * leaseMs;
-    if (victim?.pid === undefined || victim.exitCode !== null) continue;
-    if (kind < 0.6) {
-      victim.kill("SIGKILL");
-      kills++;
-    } else {
-      stops++;
-      const fault = { pid: victim.pid, from: Date.now(), to: Date.now() + stopMs + 1_000 };
-      faults.push(fault);
-      victim.kill("SIGSTOP");
-      void sleep(stopMs).then(() => victim.kill("SIGCONT"));
+type Count = Record<PlannedFault["kind"], number>;
+
+async function injectFaults(plan: readonly PlannedFault[]): Promise<Count> {
+  const count: Count = { kill: 0, suspend: 0, restart: 0, cut: 0 };
+  for (const fault of plan) {
+    await sleep(fault.afterMs);
+    if (fault.kind === "restart" || fault.kind === "cut") process.send?.(fault);
+    else {
+      const victim = places[fault.process];
+      // A producer that is done leaves its place empty.
+      if (victim?.pid === undefined || victim.exitCode !== null) continue;
+      if (fault.kind === "suspend") {
+        faults.push({ pid: victim.pid, from: Date.now(), to: Date.now() + fault.stopMs + 1_000 });
+        victim.kill("SIGSTOP");
+        void sleep(fault.stopMs).then(() => victim.kill("SIGCONT"));
+      } else victim.kill("SIGKILL");
     }
+    count[fault.kind]++;
   }
-  return { kills, stops };
+  return count;
 }
 
 async function main(): Promise<number> {
@@ -80,19 +89,24 @@ async function main(): Promise<number> {
     `seed ${options.seed}, ${options.minutes} minutes, ${options.workers} workers, ${options.producers} producers`,
   );
   const omniq = await OmniQ.load({ file: options.config });
-  await omniq.connect();
-  for (const id of schedules) await omniq.schedules.put(id, { everyMs: 1_000, missed: "all", task: tick.with() });
+  await patiently(() => omniq.connect());
+  for (const id of schedules)
+    await patiently(() => omniq.schedules.put(id, { everyMs: 1_000, missed: "all", task: tick.with() }));
   const until = Date.now() + options.minutes * 60_000;
-  for (let index = 0; index < options.workers; index++) start("worker", "torture");
-  start("worker", "poison");
+  let place = 0;
+  for (let index = 0; index < options.workers; index++) start("worker", place++, "torture");
+  start("worker", place++, "poison");
   for (let index = 0; index < options.producers; index++)
-    start("producer", String(options.seed + index), String(until));
-  const { kills, stops } = await injectFaults(until);
-  for (const id of schedules) await omniq.schedules.pause(id);
+    start("producer", place++, String(options.seed + index), String(until));
+  const count = await injectFaults(
+    planFaults(options.seed, options.minutes * 60_000, options.every, place, options.servers),
+  );
+  for (const id of schedules) await patiently(() => omniq.schedules.pause(id));
   // Without faults, all that was accepted must come to its end.
   const limit = Date.now() + 300_000;
   for (;;) {
-    const counts = [await omniq.queue("torture").counts(), await omniq.queue("poison").counts()];
+    const counts = [];
+    for (const name of ["torture", "poison"]) counts.push(await patiently(() => omniq.queue(name).counts()));
     const left = counts.reduce(
       (total, one) => total + one.blocked + one.scheduled + one.ready + one.active + one.unrecorded,
       0,
@@ -115,11 +129,11 @@ async function main(): Promise<number> {
         }),
     ),
   );
-  const found = await audit(omniq, journals, faults, schedules);
+  const found = await patiently(() => audit(omniq, journals, faults, schedules));
   await omniq.close();
   const violations = [...unexpected, ...found.violations];
   console.log(
-    `${found.accepted} accepted, ${found.executions} executions, ${found.occurrences} scheduled, ${kills} kills, ${stops} suspensions, ${found.unlucky} dead letters by faults: ${violations.length} violations`,
+    `${found.accepted} accepted, ${found.leases} leases, ${found.executions} executions, ${found.occurrences} scheduled, ${count.kill} kills, ${count.suspend} suspensions, ${count.restart} server restarts, ${count.cut} cuts, ${found.unlucky} dead letters by faults: ${violations.length} violations`,
   );
   for (const violation of violations.slice(0, 50)) console.log(`  ${violation}`);
   if (violations.length === 0) rmSync(folder, { recursive: true, force: true });
@@ -131,3 +145,4 @@ async function main(): Promise<number> {
 }
 
 process.exitCode = await main();
+if (process.connected) process.disconnect();

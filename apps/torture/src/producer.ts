@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isOmniQError, OmniQ } from "@omniq/core";
 import { journal, openJournal, type Expected } from "./journal.ts";
+import { patiently } from "./patience.ts";
 import { seeded } from "./random.ts";
 import { block, flaky, poison, sum, work } from "./tasks.ts";
 
@@ -11,6 +12,7 @@ openJournal(file);
 const random = seeded(Number(seed));
 const below = (limit: number): number => Math.floor(random() * limit);
 const omniq = await OmniQ.load({ file: config });
+await patiently(() => omniq.connect());
 process.once("disconnect", () => process.exit(0));
 
 function accepted(task: string, expect: Expected): void {

@@ -7,6 +7,7 @@ import { memory } from "@omniq/memory";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { audit, type Fault } from "../src/audit.ts";
 import type { Line } from "../src/journal.ts";
+import { planFaults } from "../src/faults.ts";
 import { seeded } from "../src/random.ts";
 import { work } from "../src/tasks.ts";
 
@@ -96,7 +97,39 @@ test("a schedule whose occurrences are not all there is found", async () => {
   expect(found).toContain("schedule unknown counts undefined runs and has 0 tasks with results");
 });
 
-test("the same seed gives the same faults", () => {
+test("two leases at a time are found, but not one after the end of another", async () => {
+  const lease = { kind: "lease", task: "a", expiries: 0 } as const;
+  const one = { ...lease, token: "one", from: 1_000, deadline: 4_000 };
+  const two = { ...lease, token: "two", from: 3_500, deadline: 6_500 };
+  expect(await violations([one, two])).toEqual(["a had two leases at a time for 500 ms"]);
+  expect(await violations([one, { ...two, from: 4_000 }])).toEqual([]);
+  expect(await violations([one, { kind: "settle", task: "a", token: "one" }, two])).toEqual([]);
+});
+
+test("a task of a group that is leased out of order is found, but not after a lease that nobody knows", async () => {
+  const [first, second] = [await done(1), await done(2)];
+  const accepted: Noted[] = [
+    { kind: "accepted", task: first, expect: { output: 2 } },
+    { kind: "accepted", task: second, expect: { output: 4 } },
+  ];
+  const lease = { kind: "lease", group: "g" } as const;
+  const late = { ...lease, task: first, token: "one", from: 2_000, deadline: 5_000 };
+  const early = { ...lease, task: second, token: "two", from: 1_000, deadline: 4_000, expiries: 0 };
+  expect(await violations([...accepted, { ...late, expiries: 0 }, early])).toEqual([
+    `${second} of group g was leased before ${first}, which was enqueued first`,
+  ]);
+  expect(await violations([...accepted, { ...late, expiries: 1 }, early])).toEqual([]);
+});
+
+test("the same seed gives the same plan of faults, and only where there are servers do faults hit them", () => {
+  const plan = planFaults(7, 600_000, 650, 6, 2);
+  expect(planFaults(7, 600_000, 650, 6, 2)).toEqual(plan);
+  expect(planFaults(8, 600_000, 650, 6, 2)).not.toEqual(plan);
+  expect(new Set(plan.map((fault) => fault.kind))).toEqual(new Set(["kill", "suspend", "restart", "cut"]));
+  expect(new Set(planFaults(7, 600_000, 650, 6, 0).map((fault) => fault.kind))).toEqual(new Set(["kill", "suspend"]));
+});
+
+test("the same seed gives the same numbers", () => {
   const [one, two, three] = [seeded(7), seeded(7), seeded(8)].map((random) => Array.from({ length: 5 }, random));
   expect(one).toEqual(two);
   expect(one).not.toEqual(three);

@@ -165,6 +165,8 @@ export class Connection {
         } as pg.PoolConfig);
         // A connection that ends while nobody uses it is made anew by the pool; without a listener it would end the process.
         this.#own.on("error", ignore);
+        // And one that ends between being handed out and its first statement, which happens when a server crashes just then.
+        this.#own.on("connect", (client) => client.on("error", ignore));
       }
       this.#pool = pool ?? (this.#own as unknown as PostgresPoolLike);
     }

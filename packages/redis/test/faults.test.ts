@@ -225,3 +225,19 @@ test("a client of the user's is used, and left open; one with a key prefix of it
     (error) => isOmniQError(error, "OMNIQ_CONFIG_INVALID"),
   );
 });
+
+test("pages of results miss none and repeat none, though one batch settled plain tasks and others", async () => {
+  const backend = open({ url: own(await startNode()).url });
+  const queue = backend.taskQueue();
+  const held = { deduplicate: { key: "k", mode: "keep" } } as const;
+  await queue.enqueue([{ tasks: [{ ...task("held"), ...held }, task("plain"), task("plain-too")] }]);
+  await queue.settle((await reserve(queue)).map(completed));
+  const seen: string[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await backend.resultStorage().list({}, { limit: 1, cursor });
+    seen.push(...page.items.map((result) => result.taskId));
+    cursor = page.next;
+  } while (cursor !== undefined);
+  assert.deepEqual(seen.toSorted(), ["held", "plain", "plain-too"]);
+});

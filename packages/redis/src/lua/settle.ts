@@ -20,6 +20,7 @@ local function settle(a)
     list.at[#list.at + 1] = i
     a = a + 7 + events * 4
   end
+  -- Numbers in the order in which results are appended to their bucket, the slow ones after the others: pages go on after a number.
   local number = advance(n)
   local leases, done, over, buckets, removed, told, events = {}, {}, {}, {}, {}, {}, {}
   for _, queue in ipairs(order) do
@@ -64,7 +65,8 @@ local function settle(a)
           tonumber(match(others[i], '^.............(%d+)')) >= tonumber(run)
         if ARGV[at + 4] == '1' and ttl ~= '0' and not stands then
           local expires = ttl == '-' and '-' or S(now + tonumber(ttl))
-          local seq12 = format('%012x', number + i - 1)
+          local seq12 = format('%012x', number)
+          number = number + 1
           over[#over + 1] = id
           over[#over + 1] = 'R' .. seq12 .. run .. '\0' .. attempt .. '\0' .. nq .. '\0' .. op .. '\0' .. NOW .. '\0' .. expires .. '\0' .. S(till) .. '\0' .. token ..
             '\0\0' .. ARGV[at + 5]
@@ -102,7 +104,8 @@ local function settle(a)
     for _, i in ipairs(slow) do
       local at = items[i][1]
       local stored
-      states[i], stored = L.settle(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], number + i - 1)
+      states[i], stored = L.settle(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], number)
+      number = number + 1
       if states[i] == 2 then
         states[i] = 1
         if items[i][2] > 0 then take_events(i) end
