@@ -65,7 +65,16 @@ export class PartitionedTaskQueue implements TaskQueue {
     const leases: Lease[] = [];
     for (const { part, queues } of runs) {
       const limit = request.limit - leases.length;
-      if (limit > 0) leases.push(...(await part.reserve({ ...request, queues, limit, waitMs: 0 }, options)));
+      if (limit <= 0) break;
+      try {
+        leases.push(...(await part.reserve({ ...request, queues, limit, waitMs: 0 }, options)));
+      } catch (error) {
+        if (leases.length === 0) throw error;
+        // Whoever asks no longer wants them; else what the earlier partitions gave is worth more than the error, which comes again.
+        if (options.signal?.aborted !== true) return leases;
+        await this.#giveBack(leases).catch(() => {});
+        throw error;
+      }
     }
     if (leases.length > 0 || request.waitMs <= 0 || request.limit <= 0) return leases;
     const found = await firstOf(
@@ -78,7 +87,7 @@ export class PartitionedTaskQueue implements TaskQueue {
     );
     // Two partitions may have answered at once. What is too much goes back, at no cost to the task.
     const surplus = found.slice(request.limit);
-    if (surplus.length > 0) await this.settle(surplus.map((lease) => ({ ...lease, outcome: "release" as const })));
+    if (surplus.length > 0) await this.#giveBack(surplus);
     return found.slice(0, request.limit);
   }
 
@@ -114,7 +123,9 @@ export class PartitionedTaskQueue implements TaskQueue {
     if (concerned.size === 1 && only?.settleAndReserve !== undefined)
       return await only.settleAndReserve(settlements, request, options);
     const states = await this.settle(settlements, options);
-    return { states, leases: await this.reserve({ ...request, waitMs: 0 }, options) };
+    // What has taken effect must be told, whatever becomes of the rest.
+    const leases = await this.reserve({ ...request, waitMs: 0 }, options).catch(() => []);
+    return { states, leases };
   }
 
   async cancel(ids: readonly string[], options: CallOptions = {}): Promise<readonly QueueCancelState[]> {
@@ -179,6 +190,9 @@ export class PartitionedTaskQueue implements TaskQueue {
     await this.close();
   }
 
+  async #giveBack(leases: readonly Lease[]): Promise<void> {
+    await this.settle(leases.map((lease) => ({ ...lease, outcome: "release" as const })));
+  }
   #part(partition: number): TaskQueue {
     return this.#parts[partition] as TaskQueue;
   }

@@ -5,6 +5,8 @@ import { connect } from "@nats-io/transport-node";
 import type { NewTask } from "@omniq/core";
 import { nats, type NatsOptions } from "@omniq/nats";
 import { afterEach, describe, expect, test } from "vitest";
+import { PartitionedTaskQueue } from "../src/partitioned-task-queue.ts";
+import { Partitions } from "../src/partitions.ts";
 import { removeStreams, servers } from "./harness.ts";
 
 const prefixes: string[] = [];
@@ -58,6 +60,26 @@ describe("the task queue over several logs", () => {
     expect((await queue.unrecorded(10)).map(({ taskId }) => taskId)).toEqual(["t-d"]);
     await queue.record([{ taskId: "t-d", run: 2 }]);
     expect(await queue.remove(["t-a", "t-b", "t-d"])).toEqual(["removed", "busy", "unknown"]);
+  });
+
+  test("a partition that fails takes nothing of what another gave", async () => {
+    const [one, two] = [open(fresh(), {}), open(fresh(), {})];
+    const queue = new PartitionedTaskQueue([one.taskQueue(), two.taskQueue()], new Partitions({ one: ["a"] }), one);
+    await queue.enqueue(["t-0", "t-1", "t-2"].map((id) => ({ tasks: [task(id, "a")] })));
+    await two.close();
+    const leases = await queue.reserve({ ...request, queues: ["a", "c"] });
+    expect(leases.map(({ taskId }) => taskId)).toEqual(["t-0", "t-1", "t-2"]);
+    const completed = { ...leases[0]!, outcome: "completed" as const, storeResult: true };
+    expect(await queue.settleAndReserve([completed], { ...request, queues: ["c", "a"] })).toEqual({
+      states: ["settled"],
+      leases: [],
+    });
+    await expect(queue.reserve({ ...request, queues: ["c", "a"] })).rejects.toMatchObject({ code: "OMNIQ_CLOSED" });
+    expect((await queue.reserve({ ...request, queues: ["a"] })).map(({ taskId }) => taskId)).toEqual([]);
+    expect(await queue.settle(leases.slice(1).map((lease) => ({ ...lease, outcome: "release" as const })))).toEqual([
+      "settled",
+      "settled",
+    ]);
   });
 
   test("lists and results come in stable pages over all of them", async () => {
