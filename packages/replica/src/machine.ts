@@ -73,7 +73,7 @@ export class Machine {
       commitId: string;
       floor: number;
       lanes: readonly (readonly [string, number, number, readonly OperationAnswer[]])[];
-      state: string;
+      state: unknown;
     };
     try {
       saved = JSON.parse(text) as typeof saved;

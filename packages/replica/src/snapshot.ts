@@ -1,4 +1,4 @@
-// Checkpoints: the whole state as one text and back. What can be derived (orders, heaps, counts) is derived, so that it can't disagree.
+// Checkpoints: the whole state as plain data, for JSON, and back. What can be derived (orders, heaps, counts) is derived, so that it can't disagree.
 import { OmniQError } from "@omniq/core";
 import type { NewEvent, StoredResult, StoredSchedule } from "@omniq/core";
 import { addEvent } from "./events.ts";
@@ -15,7 +15,7 @@ import {
 } from "./state.ts";
 import { watchLease } from "./upkeep.ts";
 
-/** The version of the text; a state written by a newer one is refused. */
+/** The version of the data; a state written by a newer one is refused. */
 export const snapshotVersion = 1;
 
 type Derived =
@@ -38,7 +38,8 @@ interface QueueSnapshot extends Pick<
 > {
   readonly keys: readonly (readonly [string, KeyHold])[];
 }
-interface StateSnapshot {
+/** A state as plain data: what JSON gives back of it means the same. */
+export interface StateSnapshot {
   readonly version: number;
   readonly at: number;
   readonly eventTtlMs: number;
@@ -54,9 +55,9 @@ interface StateSnapshot {
   readonly schedules: { readonly revision: number; readonly items: readonly StoredSchedule[] };
 }
 
-/** The state as text (JSON). */
-export function encodeState(state: ReplicaState): string {
-  const snapshot: StateSnapshot = {
+/** The state as plain data. It shares parts with the state, so make it text before the state changes. */
+export function encodeState(state: ReplicaState): StateSnapshot {
+  return {
     version: snapshotVersion,
     at: state.at,
     eventTtlMs: state.eventTtlMs,
@@ -87,7 +88,6 @@ export function encodeState(state: ReplicaState): string {
     },
     schedules: { revision: state.schedules.revision, items: [...state.schedules.byId.values()] },
   };
-  return JSON.stringify(snapshot);
 }
 
 function encodeTask(task: TaskRecord): TaskSnapshot {
@@ -95,18 +95,9 @@ function encodeTask(task: TaskRecord): TaskSnapshot {
   return { ...kept, queue: queue.name };
 }
 
-/** The state of a text of {@link encodeState}. A newer version is `OMNIQ_ADAPTER_INCOMPATIBLE`, anything else `OMNIQ_BACKEND_FAILED`. */
-export function decodeState(text: string): ReplicaState {
-  let snapshot: StateSnapshot;
-  try {
-    snapshot = JSON.parse(text) as StateSnapshot;
-  } catch (cause) {
-    throw new OmniQError(
-      "OMNIQ_BACKEND_FAILED",
-      "A checkpoint is damaged: it is not JSON; restore the store from a backup",
-      { cause },
-    );
-  }
+/** The state that {@link encodeState} gave. A newer version is `OMNIQ_ADAPTER_INCOMPATIBLE`, anything else `OMNIQ_BACKEND_FAILED`. */
+export function decodeState(saved: unknown): ReplicaState {
+  const snapshot = saved as StateSnapshot | undefined;
   if (typeof snapshot?.version !== "number") {
     throw new OmniQError(
       "OMNIQ_BACKEND_FAILED",

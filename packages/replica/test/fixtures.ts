@@ -26,6 +26,8 @@ export function task(id: string, more: Partial<NewTask> = {}): NewTask {
   };
 }
 
+const textOf = (state: ReplicaState): string => JSON.stringify(encodeState(state));
+
 /** Runs every command on two states, of which one went through a checkpoint just before, and fails when they part. */
 export class Bench {
   at = 1_000_000;
@@ -34,12 +36,12 @@ export class Bench {
 
   run<C extends Command>(command: C): AnswerOf<C> {
     const commitId = `commit-${this.#commit++}`;
-    const twin = decodeState(encodeState(this.state));
+    const twin = decodeState(JSON.parse(textOf(this.state)));
     const answer = apply(this.state, command, this.at, commitId);
     const twins = apply(twin, command, this.at, commitId);
     if (JSON.stringify(answer) !== JSON.stringify(twins))
       throw new Error(`${command.verb}: a restored state answers otherwise`);
-    if (encodeState(this.state) !== encodeState(twin)) throw new Error(`${command.verb}: a restored state parts`);
+    if (textOf(this.state) !== textOf(twin)) throw new Error(`${command.verb}: a restored state parts`);
     return answer;
   }
   enqueue(...tasks: readonly NewTask[]): string[] {
