@@ -72,7 +72,7 @@ export const reserveFunctions: readonly string[] = [
           'Its lease ran out ' || (t.expiries + 1) || ' times: the worker died, hung, or lost its connection each time')::text,
           t.attempt - 1, t.expiries + 1, v_now);
       ELSE
-        v_due := v_now + floor(random() * ${expiryPauseMs + 1})::bigint;
+        v_due := v_now + 1 + floor(random() * ${expiryPauseMs})::bigint;
         UPDATE {s}.tasks SET state = 1, attempt = attempt - 1, expiries = expiries + 1, run_at = v_due, ready_at = v_due,
           slot = (slot AND group_limit = 1), token = NULL, deadline = NULL, worker = NULL WHERE id = t.id;
         IF t.group_key IS NOT NULL AND t.group_limit <> 1 THEN INSERT INTO {s}.group_changes VALUES (q, t.group_key); END IF;

@@ -77,7 +77,7 @@ function expireLease(state: ReplicaState, task: TaskRecord, moment: Moment): voi
   else if (task.expiries >= expiriesLimit) {
     const message = `The lease of the task ran out ${task.expiries} times: its workers died, hung or lost the backend`;
     finishUnrecorded(state, task, "failed", at, queueError("OMNIQ_LEASE_LOST", message, task.id));
-  } else waitAgain(state, task, at, at + drawInteger(commitId, state.draws++, expiryPauseMs));
+  } else waitAgain(state, task, at, at + 1 + drawInteger(commitId, state.draws++, expiryPauseMs - 1));
 }
 
 /** Makes an active task wait for its next attempt. At group limit 1 it keeps its slot. */

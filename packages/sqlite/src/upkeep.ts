@@ -56,7 +56,7 @@ function endDeadLease(tx: Transacting, row: SlimRow): void {
     });
     return decide(tx, row, failed, { error, attempt, expiries });
   }
-  const runAt = tx.now + Math.floor(Math.random() * (expiryPauseMs + 1));
+  const runAt = tx.now + 1 + Math.floor(Math.random() * expiryPauseMs);
   const slot = row.slot === 1 && row.group_limit === 1 ? 1 : 0;
   tx.sql.run(
     `UPDATE {p}_tasks SET state = 1, attempt = ?, expiries = ?, run_at = ?, ready_at = ?, slot = ?, token = NULL, deadline = NULL

@@ -270,7 +270,7 @@ export interface TaskQueueCapabilities extends ComponentCapabilities {
  * - `enqueue-atomic`: a call is stored whole or not at all. A dependency on a task that the same call deduplicated points to the holder.
  * - `calls-isolated`: a call that fails does not touch the other calls of the same batch.
  * - `lease-excludes`: at any time at most one lease of a task is current.
- * - `lease-expiry-redelivers`: a task whose lease ran out is due again after a pause of 0 to 1,000 ms (random), its attempt refunded. At the
+ * - `lease-expiry-redelivers`: a task whose lease ran out is due again after a pause of 1 to 1,000 ms (random), its attempt refunded. At the
  *   third expiry of a run (`expiriesLimit`) it becomes a dead letter with `OMNIQ_LEASE_LOST`; unrecorded.
  * - `settle-fenced`: with a token that is not current nothing changes and the answer is `lost`. The same settlement sent again within
  *   ten minutes of its success is `settled`.

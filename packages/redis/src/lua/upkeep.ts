@@ -10,7 +10,7 @@ function L.end_dead_lease(t)
     L.decide(t, 'f', L.queue_error('OMNIQ_LEASE_LOST',
       'Its lease ran out ' .. S(expiries) .. ' times: the worker died, hung, or lost its connection each time'))
   else
-    t.x.ra, t.at = nil, S(now + floor(L.random() * 1001))
+    t.x.ra, t.at = nil, S(now + 1 + floor(L.random() * 1000))
     L.put_back(t, t.x.gl == '1')
   end
 end
