@@ -13,6 +13,28 @@ export const settings = `SET search_path = pg_catalog, pg_temp SET plan_cache_mo
 export const lockKey = (kind: "q" | "g", queue: string): string =>
   `hashtextextended({n} || chr(1) || '${kind}' || ${queue}, 0)`;
 
+/** Of a task that went without a result of its own; one that stands from an earlier life stays. */
+export const rememberOnly =
+  "known_until = excluded.known_until, mark = NULL, mark_until = 0, forget_at = CASE WHEN past.status IS NULL THEN excluded.forget_at END";
+
+/** A result replaces none, one of a lower run, or one that is past its time. */
+const takes = "(past.status IS NULL OR excluded.run > past.run OR past.expires_at <= v_now)";
+const resultColumns = ["run", "attempt", "name", "queue", "status", "finished_at", "expires_at", "error", "value"];
+/** What a result that is put changes of the row that stands. */
+export const putColumns: string = `${resultColumns.map((column) => `${column} = excluded.${column}`).join(", ")}, forget_at = NULL
+        WHERE ${takes}`;
+/** What a settlement changes of it: the mark in any case, the result if it has one that may replace what stands. */
+export const settleColumns: string = `known_until = excluded.known_until, mark = excluded.mark, mark_until = excluded.mark_until,
+        forget_at = CASE WHEN excluded.status IS NULL AND past.status IS NULL THEN excluded.forget_at END, ${resultColumns
+          .map(
+            (column) =>
+              `${column} = CASE WHEN excluded.status IS NOT NULL AND ${takes} THEN excluded.${column} ELSE past.${column} END`,
+          )
+          .join(", ")}`;
+
+/** A task that a row of `leases` may cover. */
+export const coverable = "lane = 0 AND NOT apart AND state + 0 = 2";
+
 export const commonFunctions: readonly string[] = [
   `CREATE FUNCTION {s}.now_ms() RETURNS bigint LANGUAGE sql VOLATILE AS $$
     SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
@@ -81,6 +103,53 @@ export const commonFunctions: readonly string[] = [
   END $$`,
 
   /*
+   * Writes the lease that covers these tasks into their own rows: of rows that the caller has locked. Never takes away the row of
+   * `leases`, on which settlements may have a key-share lock while they wait for one of the tasks.
+   */
+  `CREATE FUNCTION {s}.write_lease(p_token text, p_queue text, p_seqs bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+  #variable_conflict use_column
+  DECLARE
+    l {s}.leases;
+    v_seqs bigint[];
+  BEGIN
+    SELECT * INTO l FROM {s}.leases WHERE token = p_token AND queue = p_queue FOR NO KEY UPDATE;
+    IF NOT FOUND THEN RETURN; END IF;
+    SELECT array_agg(u) INTO v_seqs FROM unnest(p_seqs) u WHERE u = ANY (l.seqs);
+    IF v_seqs IS NULL THEN RETURN; END IF;
+    UPDATE {s}.tasks SET state = 4, apart = true, attempt = attempt + 1, token = l.token, deadline = l.deadline, worker = l.worker,
+      started_at = coalesce(started_at, l.leased_at) WHERE seq = ANY (v_seqs);
+    UPDATE {s}.leases SET seqs = ARRAY(SELECT u FROM unnest(l.seqs) u WHERE NOT u = ANY (v_seqs)) WHERE token = p_token AND queue = p_queue;
+  END $$`,
+
+  // The same for those of the given tasks that are covered, by one of the given tokens or by any. Locks the tasks, then the leases.
+  `CREATE FUNCTION {s}.write_leases(p_ids text[], p_tokens text[]) RETURNS void LANGUAGE plpgsql AS $$
+  #variable_conflict use_column
+  DECLARE
+    v_seqs bigint[];
+    v_queues text[];
+    l record;
+  BEGIN
+    SELECT array_agg(x.seq), array_agg(DISTINCT x.queue) INTO v_seqs, v_queues FROM (
+      SELECT seq, queue FROM {s}.tasks WHERE id = ANY (p_ids) AND ${coverable} ORDER BY id FOR NO KEY UPDATE) x;
+    IF v_seqs IS NULL THEN RETURN; END IF;
+    IF p_tokens IS NULL THEN
+      FOR l IN
+        SELECT c.token, c.queue, array_agg(u) AS seqs FROM {s}.leases c, unnest(c.seqs) u
+        WHERE c.queue = ANY (v_queues) AND (u IN (SELECT unnest(v_seqs))) IS TRUE GROUP BY c.token, c.queue ORDER BY c.token, c.queue
+      LOOP
+        PERFORM {s}.write_lease(l.token, l.queue, l.seqs);
+      END LOOP;
+    ELSE
+      FOR l IN
+        SELECT c.token, c.queue, array_agg(u) AS seqs FROM {s}.leases c, unnest(c.seqs) u
+        WHERE c.token = ANY (p_tokens) AND (u IN (SELECT unnest(v_seqs))) IS TRUE GROUP BY c.token, c.queue ORDER BY c.token, c.queue
+      LOOP
+        PERFORM {s}.write_lease(l.token, l.queue, l.seqs);
+      END LOOP;
+    END IF;
+  END $$`,
+
+  /*
    * Takes tasks out of the queue: waiting ones and recorded dead letters, without a result; their ids stay known. Dependents of a
    * waiting one see it as cancelled. Gives the ids that went and the queues to wake.
    */
@@ -106,14 +175,14 @@ export const commonFunctions: readonly string[] = [
       END LOOP;
       RETURN;
     END IF;
+    PERFORM {s}.write_leases(p_ids, NULL);
     v_now := {s}.now_ms();
     WITH left_over AS (
       DELETE FROM {s}.tasks WHERE id = ANY (p_ids) AND state <> 4 AND NOT unrecorded
       RETURNING id, queue, run, attempt, edges, dedup_key, group_key, remember_ms
     ), remember AS (
-      INSERT INTO {s}.remembered (id, until, token, token_until, gone_at)
-      SELECT id, v_now + remember_ms, NULL, 0, v_now + remember_ms FROM left_over
-      ON CONFLICT (id) DO UPDATE SET until = excluded.until, token = NULL, token_until = 0, gone_at = excluded.gone_at
+      INSERT INTO {s}.past (task_id, known_until, forget_at) SELECT id, v_now + remember_ms, v_now + remember_ms FROM left_over
+      ON CONFLICT (task_id) DO UPDATE SET ${rememberOnly}
     ), edges AS (
       DELETE FROM {s}.dependencies d USING left_over g WHERE g.edges > 0 AND d.child = g.id
     ), keys AS (

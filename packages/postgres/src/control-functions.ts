@@ -1,5 +1,5 @@
 // The functions behind cancel, retry, purge, record, settings of queues, and sweep.
-import { lockKey, settings } from "./common-functions.ts";
+import { lockKey, rememberOnly, settings } from "./common-functions.ts";
 
 export const controlFunctions: readonly string[] = [
   // Answers with one text for each id, in order.
@@ -11,6 +11,7 @@ export const controlFunctions: readonly string[] = [
     t {s}.tasks;
   BEGIN
     PERFORM 1 FROM {s}.tasks WHERE id = ANY (p_ids) ORDER BY id FOR NO KEY UPDATE;
+    PERFORM {s}.write_leases(p_ids, NULL);
     v_now := {s}.now_ms();
     FOREACH v_id IN ARRAY p_ids LOOP
       SELECT * INTO t FROM {s}.tasks WHERE id = v_id;
@@ -90,9 +91,8 @@ export const controlFunctions: readonly string[] = [
         UPDATE {s}.tasks SET unrecorded = false WHERE id = t.id;
       ELSE
         DELETE FROM {s}.tasks WHERE id = t.id;
-        INSERT INTO {s}.remembered (id, until, token, token_until, gone_at)
-        VALUES (t.id, v_now + t.remember_ms, NULL, 0, v_now + t.remember_ms)
-        ON CONFLICT (id) DO UPDATE SET until = excluded.until, token = NULL, token_until = 0, gone_at = excluded.gone_at;
+        INSERT INTO {s}.past (task_id, known_until, forget_at) VALUES (t.id, v_now + t.remember_ms, v_now + t.remember_ms)
+        ON CONFLICT (task_id) DO UPDATE SET ${rememberOnly};
         DELETE FROM {s}.dependencies WHERE child = t.id;
       END IF;
       IF t.dedup_key IS NOT NULL THEN
@@ -161,6 +161,7 @@ export const controlFunctions: readonly string[] = [
       SELECT min(x.queue) INTO v_name FROM (
         (SELECT queue FROM {s}.tasks WHERE queue > v_name AND state = 1 ORDER BY queue LIMIT 1)
         UNION ALL (SELECT queue FROM {s}.tasks WHERE queue > v_name AND state = 4 ORDER BY queue LIMIT 1)
+        UNION ALL (SELECT queue FROM {s}.leases WHERE queue > v_name ORDER BY queue LIMIT 1)
         UNION ALL (SELECT queue FROM {s}.tasks WHERE queue > v_name AND state = 5 ORDER BY queue LIMIT 1)
         UNION ALL (SELECT queue FROM {s}.tasks WHERE queue > v_name AND expires_at IS NOT NULL AND started_at IS NULL AND state < 4
           ORDER BY queue LIMIT 1)
@@ -197,8 +198,8 @@ export const controlFunctions: readonly string[] = [
       wake := wake || v_wake;
     END LOOP;
     IF v_left > 0 THEN
-      DELETE FROM {s}.remembered WHERE id IN (
-        SELECT id FROM {s}.remembered WHERE gone_at <= v_now ORDER BY gone_at LIMIT v_left FOR UPDATE SKIP LOCKED);
+      DELETE FROM {s}.past WHERE task_id IN (
+        SELECT task_id FROM {s}.past WHERE forget_at <= v_now ORDER BY forget_at LIMIT v_left FOR UPDATE SKIP LOCKED);
       GET DIAGNOSTICS v_count = ROW_COUNT;
       v_left := v_left - v_count;
     END IF;

@@ -17,25 +17,39 @@ export const insertEvents: string = `INSERT INTO {s}.events (seq, id, at, type, 
         SELECT * FROM unnest(${eventArrays}) WITH ORDINALITY
           AS u(owner, id, at, type, task_id, task_name, queue, run, attempt, data, ord) WHERE u.id IS NOT NULL ORDER BY u.ord) v`;
 
+/** Each call takes one number of the sequence, and this many numbers of its own from it: more than a batch may have tasks. */
+const seqStep = 4_096;
+
 const insertColumns = `id, seq, queue, name, state, lane, priority, ready_at, run_at, enqueued_at, expires_at, expires_in, max_attempts,
       result_ttl, remember_ms, group_key, group_limit, envelope, payload`;
 
 export const enqueueFunctions: readonly string[] = [
   /*
    * Plain tasks: no key, no dependencies, no id twice in the batch. Gives the ids that were known, or null when all are new. The insert
-   * comes first and the look at the remembered ids after it: a task that ends in between is seen by one of them.
+   * comes first and the look at the remembered ids after it: a task that ends in between is seen by one of them. A column of one value
+   * for all may be an array of one.
    */
   `CREATE FUNCTION {s}.enqueue_plain(${taskParameters}, ${eventParameters}) RETURNS text[] LANGUAGE plpgsql ${settings} AS $$
   #variable_conflict use_column
   DECLARE
     v_now bigint := {s}.now_ms();
-    v_first bigint := nextval('{s}.task_seq');
+    v_first bigint := nextval('{s}.task_seq') * ${seqStep};
     v_count bigint;
     v_known text[];
     v_new text[];
+    v_name text := CASE WHEN cardinality(p_name) = 1 THEN p_name[1] END;
+    v_queue text := CASE WHEN cardinality(p_queue) = 1 THEN p_queue[1] END;
+    v_envelope text := CASE WHEN cardinality(p_envelope) = 1 THEN p_envelope[1] END;
+    v_priority bigint := CASE WHEN cardinality(p_priority) = 1 THEN p_priority[1] END;
+    v_max_attempts bigint := CASE WHEN cardinality(p_max_attempts) = 1 THEN p_max_attempts[1] END;
+    v_result_ttl bigint := CASE WHEN cardinality(p_result_ttl) = 1 THEN p_result_ttl[1] END;
+    v_remember bigint := CASE WHEN cardinality(p_remember) = 1 THEN p_remember[1] END;
   BEGIN
     WITH given AS MATERIALIZED (
-      SELECT nextval('{s}.task_seq') AS seq, g.*, CASE WHEN g.run_at IS NULL THEN v_now + coalesce(g.delay, 0) ELSE greatest(g.run_at, v_now) END AS due
+      SELECT v_first + g.ord AS seq, g.id, coalesce(g.name, v_name) AS name, coalesce(g.queue, v_queue) AS queue, g.payload,
+        coalesce(g.envelope, v_envelope) AS envelope, coalesce(g.priority, v_priority) AS priority,
+        coalesce(g.max_attempts, v_max_attempts) AS max_attempts, g.expires_at, g.expires_in, coalesce(g.result_ttl, v_result_ttl) AS result_ttl,
+        coalesce(g.remember, v_remember) AS remember, g.group_key, g.group_limit, CASE WHEN g.run_at IS NULL THEN v_now + coalesce(g.delay, 0) ELSE greatest(g.run_at, v_now) END AS due
       FROM (SELECT * FROM unnest(${taskArrays}) WITH ORDINALITY AS u(${taskNames}, ord) WHERE u.id IS NOT NULL ORDER BY u.ord) g
     )
     INSERT INTO {s}.tasks (${insertColumns})
@@ -45,7 +59,7 @@ export const enqueueFunctions: readonly string[] = [
     FROM given ORDER BY id
     ON CONFLICT (id) DO NOTHING;
     GET DIAGNOSTICS v_count = ROW_COUNT;
-    SELECT array_agg(r.id) INTO v_known FROM {s}.remembered r WHERE r.id = ANY (p_id) AND r.until > v_now;
+    SELECT array_agg(r.task_id) INTO v_known FROM {s}.past r WHERE r.task_id = ANY (p_id) AND r.known_until > v_now;
     IF v_count < (SELECT count(u) FROM unnest(p_id) u) OR v_known IS NOT NULL THEN
       DELETE FROM {s}.tasks t WHERE t.id = ANY (v_known) AND t.seq > v_first AND t.xmin = pg_current_xact_id()::xid;
       SELECT array_agg(t.id) INTO v_new FROM {s}.tasks t
@@ -119,7 +133,7 @@ export const enqueueFunctions: readonly string[] = [
     LOOP
       v_given := v_given || t.id;
       v_due := CASE WHEN t.run_at IS NULL THEN v_now + coalesce(t.delay, 0) ELSE greatest(t.run_at, v_now) END;
-      IF EXISTS (SELECT 1 FROM {s}.tasks WHERE id = t.id) OR EXISTS (SELECT 1 FROM {s}.remembered WHERE id = t.id AND until > v_now) THEN
+      IF EXISTS (SELECT 1 FROM {s}.tasks WHERE id = t.id) OR EXISTS (SELECT 1 FROM {s}.past WHERE task_id = t.id AND known_until > v_now) THEN
         v_stands := v_stands || t.id;
         v_out := v_out || ARRAY[t.ord::text, t.id, 'duplicate'];
         CONTINUE;
@@ -145,7 +159,7 @@ export const enqueueFunctions: readonly string[] = [
       END IF;
       SELECT count(*) INTO v_pending FROM unnest(d_owner) u WHERE u = t.ord;
       INSERT INTO {s}.tasks (${insertColumns}, edges, pending, dedup_key, dedup_window)
-      VALUES (t.id, nextval('{s}.task_seq'), t.queue, t.name,
+      VALUES (t.id, nextval('{s}.task_seq') * ${seqStep}, t.queue, t.name,
         CASE WHEN v_pending > 0 THEN 0 WHEN v_due > v_now OR t.group_key IS NOT NULL THEN 1 ELSE 2 END,
         CASE WHEN t.priority = 0 AND t.group_key IS NULL THEN 0 ELSE 1 END, t.priority, v_due, v_due, v_now,
         coalesce(t.expires_at, v_due + t.expires_in), t.expires_in, t.max_attempts, t.result_ttl, t.remember, t.group_key, t.group_limit,
@@ -157,7 +171,7 @@ export const enqueueFunctions: readonly string[] = [
         CONTINUE;
       END IF;
       -- The insert may have waited for the end of a task of the same id, which is remembered now.
-      IF EXISTS (SELECT 1 FROM {s}.remembered WHERE id = t.id AND until > v_now) THEN
+      IF EXISTS (SELECT 1 FROM {s}.past WHERE task_id = t.id AND known_until > v_now) THEN
         DELETE FROM {s}.tasks WHERE id = t.id;
         v_stands := v_stands || t.id;
         v_out := v_out || ARRAY[t.ord::text, t.id, 'duplicate'];

@@ -1,6 +1,6 @@
 // Enqueueing: turns calls into columns, and the server's answers into receipts.
 import type { EnqueueAnswer, EnqueueCall, EnqueueReceipt, NewEvent, NewTask } from "@omniq/core";
-import { Columns } from "./columns.ts";
+import { type Cell, Columns } from "./columns.ts";
 import { eventColumns } from "./event-rows.ts";
 
 /** A call with keys or dependencies is worked on step by step; so many tasks of such calls go in one statement. */
@@ -69,7 +69,7 @@ export function enqueueStatement(batch: EnqueueBatch): { readonly text: string; 
       "bigint",
       batch.calls.flatMap((call, index) => call.tasks.map(() => index)),
     );
-  taskColumns(columns, tasks);
+  taskColumns(columns, tasks, batch.plain);
   if (!batch.plain) {
     columns
       .text(tasks.map((task) => task.deduplicate?.key))
@@ -85,21 +85,17 @@ export function enqueueStatement(batch: EnqueueBatch): { readonly text: string; 
   return { text: `SELECT to_json({s}.${batch.plain ? "enqueue_plain" : "enqueue"}(${list}))::text AS answer`, values };
 }
 
-function taskColumns(columns: Columns, tasks: readonly NewTask[]): void {
+/** `short`: a column of which all values are equal may go as one. */
+function taskColumns(columns: Columns, tasks: readonly NewTask[], short: boolean): void {
+  const same = short ? shortened : (cells: Cell[]): Cell[] => cells;
   columns
     .text(tasks.map((task) => task.id))
-    .text(tasks.map((task) => task.name))
-    .text(tasks.map((task) => task.queue))
+    .text(same(tasks.map((task) => task.name)))
+    .text(same(tasks.map((task) => task.queue)))
     .text(tasks.map((task) => task.payload))
-    .text(tasks.map((task) => task.envelope))
-    .of(
-      "bigint",
-      tasks.map((task) => task.priority),
-    )
-    .of(
-      "bigint",
-      tasks.map((task) => task.maxAttempts),
-    )
+    .text(same(tasks.map((task) => task.envelope)))
+    .of("bigint", same(tasks.map((task) => task.priority)))
+    .of("bigint", same(tasks.map((task) => task.maxAttempts)))
     .of(
       "bigint",
       tasks.map((task) => whole(task.runAt)),
@@ -116,19 +112,19 @@ function taskColumns(columns: Columns, tasks: readonly NewTask[]): void {
       "bigint",
       tasks.map((task) => whole(task.expiresInMs)),
     )
-    .of(
-      "bigint",
-      tasks.map((task) => whole(task.resultTtlMs)),
-    )
-    .of(
-      "bigint",
-      tasks.map((task) => whole(task.rememberMs)),
-    )
+    .of("bigint", same(tasks.map((task) => whole(task.resultTtlMs))))
+    .of("bigint", same(tasks.map((task) => whole(task.rememberMs))))
     .text(tasks.map((task) => task.group?.key))
     .of(
       "bigint",
       tasks.map((task) => task.group?.limit),
     );
+}
+
+/** One value for all, where all are equal. Empty text has no short form. */
+function shortened(cells: Cell[]): Cell[] {
+  const [first] = cells;
+  return first !== "" && cells.every((cell) => cell === first) ? cells.slice(0, 1) : cells;
 }
 
 function dependencyColumns(columns: Columns, tasks: readonly NewTask[]): void {

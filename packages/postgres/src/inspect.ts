@@ -11,14 +11,14 @@ import {
 import { Columns } from "./columns.ts";
 import type { Connection, Row } from "./connection.ts";
 import { listKey, readSequencePage, writeCursor } from "./pages.ts";
-import { seqColumn, taskColumns, toStoredTask } from "./task-rows.ts";
+import { covered, coveringLease, seqColumn, taskColumns, toStoredTask } from "./task-rows.ts";
 
 const now = "(SELECT {s}.now_ms() AS now) n";
 
 export async function getTasks(connection: Connection, ids: readonly string[]): Promise<(StoredTask | undefined)[]> {
   const { list, values } = new Columns().text(ids).build();
   const rows = await connection.query(
-    `SELECT ${taskColumns} FROM ${now}, {s}.tasks t WHERE t.id = ANY (${list})`,
+    `SELECT ${taskColumns} FROM ${now} CROSS JOIN {s}.tasks t ${coveringLease} WHERE t.id = ANY (${list})`,
     values,
   );
   const found = new Map(rows.map((row) => [row[0] as string, row]));
@@ -32,8 +32,8 @@ export async function getTasks(connection: Connection, ids: readonly string[]): 
 const conditions: Readonly<Record<StoredTaskState, string>> = {
   blocked: "t.state = 0",
   scheduled: "t.state = 1 AND t.run_at > n.now",
-  ready: "(t.state IN (2, 3) OR t.state = 1 AND t.run_at <= n.now)",
-  active: "t.state = 4",
+  ready: `(t.state IN (2, 3) AND NOT ${covered} OR t.state = 1 AND t.run_at <= n.now)`,
+  active: `(t.state = 4 OR ${covered})`,
   failed: "t.state = 5",
   cancelled: "t.state = 6",
   expired: "t.state = 7",
@@ -57,7 +57,8 @@ export async function listTasks(
     where += ` AND (${any.length === 0 ? "false" : any.join(" OR ")})`;
   }
   const rows = await connection.query(
-    `SELECT ${taskColumns} FROM ${now}, {s}.tasks t WHERE ${where} ORDER BY t.seq LIMIT $2`,
+    `SELECT ${taskColumns} FROM ${now} CROSS JOIN
+       (SELECT t.* FROM ${now}, {s}.tasks t WHERE ${where} ORDER BY t.seq LIMIT $2) t ${coveringLease} ORDER BY t.seq`,
     values,
   );
   const items = rows.slice(0, limit);
@@ -70,7 +71,7 @@ export async function listTasks(
 
 const countText = (where: string): string => `WITH n AS MATERIALIZED (SELECT {s}.now_ms() AS now), counted AS (
     SELECT t.queue, count(*) FILTER (WHERE t.state = 0) AS blocked, count(*) FILTER (WHERE t.state = 1 AND t.run_at > n.now) AS scheduled,
-      count(*) FILTER (WHERE t.state IN (2, 3) OR t.state = 1 AND t.run_at <= n.now) AS ready, count(*) FILTER (WHERE t.state = 4) AS active,
+      count(*) FILTER (WHERE ${conditions.ready}) AS ready, count(*) FILTER (WHERE ${conditions.active}) AS active,
       count(*) FILTER (WHERE t.state = 5) AS failed, count(*) FILTER (WHERE t.unrecorded) AS unrecorded
     FROM n, {s}.tasks t ${where === "" ? "" : `WHERE t.queue = ANY (${where})`} GROUP BY t.queue)
   SELECT coalesce(c.queue, q.name), coalesce(c.blocked, 0), coalesce(c.scheduled, 0), coalesce(c.ready, 0), coalesce(c.active, 0),

@@ -1,16 +1,23 @@
 // The functions behind `reserve`: upkeep of the queues asked for, groups, and the claims.
 import { expiriesLimit, expiryPauseMs } from "@omniq/core";
-import { lockKey, settings } from "./common-functions.ts";
+import { coverable, lockKey, settings } from "./common-functions.ts";
 
 /** How the edges of a task are shown: in the order given, as JSON. */
 export const edgesOfTask = `CASE WHEN t.edges > 0 THEN (SELECT json_agg(json_build_object('taskId', d.parent_id, 'status', d.status, 'run', d.run,
       'attempt', d.attempt, 'finishedAt', d.finished_at, 'value', d.value, 'error', d.error) ORDER BY d.position)::text
       FROM {s}.dependencies d WHERE d.child = t.id) END`;
 
-/** What is given of a leased task, in the order of the type `lease`. */
-const leaseColumns = `t.id, t.name, t.queue, t.payload, t.envelope, t.priority, t.max_attempts, t.result_ttl, t.run, t.attempt, t.expiries,
-      t.enqueued_at, t.run_at, t.expires_at, t.started_at, t.cancelling, t.dedup_key, t.group_key, t.group_limit, t.progress, t.error,
-      t.lane, t.ready_at, t.seq, t.deadline, ${edgesOfTask}, t.ctid`;
+/**
+ * What is given of a leased task, in the order of the type `lease`. Null stands for what is usual: the first attempt of the first run,
+ * priority 0, started now, enqueued and made ready at `run_at`, and the queue of that position.
+ */
+const leaseColumns = (
+  attempt: string,
+  started: string,
+): string => `t.id, t.name, NULL::text, t.payload, t.envelope, NULLIF(t.priority, 0::smallint),
+      t.max_attempts, t.result_ttl, NULLIF(t.run, 1), NULLIF(${attempt}, 1), NULLIF(t.expiries, 0), NULLIF(t.enqueued_at, t.run_at), t.run_at,
+      t.expires_at, NULLIF(${started}, v_now), NULLIF(t.cancelling, false), t.dedup_key, t.group_key, t.group_limit, t.progress, t.error,
+      NULLIF(t.lane, 0::smallint), NULLIF(t.ready_at, t.run_at), t.seq, v_now + p_lease_ms, ${edgesOfTask}, t.ctid`;
 
 export const leaseType = `CREATE TYPE {s}.lease AS ("position" integer, id text, name text, queue text, payload text, envelope text, priority smallint,
     max_attempts bigint, result_ttl bigint, run integer, attempt integer, expiries integer, enqueued_at bigint, run_at bigint,
@@ -18,17 +25,69 @@ export const leaseType = `CREATE TYPE {s}.lease AS ("position" integer, id text,
     lane smallint, ready_at bigint, seq bigint, deadline bigint, edges text, place tid)`;
 
 const inTime = "(t.expires_at IS NULL OR t.started_at IS NOT NULL OR t.expires_at > v_now)";
-const startOf = `state = 4, attempt = t.attempt + 1, token = p_token, deadline = v_now + p_lease_ms, worker = p_worker,
+const startOf = `state = 4, apart = true, attempt = t.attempt + 1, token = p_token, deadline = v_now + p_lease_ms, worker = p_worker,
         started_at = coalesce(t.started_at, v_now)`;
+const ownLease = leaseColumns("t.attempt", "t.started_at");
 
-/** Claims up to `v_want` tasks of one lane at once. The row found is locked, so its place in the table does not change before the update. */
-const claim = (lane: string, order: string): string => `RETURN QUERY UPDATE {s}.tasks t SET ${startOf}
+/** Tasks that rows of `leases` cover, of those at or after a place; a set that is made once for a statement. */
+const covered = (beyond: string): string => `SELECT u FROM {s}.leases l, unnest(l.seqs) u WHERE l.queue = q${beyond}`;
+
+/** Claims up to `v_want` tasks of lane 1 at once. The row found is locked, so its place in the table does not change before the update. */
+const claimEarly = (which: string): string => `RETURN QUERY UPDATE {s}.tasks t SET ${startOf}
           FROM (SELECT t.ctid AS place FROM {s}.tasks t
-                WHERE t.queue = q AND t.state = 2 AND ${lane} AND ${inTime}
-                ORDER BY ${order} LIMIT v_want FOR NO KEY UPDATE SKIP LOCKED) c
-          WHERE t.ctid = c.place RETURNING i, ${leaseColumns};
+                WHERE t.queue = q AND t.state = 2 AND t.lane = 1 AND ${which} AND ${inTime}
+                ORDER BY t.priority DESC, t.ready_at, t.seq LIMIT v_want FOR NO KEY UPDATE SKIP LOCKED) c
+          WHERE t.ctid = c.place RETURNING i, ${ownLease};
           GET DIAGNOSTICS v_count = ROW_COUNT;
           v_want := v_want - v_count;`;
+
+/**
+ * Claims up to `v_want` tasks of lane 0, from a place on or from the beginning. The rows are locked first. Another claim may have taken some
+ * of them after this one began to look and before it had the lock; a second look, which begins after all locks are there, sees its
+ * leases. What is plain is covered by one row of `leases` and not written; the rest has a lease of its own.
+ */
+const claim = (from: "place" | "beginning"): string => {
+  const [after, beyond] =
+    from === "place"
+      ? [" AND (t.ready_at, t.seq) > (v_ready, v_seq)", " AND (l.last_ready, l.last_seq) > (v_ready, v_seq)"]
+      : ["", ""];
+  return `LOOP
+            SELECT array_agg(c.place) FILTER (WHERE c.plain), array_agg(c.seq) FILTER (WHERE c.plain),
+              array_agg(c.place) FILTER (WHERE NOT c.plain), max(c.ready_at), min(c.seq), max(c.seq)
+            INTO v_places, v_seqs, v_apart, v_last_ready, v_first_seq, v_last_seq FROM (
+              SELECT t.ctid AS place, t.seq, t.ready_at,
+                v_cover AND NOT t.apart AND t.dedup_key IS NULL AND t.edges = 0 AND t.expires_at IS NULL AS plain
+              FROM {s}.tasks t WHERE t.queue = q AND t.state = 2 AND t.lane = 0${after} AND ${inTime} AND t.seq NOT IN (${covered(beyond)})
+              ORDER BY t.ready_at, t.seq LIMIT v_want FOR NO KEY UPDATE SKIP LOCKED) c;
+            v_again := false;
+            IF v_seqs IS NOT NULL THEN
+              IF EXISTS (SELECT 1 FROM {s}.leases l WHERE l.queue = q${beyond}) THEN
+                SELECT array_agg(u) INTO v_taken FROM {s}.leases l, unnest(l.seqs) u
+                WHERE l.queue = q${beyond} AND (u IN (SELECT unnest(v_seqs))) IS TRUE;
+                IF v_taken IS NOT NULL THEN
+                  v_again := true;
+                  SELECT array_agg(x.place), array_agg(x.seq) INTO v_places, v_seqs FROM unnest(v_places, v_seqs) AS x(place, seq)
+                  WHERE NOT x.seq = ANY (v_taken);
+                END IF;
+              END IF;
+              IF v_seqs IS NOT NULL THEN
+                RETURN QUERY SELECT i, ${leaseColumns("t.attempt + 1", "coalesce(t.started_at, v_now)")}
+                FROM unnest(v_places) AS c(place), {s}.tasks t WHERE t.ctid = c.place;
+                INSERT INTO {s}.leases (token, queue, worker, leased_at, deadline, first_seq, last_seq, last_ready, seqs)
+                VALUES (p_token, q, p_worker, v_now, v_now + p_lease_ms, v_first_seq, v_last_seq, v_last_ready, v_seqs)
+                ON CONFLICT (token, queue) DO UPDATE SET first_seq = least(leases.first_seq, excluded.first_seq),
+                  last_seq = greatest(leases.last_seq, excluded.last_seq), last_ready = greatest(leases.last_ready, excluded.last_ready),
+                  seqs = leases.seqs || excluded.seqs;
+                v_want := v_want - cardinality(v_seqs);
+              END IF;
+            END IF;
+            IF v_apart IS NOT NULL THEN
+              RETURN QUERY UPDATE {s}.tasks t SET ${startOf} FROM unnest(v_apart) AS c(place) WHERE t.ctid = c.place RETURNING i, ${ownLease};
+              v_want := v_want - cardinality(v_apart);
+            END IF;
+            EXIT WHEN NOT v_again OR v_want <= 0;
+          END LOOP;`;
+};
 
 export const reserveFunctions: readonly string[] = [
   leaseType,
@@ -59,7 +118,17 @@ export const reserveFunctions: readonly string[] = [
     t {s}.tasks;
     v_count integer := 0;
     v_due bigint;
+    l {s}.leases;
+    v_seqs bigint[];
   BEGIN
+    -- What others hold the lock of is about to change, or is looked at by a claim for a moment; it stays for the next time.
+    FOR l IN SELECT * FROM {s}.leases WHERE queue = q AND deadline <= v_now ORDER BY deadline LIMIT p_bound FOR UPDATE SKIP LOCKED LOOP
+      SELECT array_agg(x.seq) INTO v_seqs FROM (
+        SELECT seq FROM {s}.tasks WHERE seq = ANY (l.seqs) AND ${coverable} FOR NO KEY UPDATE SKIP LOCKED) x;
+      IF v_seqs IS NOT NULL THEN PERFORM {s}.write_lease(l.token, l.queue, v_seqs); END IF;
+      DELETE FROM {s}.leases WHERE token = l.token AND queue = l.queue
+        AND NOT EXISTS (SELECT 1 FROM {s}.tasks WHERE seq = ANY (l.seqs) AND ${coverable});
+    END LOOP;
     FOR t IN
       SELECT * FROM {s}.tasks WHERE queue = q AND state = 4 AND deadline <= v_now ORDER BY deadline LIMIT p_bound
       FOR NO KEY UPDATE SKIP LOCKED
@@ -149,7 +218,11 @@ export const reserveFunctions: readonly string[] = [
     v_room bigint;
   BEGIN
     IF s.max_active IS NOT NULL THEN
-      SELECT count(*) INTO v_active FROM (SELECT 1 FROM {s}.tasks WHERE queue = s.name AND state = 4 LIMIT s.max_active) a;
+      -- Claims of a queue that has this limit give each task a lease of its own; others may be from before it was set.
+      SELECT count(*) INTO v_active FROM (
+        (SELECT 1 FROM {s}.tasks WHERE queue = s.name AND state = 4 LIMIT s.max_active)
+        UNION ALL (SELECT 1 FROM {s}.leases l, unnest(l.seqs) u, {s}.tasks t WHERE l.queue = s.name AND t.seq = u AND ${coverable} LIMIT s.max_active)
+        LIMIT s.max_active) a;
       v_room := s.max_active - v_active;
     END IF;
     IF s.rate_limit IS NOT NULL THEN
@@ -163,10 +236,10 @@ export const reserveFunctions: readonly string[] = [
   /*
    * Leases up to p_limit tasks of the queues, in their order. \`p_after_*\`: where lane 0 of each queue was found to begin before; it is
    * looked at from its true beginning when that gives too little. Without leases one row of position -1 says in \`deadline\` in how many
-   * milliseconds something may be there.
+   * milliseconds something may be there. \`p_done\`: tokens of leases that have all been settled.
    */
   `CREATE FUNCTION {s}.reserve(p_queues text[], p_limit integer, p_lease_ms bigint, p_worker text, p_token text, p_upkeep boolean,
-    p_after_ready bigint[], p_after_seq bigint[]) RETURNS SETOF {s}.lease LANGUAGE plpgsql ${settings} AS $$
+    p_after_ready bigint[], p_after_seq bigint[], p_done text[]) RETURNS SETOF {s}.lease LANGUAGE plpgsql ${settings} AS $$
   #variable_conflict use_column
   DECLARE
     c_bound CONSTANT integer := 1000;
@@ -182,7 +255,14 @@ export const reserveFunctions: readonly string[] = [
     v_ready bigint;
     v_seq bigint;
     v_next bigint;
-    v_rate_at double precision;
+    v_cover boolean;
+    v_places tid[];
+    v_seqs bigint[];
+    v_apart tid[];
+    v_taken bigint[];
+    v_last_ready bigint;
+    v_first_seq bigint;
+    v_last_seq bigint;
     i integer;
     q text;
     s {s}.queues;
@@ -190,6 +270,10 @@ export const reserveFunctions: readonly string[] = [
     found_one {s}.tasks;
     r {s}.lease;
   BEGIN
+    IF p_done IS NOT NULL THEN
+      DELETE FROM {s}.leases WHERE (token, queue) IN (
+        SELECT token, queue FROM {s}.leases WHERE token = ANY (p_done) FOR UPDATE SKIP LOCKED);
+    END IF;
     -- Whoever changes a queue's settings waits for the claims that are under way, so that nothing is handed out after a pause.
     FOREACH q IN ARRAY p_queues LOOP PERFORM pg_advisory_xact_lock_shared(${lockKey("q", "q")}); END LOOP;
     IF EXISTS (SELECT 1 FROM {s}.queues WHERE name = ANY (p_queues) AND (max_active IS NOT NULL OR rate_limit IS NOT NULL)) THEN
@@ -220,6 +304,7 @@ export const reserveFunctions: readonly string[] = [
         v_want := greatest(0, least(v_left, v_room));
       END IF;
       v_asked := v_want;
+      v_cover := s.max_active IS NULL;
       IF v_want > 0 AND q = ANY (v_grouped) THEN
         LOOP
           v_again := false;
@@ -229,12 +314,14 @@ export const reserveFunctions: readonly string[] = [
                ORDER BY t.priority DESC, t.ready_at, t.seq LIMIT least(v_want, 50))
               UNION ALL
               (SELECT t.id, t.priority, t.ready_at, t.seq FROM {s}.tasks t WHERE t.queue = q AND t.state = 2 AND t.lane = 0 AND ${inTime}
-               ORDER BY t.ready_at, t.seq LIMIT least(v_want, 50))
+               AND t.seq NOT IN (${covered("")}) ORDER BY t.ready_at, t.seq LIMIT least(v_want, 50))
             ) u ORDER BY u.priority DESC, u.ready_at, u.seq LIMIT least(v_want, 50)
           LOOP
             SELECT * INTO found_one FROM {s}.tasks t WHERE t.id = one.id FOR NO KEY UPDATE SKIP LOCKED;
             CONTINUE WHEN NOT FOUND OR found_one.state <> 2;
-            RETURN QUERY UPDATE {s}.tasks t SET ${startOf}, slot = (t.group_key IS NOT NULL) WHERE t.id = one.id RETURNING i, ${leaseColumns};
+            -- A claim that knew of no groups may have covered it since.
+            CONTINUE WHEN found_one.lane = 0 AND found_one.seq IN (${covered("")});
+            RETURN QUERY UPDATE {s}.tasks t SET ${startOf}, slot = (t.group_key IS NOT NULL) WHERE t.id = one.id RETURNING i, ${ownLease};
             v_want := v_want - 1;
             v_again := true;
             IF found_one.group_key IS NOT NULL AND NOT found_one.slot THEN
@@ -246,16 +333,16 @@ export const reserveFunctions: readonly string[] = [
       ELSIF v_want > 0 THEN
         v_early := EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 2 AND lane = 1);
         IF v_early THEN
-          ${claim("t.lane = 1 AND t.priority >= 0", "t.priority DESC, t.ready_at, t.seq")}
+          ${claimEarly("t.priority >= 0")}
         END IF;
         IF v_want > 0 AND v_ready > 0 THEN
-          ${claim("t.lane = 0 AND (t.ready_at, t.seq) >= (v_ready, v_seq)", "t.ready_at, t.seq")}
+          ${claim("place")}
         END IF;
         IF v_want > 0 THEN
-          ${claim("t.lane = 0", "t.ready_at, t.seq")}
+          ${claim("beginning")}
         END IF;
         IF v_want > 0 AND v_early THEN
-          ${claim("t.lane = 1 AND t.priority < 0", "t.priority DESC, t.ready_at, t.seq")}
+          ${claimEarly("t.priority < 0")}
         END IF;
       END IF;
       v_left := v_left - (v_asked - v_want);
@@ -272,6 +359,7 @@ export const reserveFunctions: readonly string[] = [
       SELECT min(at) INTO v_next FROM unnest(p_queues) u, LATERAL (
         (SELECT run_at AS at FROM {s}.tasks WHERE queue = u AND state = 1 ORDER BY run_at LIMIT 1)
         UNION ALL (SELECT deadline FROM {s}.tasks WHERE queue = u AND state = 4 ORDER BY deadline LIMIT 1)
+        UNION ALL (SELECT deadline FROM {s}.leases WHERE queue = u ORDER BY deadline LIMIT 1)
         UNION ALL (SELECT expires_at FROM {s}.tasks WHERE queue = u AND expires_at IS NOT NULL AND started_at IS NULL AND state < 4
           ORDER BY expires_at LIMIT 1)
         UNION ALL (SELECT ceil(rate_arrival + rate_window::double precision / rate_limit - rate_window)::bigint FROM {s}.queues

@@ -1,9 +1,9 @@
 // Claims: what a reserve asks, what it gives, and what is remembered from one to the next.
 import { randomBytes } from "node:crypto";
-import type { Lease, ReserveRequest } from "@omniq/core";
+import type { Lease, LeaseReference, ReserveRequest } from "@omniq/core";
 import { Columns } from "./columns.ts";
 import type { Row } from "./connection.ts";
-import { byOrder, deadlineOf, placeInLane, toLease } from "./task-rows.ts";
+import { byOrder, deadlineOf, placeInLane, storedToken, toLease } from "./task-rows.ts";
 
 /** Dead leases are looked for at most so often while claims come back full; one that does not always looks. */
 const upkeepMs = 100;
@@ -19,6 +19,8 @@ export interface Claim {
   readonly columns: Columns;
   readonly queues: readonly string[];
   readonly token: string;
+  readonly leaseMs: number;
+  readonly done: readonly string[];
 }
 
 export interface ClaimAnswer {
@@ -33,6 +35,10 @@ export interface ClaimAnswer {
  */
 export class Claims {
   readonly #places = new Map<string, Place>();
+  /** Tasks by the token of their leases, of those that are not settled yet, and when that does not matter any more. */
+  readonly #open = new Map<string, { readonly tasks: Set<string>; readonly until: number }>();
+  /** Tokens of leases that have all been settled. The queue is told with a claim, and may forget them. */
+  readonly #done = new Set<string>();
   #wholeAt = -Infinity;
   #upkeepAt = -Infinity;
 
@@ -43,14 +49,17 @@ export class Claims {
     if (now - this.#wholeAt > placeMs) {
       this.#places.clear();
       this.#wholeAt = now;
+      for (const [token, { until }] of this.#open) if (until < now) this.#open.delete(token);
     }
     const upkeep = now - this.#upkeepAt > upkeepMs;
     if (upkeep) this.#upkeepAt = now;
     const places = queues.map((queue) => this.#places.get(queue));
+    const leaseMs = Math.ceil(request.leaseMs);
+    const done = [...this.#done];
     const columns = new Columns()
       .text(queues)
       .value(request.limit, "integer")
-      .value(Math.ceil(request.leaseMs), "bigint")
+      .value(leaseMs, "bigint")
       .value(request.worker, "text")
       .value(token, "text")
       .value(upkeep, "boolean")
@@ -61,19 +70,38 @@ export class Claims {
       .of(
         "bigint",
         places.map((place) => place?.seq ?? 0),
-      );
-    return { columns, queues, token };
+      )
+      .text(done);
+    return { columns, queues, token, leaseMs, done };
+  }
+
+  /** What has been settled, or was found lost. */
+  settled(settlements: readonly LeaseReference[]): void {
+    for (const { taskId, token } of settlements) {
+      const stored = storedToken(token);
+      const open = this.#open.get(stored);
+      if (open?.tasks.delete(taskId) !== true || open.tasks.size > 0) continue;
+      this.#open.delete(stored);
+      this.#done.add(stored);
+    }
   }
 
   read(claim: Claim, rows: readonly Row[], sentAt: number): ClaimAnswer {
     const next = rows.find((row) => row[0] === -1);
     const claimed = rows.filter((row) => (row[0] as number) > 0).sort(byOrder);
-    for (const row of claimed) {
+    for (const token of claim.done) this.#done.delete(token);
+    const leases = claimed.map((row) => {
+      const queue = claim.queues[(row[0] as number) - 1] as string;
       const place = placeInLane(row);
-      if (place !== undefined) this.#places.set(row[3] as string, place);
+      if (place !== undefined) this.#places.set(queue, place);
+      return toLease(row, queue, claim, sentAt);
+    });
+    if (leases.length > 0) {
+      const tasks = new Set(leases.map((lease) => lease.taskId));
+      this.#open.set(claim.token, { tasks, until: performance.now() + claim.leaseMs });
     }
     return {
-      leases: claimed.map((row) => toLease(row, claim.token, sentAt)),
+      leases,
       nextInMs: next === undefined ? undefined : deadlineOf(next),
     };
   }

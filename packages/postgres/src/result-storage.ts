@@ -16,7 +16,7 @@ import { listKey, readPage, writeCursor } from "./pages.ts";
 import { Lifetime, type Store } from "./store.ts";
 
 const columns = "task_id, run, attempt, name, queue, status, finished_at, expires_at, error, value";
-const current = "(expires_at IS NULL OR expires_at > {s}.now_ms())";
+const current = "status IS NOT NULL AND (expires_at IS NULL OR expires_at > {s}.now_ms())";
 
 export class PostgresResultStorage implements ResultStorage {
   readonly component = "result-storage" as const;
@@ -109,7 +109,7 @@ export class PostgresResultStorage implements ResultStorage {
   async #find(ids: readonly string[]): Promise<ReadonlyMap<string, StoredResult>> {
     const { list, values } = new Columns().text(ids).build();
     const rows = await this.#connection.query(
-      `SELECT ${columns} FROM {s}.results WHERE task_id = ANY (${list}) AND ${current}`,
+      `SELECT ${columns} FROM {s}.past WHERE task_id = ANY (${list}) AND ${current}`,
       values,
     );
     return new Map(rows.map((row) => [row[0] as string, toStoredResult(row)]));
@@ -118,7 +118,7 @@ export class PostgresResultStorage implements ResultStorage {
   async delete(ids: readonly string[], options: CallOptions = {}): Promise<void> {
     return this.#life.run(options.signal, async () => {
       const { list, values } = new Columns().text(ids).build();
-      await this.#connection.query(`DELETE FROM {s}.results WHERE task_id = ANY (${list})`, values);
+      await this.#connection.query(`SELECT {s}.drop_results(${list}, 0)`, values);
     });
   }
 
@@ -133,7 +133,7 @@ export class PostgresResultStorage implements ResultStorage {
         if (wanted !== undefined) where += ` AND ${column} = $${values.push(wanted)}`;
       }
       const rows = await this.#connection.query(
-        `SELECT ${columns} FROM {s}.results WHERE ${where} ORDER BY task_id LIMIT $2`,
+        `SELECT ${columns} FROM {s}.past WHERE ${where} ORDER BY task_id LIMIT $2`,
         values,
       );
       const items = rows.slice(0, limit).map(toStoredResult);
@@ -144,11 +144,7 @@ export class PostgresResultStorage implements ResultStorage {
 
   async sweep(limit: number, options: CallOptions = {}): Promise<number> {
     return this.#life.run(options.signal, async () => {
-      const [row] = await this.#connection.query(
-        `WITH gone AS (DELETE FROM {s}.results WHERE task_id = ANY (ARRAY(SELECT task_id FROM {s}.results WHERE expires_at <= {s}.now_ms()
-           ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING 1) SELECT count(*) FROM gone`,
-        [limit],
-      );
+      const [row] = await this.#connection.query("SELECT {s}.drop_results(NULL, $1)", [limit]);
       return row?.[0] as number;
     });
   }

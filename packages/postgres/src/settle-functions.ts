@@ -1,86 +1,94 @@
 // The function behind `settle`: everything is fenced by the token; what completed leaves in one statement.
 import { settleRepeatMs } from "@omniq/core";
-import { settings } from "./common-functions.ts";
+import { putColumns, settings, settleColumns } from "./common-functions.ts";
 import { eventParameters, insertEvents } from "./enqueue-functions.ts";
 
-const resultUpdate = `run = excluded.run, attempt = excluded.attempt, name = excluded.name, queue = excluded.queue, status = excluded.status,
-        finished_at = excluded.finished_at, expires_at = excluded.expires_at, error = excluded.error, value = excluded.value`;
-
-/** What completed or was cancelled leaves the queue in one statement. */
-const complete = (which: string, found: string, into: string): string => `WITH given AS MATERIALIZED (
-      SELECT * FROM unnest(p_id, p_token, p_place, p_outcome, p_store, p_value, p_error) WITH ORDINALITY
+const given = (
+  which: string,
+): string => `SELECT * FROM unnest(p_id, p_token, p_place, p_outcome, p_store, p_value, p_error) WITH ORDINALITY
         AS u(id, token, place, outcome, store, value, error, ord)
-      WHERE u.outcome IN ('completed', 'cancelled') AND ${which}
-    ), gone AS (
-      DELETE FROM {s}.tasks t USING given g WHERE ${found} AND t.token = g.token
-      RETURNING g.ord, g.outcome, g.store, g.value, g.error, g.token, t.id, t.run, t.attempt, t.name, t.queue, t.result_ttl, t.remember_ms,
-        t.edges, t.dedup_key, t.group_key
-    ), stored AS (
-      INSERT INTO {s}.results (task_id, run, attempt, name, queue, status, finished_at, expires_at, error, value)
-      SELECT id, run, attempt, name, queue, outcome, v_now, v_now + result_ttl, error, value FROM gone
-      WHERE store AND result_ttl IS DISTINCT FROM 0
-      ON CONFLICT (task_id) DO UPDATE SET ${resultUpdate} WHERE excluded.run > results.run OR results.expires_at <= v_now
-    ), remember AS (
-      INSERT INTO {s}.remembered (id, until, token, token_until, gone_at)
-      SELECT id, v_now + remember_ms, outcome || ':' || token, v_now + ${settleRepeatMs}, v_now + greatest(remember_ms, ${settleRepeatMs}) FROM gone
-      ON CONFLICT (id) DO UPDATE SET until = excluded.until, token = excluded.token, token_until = excluded.token_until, gone_at = excluded.gone_at
-    ), edges AS (
-      DELETE FROM {s}.dependencies d USING gone g WHERE g.edges > 0 AND d.child = g.id
-    ), keys AS (
-      DELETE FROM {s}.deduplication d USING gone g
-      WHERE g.dedup_key IS NOT NULL AND d.queue = g.queue AND d.key = g.dedup_key AND d.task_id = g.id AND d.until IS NULL
-    ), changes AS (
-      INSERT INTO {s}.group_changes SELECT DISTINCT queue, group_key FROM gone WHERE group_key IS NOT NULL
-    )
-    SELECT array_agg(ord), array_agg(id), array_agg(run), array_agg(attempt), array_agg(outcome),
-      array_agg(DISTINCT queue) FILTER (WHERE group_key IS NOT NULL)
-    INTO ${into} FROM gone;`;
+      WHERE u.outcome IN ('completed', 'cancelled') AND ${which}`;
+
+/** The row of `past` of each that is gone: its result if it is to be stored, and the mark of its settlement. */
+const intoPast = `INSERT INTO {s}.past (task_id, known_until, mark_until, forget_at, finished_at, expires_at, run, attempt, mark, name, queue,
+        status, error, value)
+      SELECT g.id, v_now + g.remember_ms, v_now + ${settleRepeatMs}, CASE WHEN NOT g.kept THEN v_now + greatest(g.remember_ms, ${settleRepeatMs}) END,
+        CASE WHEN g.kept THEN v_now END, CASE WHEN g.kept THEN v_now + g.result_ttl END, g.run, g.attempt, g.outcome || ':' || g.token,
+        CASE WHEN g.kept THEN g.name END, CASE WHEN g.kept THEN g.queue END, CASE WHEN g.kept THEN g.outcome END,
+        CASE WHEN g.kept THEN g.error END, CASE WHEN g.kept THEN g.value END
+      FROM gone g
+      ON CONFLICT (task_id) DO UPDATE SET ${settleColumns}`;
+
+/** What is returned of a row that goes. */
+const going = `g.ord, g.outcome, g.value, g.error, g.token, t.id, t.run, t.name, t.queue, t.result_ttl, t.remember_ms,
+        g.store AND t.result_ttl IS DISTINCT FROM 0 AS kept`;
 
 export const settleFunctions: readonly string[] = [
   /*
    * Ends leases. The arrays are in the order of the ids, so that two calls never wait for each other in a circle. Gives one row of position
    * -2: \`payload\` has '1' for each that is settled and '0' for each that is lost, null when all are settled; \`envelope\` the queues to
-   * wake, as JSON. \`p_keys\`: some of the tasks may have a deduplication key. Only active tasks have a token, so no condition names the
+   * wake, as JSON. \`p_tokens\`: each token once. \`p_keys\`: some of the tasks may have a deduplication key. Only active tasks have a token, so no condition names the
    * state: with one, a plan made early may walk the index of active tasks for each settlement.
    */
   `CREATE FUNCTION {s}.settle(p_id text[], p_token text[], p_place tid[], p_outcome text[], p_store boolean[], p_value text[], p_error text[],
-    p_delay bigint[], p_queues text[], p_keys boolean, ${eventParameters}) RETURNS {s}.lease LANGUAGE plpgsql ${settings} AS $$
+    p_delay bigint[], p_queues text[], p_tokens text[], p_keys boolean, ${eventParameters}) RETURNS {s}.lease LANGUAGE plpgsql ${settings} AS $$
   #variable_conflict use_column
   DECLARE
     v_now bigint;
     v_done bigint[];
     v_again bigint[];
-    v_ended text[];
     v_runs integer[];
     v_attempts integer[];
-    v_statuses text[];
     v_orders bigint[];
-    v_ids text[];
     v_some_runs integer[];
     v_some_attempts integer[];
-    v_some_statuses text[];
-    v_names text[];
+    v_held text[];
     v_wake text[];
-    v_at integer;
     g record;
     t {s}.tasks;
     r {s}.lease;
   BEGIN
     IF p_keys THEN PERFORM {s}.lock_keys(p_id); END IF;
     v_now := {s}.now_ms();
-    -- Most rows are where they were when they were leased.
-    ${complete("u.place IS NOT NULL", "t.ctid = g.place AND t.id || '' = g.id", "v_done, v_ended, v_runs, v_attempts, v_statuses, v_wake")}
+    -- Rows of leases that end are taken away with the lock that this one keeps out.
+    SELECT array_agg(l.token) INTO v_held FROM (
+      SELECT token FROM {s}.leases WHERE token = ANY (p_tokens) ORDER BY token, queue FOR KEY SHARE) l;
+    /*
+     * Most rows are where they were when they were leased. A row that never had a lease of its own, whose place is in the token, and the
+     * leases of which are there, is covered by them: whatever changes that changes the row.
+     */
+    WITH gone AS (
+      DELETE FROM {s}.tasks t USING (${given("u.place IS NOT NULL")}) g
+      WHERE t.ctid = g.place AND t.id || '' = g.id AND t.edges = 0 AND t.dedup_key IS NULL AND t.group_key IS NULL
+        AND (t.token = g.token OR t.token IS NULL AND NOT t.apart AND t.state + 0 = 2 AND t.lane = 0 AND g.token = ANY (v_held))
+      RETURNING ${going}, CASE WHEN t.token IS NULL THEN t.attempt + 1 ELSE t.attempt END AS attempt
+    ), stored AS (
+      ${intoPast}
+    )
+    SELECT array_agg(ord), array_agg(run), array_agg(attempt) INTO v_done, v_runs, v_attempts FROM gone;
     v_done := coalesce(v_done, '{}');
 
     IF cardinality(v_done) < cardinality(p_id) THEN
-      -- A heartbeat or a cancellation moved the row since.
-      ${complete("NOT u.ord = ANY (v_done)", "t.id = g.id", "v_again, v_ids, v_some_runs, v_some_attempts, v_some_statuses, v_names")}
+      PERFORM {s}.write_leases((SELECT array_agg(u.id) FROM unnest(p_id) WITH ORDINALITY AS u(id, ord) WHERE NOT u.ord = ANY (v_done)), p_tokens);
+      -- Those that the first step leaves alone, and those whose rows moved since.
+      WITH gone AS (
+        DELETE FROM {s}.tasks t USING (${given("NOT u.ord = ANY (v_done)")}) g WHERE t.id = g.id AND t.token = g.token
+        RETURNING ${going}, t.attempt, t.edges, t.dedup_key, t.group_key
+      ), stored AS (
+        ${intoPast}
+      ), edges AS (
+        DELETE FROM {s}.dependencies d USING gone g WHERE g.edges > 0 AND d.child = g.id
+      ), keys AS (
+        DELETE FROM {s}.deduplication d USING gone g
+        WHERE g.dedup_key IS NOT NULL AND d.queue = g.queue AND d.key = g.dedup_key AND d.task_id = g.id AND d.until IS NULL
+      ), changes AS (
+        INSERT INTO {s}.group_changes SELECT DISTINCT queue, group_key FROM gone WHERE group_key IS NOT NULL
+      )
+      SELECT array_agg(ord), array_agg(run), array_agg(attempt), array_agg(DISTINCT queue) FILTER (WHERE group_key IS NOT NULL)
+      INTO v_again, v_some_runs, v_some_attempts, v_wake FROM gone;
       v_done := v_done || v_again;
-      v_ended := v_ended || v_ids;
       v_runs := v_runs || v_some_runs;
       v_attempts := v_attempts || v_some_attempts;
-      v_statuses := v_statuses || v_some_statuses;
-      v_wake := v_wake || v_names;
     END IF;
     v_orders := v_done;
 
@@ -101,9 +109,9 @@ export const settleFunctions: readonly string[] = [
         ON CONFLICT (task_id, token) DO UPDATE SET until = excluded.until;
         IF g.outcome = 'failed' THEN
           IF g.store AND t.result_ttl IS DISTINCT FROM 0 THEN
-            INSERT INTO {s}.results (task_id, run, attempt, name, queue, status, finished_at, expires_at, error, value)
+            INSERT INTO {s}.past (task_id, run, attempt, name, queue, status, finished_at, expires_at, error, value)
             VALUES (t.id, t.run, t.attempt, t.name, t.queue, 'failed', v_now, v_now + t.result_ttl, g.error, g.value)
-            ON CONFLICT (task_id) DO UPDATE SET ${resultUpdate} WHERE excluded.run > results.run OR results.expires_at <= v_now;
+            ON CONFLICT (task_id) DO UPDATE SET ${putColumns};
           END IF;
           UPDATE {s}.tasks SET state = 5, finished_at = v_now, error = g.error, slot = false, token = NULL, deadline = NULL WHERE id = t.id;
           IF t.dedup_key IS NOT NULL THEN
@@ -113,10 +121,8 @@ export const settleFunctions: readonly string[] = [
             INSERT INTO {s}.group_changes VALUES (t.queue, t.group_key);
             v_wake := v_wake || t.queue;
           END IF;
-          v_ended := v_ended || t.id;
           v_runs := v_runs || t.run;
           v_attempts := v_attempts || t.attempt;
-          v_statuses := v_statuses || 'failed'::text;
           v_orders := v_orders || g.ord;
         ELSIF g.outcome = 'retry' AND (t.cancelling OR t.attempt >= t.max_attempts) THEN
           PERFORM {s}.decide(t, CASE WHEN t.cancelling THEN 6 ELSE 5 END, g.error, t.attempt, t.expiries, v_now);
@@ -143,10 +149,13 @@ export const settleFunctions: readonly string[] = [
 
     -- One look where nothing waits for anything, instead of one for each task.
     IF EXISTS (SELECT 1 FROM {s}.dependencies WHERE status IS NULL) THEN
-      FOR g IN SELECT DISTINCT parent_id AS id FROM {s}.dependencies WHERE parent_id = ANY (v_ended) AND status IS NULL ORDER BY 1 LOOP
-        v_at := array_position(v_ended, g.id);
-        v_wake := v_wake || {s}.tell(g.id, v_statuses[v_at], v_runs[v_at], v_attempts[v_at], v_now, p_value[v_orders[v_at]],
-          p_error[v_orders[v_at]], v_now);
+      FOR g IN
+        SELECT p.id, u.ord, u."at" FROM (
+          SELECT DISTINCT parent_id AS id FROM {s}.dependencies WHERE status IS NULL
+            AND parent_id = ANY ((SELECT array_agg(p_id[o]) FROM unnest(v_orders) o)::text[])) p,
+          unnest(v_orders) WITH ORDINALITY AS u(ord, "at") WHERE p_id[u.ord] = p.id ORDER BY 1
+      LOOP
+        v_wake := v_wake || {s}.tell(g.id, p_outcome[g.ord], v_runs[g."at"], v_attempts[g."at"], v_now, p_value[g.ord], p_error[g.ord], v_now);
       END LOOP;
     END IF;
 
@@ -157,7 +166,7 @@ export const settleFunctions: readonly string[] = [
     IF cardinality(v_done) < cardinality(p_id) THEN
       SELECT array_agg(u.ord) INTO v_again FROM unnest(p_id, p_token, p_outcome) WITH ORDINALITY AS u(id, token, outcome, ord)
       WHERE NOT u.ord = ANY (v_done) AND (
-        EXISTS (SELECT 1 FROM {s}.remembered m WHERE m.id = u.id AND m.token = u.outcome || ':' || u.token AND m.token_until > v_now)
+        EXISTS (SELECT 1 FROM {s}.past m WHERE m.task_id = u.id AND m.mark = u.outcome || ':' || u.token AND m.mark_until > v_now)
         OR EXISTS (SELECT 1 FROM {s}.settled m WHERE m.task_id = u.id AND m.token = u.outcome || ':' || u.token AND m.until > v_now));
       v_done := v_done || v_again;
       SELECT string_agg(CASE WHEN u.ord = ANY (v_done) THEN '1' ELSE '0' END, '' ORDER BY u.ord) INTO r.payload
@@ -175,6 +184,8 @@ export const settleFunctions: readonly string[] = [
   #variable_conflict use_column
   DECLARE v_until bigint := {s}.now_ms() + p_lease_ms;
   BEGIN
+    -- From its first heartbeat on a task has a lease of its own.
+    PERFORM {s}.write_leases(p_id, p_token);
     RETURN QUERY UPDATE {s}.tasks t SET deadline = v_until, progress = coalesce(g.progress, t.progress)
     FROM unnest(p_id, p_token, p_progress) WITH ORDINALITY AS g(id, token, progress, ord)
     WHERE t.id = g.id AND t.token = g.token RETURNING g.ord, t.cancelling, v_until;

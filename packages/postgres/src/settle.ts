@@ -56,6 +56,7 @@ export function settleCall(settlements: readonly Settlement[]): SettleCall {
     .text(errors)
     .of("bigint", delays)
     .text([...new Set(order.map((settlement) => settlement.queue))])
+    .text([...new Set(order.map((settlement) => storedToken(settlement.token)))])
     .value(
       order.some((settlement) => mayHaveKey(settlement.token)),
       "boolean",

@@ -6,6 +6,10 @@
  *
  * Ready tasks stand in one of two lanes. Lane 0 is for the many: priority 0, not of a group, made ready in the order of time. A claim may
  * begin where the last one ended, and steps over no dead index entries. Lane 1 is for what would break that order.
+ *
+ * A task is active in one of two ways. A plain one of lane 0 keeps its row as it is, with state 2, and a row of `leases` covers it: one
+ * for all that one claim took. All others, and those of which anything changes while they are active, have state 4 and the lease in
+ * their own row; `apart` says that this was so once, and such a task is never covered by a row of `leases` again.
  */
 const tasks = [
   "CREATE SEQUENCE {s}.task_seq AS bigint CACHE 1",
@@ -38,6 +42,7 @@ const tasks = [
     cancelling boolean NOT NULL DEFAULT false,
     unrecorded boolean NOT NULL DEFAULT false,
     slot boolean NOT NULL DEFAULT false,
+    apart boolean NOT NULL DEFAULT false,
     token text COLLATE "C",
     worker text COLLATE "C",
     dedup_key text COLLATE "C",
@@ -64,6 +69,21 @@ const tasks = [
 ];
 
 const besideTasks = [
+  // The leases of what one claim took of one queue. `last_*` is no less than the place in the lane of any of them.
+  `CREATE TABLE {s}.leases (
+    token text COLLATE "C" NOT NULL,
+    queue text COLLATE "C" NOT NULL,
+    worker text COLLATE "C" NOT NULL,
+    leased_at bigint NOT NULL,
+    deadline bigint NOT NULL,
+    first_seq bigint NOT NULL,
+    last_seq bigint NOT NULL,
+    last_ready bigint NOT NULL,
+    seqs bigint[] NOT NULL,
+    PRIMARY KEY (token, queue)
+  ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0)`,
+  "CREATE INDEX leases_place ON {s}.leases (queue, last_ready, last_seq)",
+  "CREATE INDEX leases_deadline ON {s}.leases (queue, deadline)",
   `CREATE TABLE {s}.queues (
     name text COLLATE "C" PRIMARY KEY,
     paused boolean NOT NULL DEFAULT false,
@@ -98,15 +118,6 @@ const besideTasks = [
     PRIMARY KEY (child, position)
   )`,
   "CREATE INDEX dependencies_open ON {s}.dependencies (parent_id) WHERE status IS NULL",
-  // Ids that stay known after their task has left, with the token of the settlement that ended it.
-  `CREATE TABLE {s}.remembered (
-    id text COLLATE "C" PRIMARY KEY,
-    until bigint NOT NULL,
-    token text COLLATE "C",
-    token_until bigint NOT NULL,
-    gone_at bigint NOT NULL
-  )`,
-  "CREATE INDEX remembered_gone ON {s}.remembered (gone_at)",
   `CREATE TABLE {s}.settled (
     token text COLLATE "C" NOT NULL,
     task_id text COLLATE "C" NOT NULL,
@@ -117,19 +128,28 @@ const besideTasks = [
 ];
 
 const storages = [
-  `CREATE TABLE {s}.results (
+  /*
+   * What is over, one row a task: its result, where `status` is given, and what the queue remembers of it: until when its id is known,
+   * and the mark of the settlement that ended it. Without a result the row may go at `forget_at`.
+   */
+  `CREATE TABLE {s}.past (
     task_id text COLLATE "C" PRIMARY KEY,
-    run integer NOT NULL,
-    attempt integer NOT NULL,
-    name text COLLATE "C" NOT NULL,
-    queue text COLLATE "C" NOT NULL,
-    status text COLLATE "C" NOT NULL,
-    finished_at bigint NOT NULL,
+    known_until bigint NOT NULL DEFAULT 0,
+    mark_until bigint NOT NULL DEFAULT 0,
+    forget_at bigint,
+    finished_at bigint,
     expires_at bigint,
+    run integer,
+    attempt integer,
+    mark text COLLATE "C",
+    name text COLLATE "C",
+    queue text COLLATE "C",
+    status text COLLATE "C",
     error text COLLATE "C",
     value text COLLATE "C"
-  )`,
-  "CREATE INDEX results_expires ON {s}.results (expires_at) WHERE expires_at IS NOT NULL",
+  ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0)`,
+  "CREATE INDEX past_expires ON {s}.past (expires_at) WHERE expires_at IS NOT NULL",
+  "CREATE INDEX past_forget ON {s}.past (forget_at) WHERE forget_at IS NOT NULL",
   // `txid` and `seq` are the append order; with a snapshot they say exactly what a reader has seen, whatever order writers commit in.
   "CREATE SEQUENCE {s}.event_seq AS bigint CACHE 1",
   `CREATE TABLE {s}.events (

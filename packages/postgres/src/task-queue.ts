@@ -171,6 +171,7 @@ export class PostgresTaskQueue implements TaskQueue {
     const call = settleCall(settlements);
     const [row] = await this.#connection.query(`SELECT * FROM ${call.call}`, call.values);
     const { states, wake } = readSettled(row ?? [], call, settlements);
+    this.#claims.settled(settlements);
     this.#store.wakeUp.committed({ tasks: wake, results: call.results, events: call.events });
     return states;
   }
@@ -191,6 +192,7 @@ export class PostgresTaskQueue implements TaskQueue {
         [...call.values, ...second.values],
       );
       const { states, wake } = readSettled(rows.find((row) => row[0] === -2) ?? [], call, settlements);
+      this.#claims.settled(settlements);
       const { leases } = this.#claims.read(
         claim,
         rows.filter((row) => row[0] !== -2),

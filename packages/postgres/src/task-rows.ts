@@ -17,10 +17,19 @@ const stateNames: readonly StoredTaskState[] = [
   "expired",
 ];
 
-/** The columns of {@link toStoredTask}, from a table `t`; the first twenty-one are those of the type `lease` after `position`. */
-export const taskColumns: string = `t.id, t.name, t.queue, t.payload, t.envelope, t.priority, t.max_attempts, t.result_ttl, t.run, t.attempt,
-  t.expiries, t.enqueued_at, t.run_at, t.expires_at, t.started_at, t.cancelling, t.dedup_key, t.group_key, t.group_limit, t.progress,
-  t.error, CASE WHEN t.state = ${scheduled} AND t.run_at <= n.now THEN 2 ELSE t.state END, t.finished_at, t.seq, ${edgesOfTask}`;
+/** Whether a row of `leases` covers the task `t`; the set is made once for a statement, when the first row needs it. */
+export const covered =
+  "(t.state = 2 AND t.lane = 0 AND NOT t.apart AND (t.seq IN (SELECT u FROM {s}.leases l, unnest(l.seqs) u)) IS TRUE)";
+/** The lease that covers the task `t`, as `l`. */
+export const coveringLease = `LEFT JOIN LATERAL (SELECT l.leased_at FROM {s}.leases l WHERE t.state = 2 AND t.lane = 0 AND NOT t.apart
+    AND l.queue = t.queue AND t.seq BETWEEN l.first_seq AND l.last_seq AND t.seq = ANY (l.seqs) LIMIT 1) l ON true`;
+
+/** The columns of {@link toStoredTask}, from a table `t` with its {@link coveringLease}. */
+export const taskColumns: string = `t.id, t.name, t.queue, t.payload, t.envelope, t.priority, t.max_attempts, t.result_ttl, t.run,
+  CASE WHEN l.leased_at IS NULL THEN t.attempt ELSE t.attempt + 1 END, t.expiries, t.enqueued_at, t.run_at, t.expires_at,
+  coalesce(t.started_at, l.leased_at), t.cancelling, t.dedup_key, t.group_key, t.group_limit, t.progress, t.error,
+  CASE WHEN l.leased_at IS NOT NULL THEN ${activeState} WHEN t.state = ${scheduled} AND t.run_at <= n.now THEN 2 ELSE t.state END,
+  t.finished_at, t.seq, ${edgesOfTask}`;
 export const seqColumn = 23;
 const edgesColumn = 24;
 
@@ -57,58 +66,51 @@ function toOutcomes(edges: readonly Edge[]): DependencyOutcome[] {
 }
 
 export function toStoredTask(row: Row): StoredTask {
-  return show(
-    row,
-    0,
-    stateNames[row[21] as number] as StoredTaskState,
-    row[22] as number | null,
-    readEdges(row[edgesColumn]),
-  );
-}
-
-/** `from`: where the columns begin. */
-function show(
-  row: Row,
-  from: number,
-  state: StoredTaskState,
-  finishedAt: number | null,
-  edges: readonly Edge[],
-): StoredTask {
-  const expiresAt = row[from + 13] as number | null;
-  const startedAt = row[from + 14] as number | null;
-  const key = row[from + 16] as string | null;
-  const group = row[from + 17] as string | null;
-  const progress = row[from + 19] as string | null;
-  const error = row[from + 20] as string | null;
-  const task: { -readonly [K in keyof StoredTask]: StoredTask[K] } = {
-    id: row[from],
-    name: row[from + 1],
-    queue: row[from + 2],
-    payload: row[from + 3],
-    envelope: row[from + 4],
-    priority: row[from + 5],
-    maxAttempts: row[from + 6],
-    resultTtlMs: row[from + 7],
-    state,
-    run: row[from + 8],
-    attempt: row[from + 9],
-    expiries: row[from + 10],
-    enqueuedAt: row[from + 11],
-    runAt: row[from + 12],
-    cancelling: row[from + 15],
+  const expiresAt = row[13] as number | null;
+  const startedAt = row[14] as number | null;
+  const finishedAt = row[22] as number | null;
+  const edges = readEdges(row[edgesColumn]);
+  const task: Shown = {
+    id: row[0],
+    name: row[1],
+    queue: row[2],
+    payload: row[3],
+    envelope: row[4],
+    priority: row[5],
+    maxAttempts: row[6],
+    resultTtlMs: row[7],
+    state: stateNames[row[21] as number] as StoredTaskState,
+    run: row[8],
+    attempt: row[9],
+    expiries: row[10],
+    enqueuedAt: row[11],
+    runAt: row[12],
+    cancelling: row[15],
   };
   if (expiresAt !== null) task.expiresAt = expiresAt;
   if (startedAt !== null) task.startedAt = startedAt;
   if (finishedAt !== null) task.finishedAt = finishedAt;
+  addRare(task, row, 0, edges);
+  return task;
+}
+
+type Shown = { -readonly [K in keyof StoredTask]: StoredTask[K] };
+
+/** What few tasks have. `from`: where the columns begin. */
+function addRare(task: Shown, row: Row, from: number, edges: readonly Edge[]): void {
+  const key = row[from + 16] as string | null;
+  const group = row[from + 17] as string | null;
+  const progress = row[from + 19] as string | null;
+  const error = row[from + 20] as string | null;
   if (key !== null) task.deduplicationKey = key;
   if (group !== null) task.group = { key: group, limit: (row[from + 18] as number | null) ?? 1 };
   if (edges.length > 0) task.dependencies = edges.map((edge) => edge.taskId);
   if (progress !== null) task.progress = progress;
   if (error !== null) task.error = error;
-  return task;
 }
 
 /** What follows the task's columns in the type `lease`. */
+const runAt = 13;
 const lane = 22;
 const readyAt = 23;
 const seq = 24;
@@ -132,38 +134,69 @@ export function mayHaveKey(token: string): boolean {
   return token.endsWith(keyMark);
 }
 
-/** A row of the type `lease`. */
-export function toLease(row: Row, token: string, sentAt: number): Lease {
+/** A row of the type `lease`, in which null stands for what is usual. */
+export function toLease(
+  row: Row,
+  queue: string,
+  claim: { readonly token: string; readonly leaseMs: number },
+  sentAt: number,
+): Lease {
   const edges = readEdges(row[edgesOfLease]);
-  const marked = `${token}${placeMark}${row[place]}`;
-  const task = show(row, 1, stateNames[activeState] as StoredTaskState, null, edges);
+  const until = row[deadline] as number;
+  const expiresAt = row[14] as number | null;
+  const task: Shown = {
+    id: row[1],
+    name: row[2],
+    queue,
+    payload: row[4],
+    envelope: row[5],
+    priority: (row[6] as number | null) ?? 0,
+    maxAttempts: row[7],
+    resultTtlMs: row[8],
+    state: "active",
+    run: (row[9] as number | null) ?? 1,
+    attempt: (row[10] as number | null) ?? 1,
+    expiries: (row[11] as number | null) ?? 0,
+    enqueuedAt: (row[12] as number | null) ?? (row[13] as number),
+    runAt: row[13],
+    cancelling: row[16] === true,
+    startedAt: (row[15] as number | null) ?? until - claim.leaseMs,
+  };
+  if (expiresAt !== null) task.expiresAt = expiresAt;
+  addRare(task, row, 1, edges);
+  const marked = `${claim.token}${placeMark}${row[place]}`;
   return {
     taskId: task.id,
-    queue: task.queue,
+    queue,
     token: task.deduplicationKey === undefined ? marked : marked + keyMark,
     run: task.run,
     attempt: task.attempt,
     task,
-    deadline: row[deadline],
+    deadline: until,
     sentAt,
     cancelling: task.cancelling,
     dependencies: toOutcomes(edges),
   };
 }
 
+/** When the task of a row was made ready. */
+function readySince(row: Row): number {
+  return (row[readyAt] as number | null) ?? (row[runAt] as number);
+}
+
 /** In the order of the contract; a statement's own order is not promised. */
 export function byOrder(one: Row, other: Row): number {
   return (
     (one[0] as number) - (other[0] as number) ||
-    (other[6] as number) - (one[6] as number) ||
-    (one[readyAt] as number) - (other[readyAt] as number) ||
+    ((other[6] as number | null) ?? 0) - ((one[6] as number | null) ?? 0) ||
+    readySince(one) - readySince(other) ||
     (one[seq] as number) - (other[seq] as number)
   );
 }
 
 /** Where lane 0 of a queue begins now: the place of the last task of it that was claimed. */
 export function placeInLane(row: Row): { readonly readyAt: number; readonly seq: number } | undefined {
-  return row[lane] === 0 ? { readyAt: row[readyAt], seq: row[seq] } : undefined;
+  return row[lane] === null ? { readyAt: readySince(row), seq: row[seq] } : undefined;
 }
 export function deadlineOf(row: Row): number {
   return row[deadline] as number;

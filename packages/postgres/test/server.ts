@@ -28,7 +28,8 @@ export class Schemas {
   readonly #made = new Set<string>();
 
   of(namespace: string): string {
-    const name = this.#names.get(namespace) ?? this.#free.pop() ?? namespace;
+    // Not all namespaces are of one run only, and the server is shared.
+    const name = this.#names.get(namespace) ?? this.#free.pop() ?? `${namespace}_${process.pid}`;
     this.#names.set(namespace, name);
     this.#made.add(name);
     return name;
