@@ -1,9 +1,12 @@
 // One random schedule of the commit log: processes write, read, checkpoint, delete, sleep and die, and an oracle watches the store.
 // The properties are those of the protocol's model: S1 one history, S2 acknowledged is applied once and kept, S3 unacknowledged at most
-// once, S4 nobody acts on a ghost, S5 reads are not older than what was there before them.
+// once, S4 nobody acts on a ghost, S5 reads are not older than what was there before them, L everyone gets an answer and idle processes
+// come to know of all, GC what is old is deleted.
 import { CommitLog } from "@omniq/file";
-import { decodeCommit, Machine, Replica, type Commit } from "@omniq/replica";
-import { seeded, SimulatedWorld, type SimulatedWorldOptions } from "./simulated-store.ts";
+import { Replica } from "@omniq/replica";
+import { noScenarios, Oracle, type Scenarios } from "./protocol-oracle.ts";
+import { SimulatedWorld, type SimulatedWorldOptions } from "./simulated-store.ts";
+import { seeded, VirtualTime } from "./virtual-time.ts";
 
 export interface RunOptions extends Pick<SimulatedWorldOptions, "frozenDates" | "careless"> {
   readonly seed: number;
@@ -11,20 +14,13 @@ export interface RunOptions extends Pick<SimulatedWorldOptions, "frozenDates" | 
   readonly processes: number;
   readonly graceMs: number;
   readonly laneLimit: number;
-}
-/** What happened, so that a test can see that what it is about came up. */
-export interface RunReport {
-  commits: number;
-  acknowledged: number;
-  unknown: number;
-  ghosts: number;
-  deleted: number;
-  crashes: number;
-  sleeps: number;
-  resynchronised: number;
+  /** Nobody sleeps or dies, and checkpoints come more often than the grace. */
+  readonly steady?: boolean | undefined;
 }
 
 interface Process {
+  /** Another one for each life. */
+  id: number;
   alive: boolean;
   asleepUntil: number;
   replica: Replica | undefined;
@@ -32,238 +28,222 @@ interface Process {
   busy: boolean;
 }
 
-const decoder = new TextDecoder();
 const settle = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+/** Turns of the end, after which whatever still waits would wait for ever. */
+const patience = 20_000;
 
-export class Violation extends Error {}
+/** Runs one, and answers with what came up in it. Rejects with a `Violation`. */
+export async function runSchedule(options: RunOptions): Promise<Scenarios> {
+  using time = new VirtualTime(options.seed);
+  return await new Schedule(options, time).run();
+}
 
-export async function runSchedule(options: RunOptions): Promise<RunReport> {
-  const { steps, graceMs, laneLimit } = options;
-  const random = seeded(options.seed);
-  const report: RunReport = {
-    commits: 0,
-    acknowledged: 0,
-    unknown: 0,
-    ghosts: 0,
-    deleted: 0,
-    crashes: 0,
-    sleeps: 0,
-    resynchronised: 0,
-  };
-  let violation: Violation | undefined;
-  const violate = (what: string): void => {
-    violation ??= new Violation(`seed ${options.seed}: ${what}`);
-  };
+class Schedule {
+  readonly #options: RunOptions;
+  readonly #time: VirtualTime;
+  readonly #random: () => number;
+  readonly #scenarios = noScenarios();
+  readonly #oracle: Oracle;
+  readonly #world: SimulatedWorld;
+  readonly #processes: readonly Process[];
+  readonly #acknowledged = new Set<string>();
+  #requests = 0;
 
-  // The oracle: the first commit that is created at each position, replayed.
-  const history: { readonly body: string; readonly commit: Commit }[] = [];
-  const oracle = new Machine(undefined, laneLimit);
-  const appliedAt = new Map<string, number>();
-  const created = (key: string, bytes: Uint8Array): void => {
-    if (!key.startsWith("log/")) return;
-    const position = Number(key.slice(4));
-    if (position <= history.length) {
-      if (options.careless === true && history[position - 1]?.body !== decoder.decode(bytes))
-        violate(`S1: commit ${position} was overwritten`);
-      report.ghosts++;
-      return;
+  constructor(options: RunOptions, time: VirtualTime) {
+    const { seed, laneLimit, careless = false, steady = false } = options;
+    this.#options = options;
+    this.#time = time;
+    this.#random = seeded(seed);
+    this.#oracle = new Oracle(this.#scenarios, { seed, laneLimit, careless, steady });
+    this.#world = new SimulatedWorld({
+      ...options,
+      random: this.#random,
+      skewMs: options.graceMs / 16,
+      landed: (landing) => this.#oracle.landed(landing),
+    });
+    this.#processes = Array.from({ length: options.processes }, (_, index) => ({
+      id: index,
+      alive: false,
+      asleepUntil: 0,
+      replica: undefined,
+      log: undefined,
+      busy: false,
+    }));
+  }
+
+  async run(): Promise<Scenarios> {
+    for (const process of this.#processes) this.#start(process);
+    for (let step = 0; step < this.#options.steps && this.#oracle.violation === undefined; step++) {
+      this.#step();
+      if (step % 8 === 0) this.#oracle.checkStore(this.#world);
+      await settle();
     }
-    const body = decoder.decode(bytes);
-    const commit = decodeCommit(body, position);
-    if (position !== history.length + 1) return violate(`S1: commit ${position} leaves a hole`);
-    if (commit.previous !== (history.at(-1)?.commit.id ?? ""))
-      return violate(`S1: commit ${position} follows another one`);
-    history.push({ body, commit });
-    const before = oracle.state.schedules.revision;
-    oracle.applyCommit(commit, position);
-    if (oracle.state.schedules.revision === before) return;
-    for (const { operations } of commit.requests)
-      for (const operation of operations) {
-        if (operation.verb !== "putSchedule") continue;
-        const { id } = operation.schedule;
-        if (appliedAt.has(id)) violate(`S3: request ${id} was applied twice, at ${appliedAt.get(id)} and ${position}`);
-        appliedAt.set(id, position);
-      }
-  };
-  const world = new SimulatedWorld({ ...options, random, skewMs: graceMs / 8 / 2, created });
+    if (this.#oracle.violation === undefined) await this.#end();
+    await this.#close();
+    if (this.#oracle.violation !== undefined) throw this.#oracle.violation;
+    return this.#scenarios;
+  }
 
-  const acknowledged = new Set<string>();
-  let requests = 0;
-  const processes: Process[] = Array.from({ length: options.processes }, () => ({
-    alive: false,
-    asleepUntil: 0,
-    replica: undefined,
-    log: undefined,
-    busy: false,
-  }));
+  #isAwake(id: number): boolean {
+    const process = this.#processes[id % this.#processes.length] as Process;
+    return this.#world.time >= process.asleepUntil;
+  }
 
-  const start = (index: number): void => {
-    const process = processes[index] as Process;
+  #step(): void {
+    const { graceMs, steady = false } = this.#options;
+    const random = this.#random;
+    const luck = random();
+    const process = this.#processes[Math.floor(random() * this.#processes.length)] as Process;
+    if (luck < 0.006) this.#world.landLate();
+    else if (luck < 0.015 && process.alive && !steady) this.#crash(process);
+    else if (luck < 0.03 && !steady) {
+      this.#scenarios.sleeps++;
+      process.asleepUntil = this.#world.time + random() * 6 * graceMs;
+    } else if (luck < 0.13)
+      this.#world.time += Math.round(random() * graceMs * (steady ? 0.08 : random() < 0.2 ? 1 : 0.1));
+    else if (luck < 0.3) {
+      if (!process.alive) this.#start(process);
+      else if (this.#isAwake(process.id)) this.#act(process);
+    } else if (luck < 0.36) this.#time.fireNext();
+    else if (!this.#world.step((id) => this.#isAwake(id))) {
+      this.#world.time += Math.round(random() * graceMs * (steady ? 0.005 : 0.05));
+      this.#time.fireNext();
+    }
+  }
+
+  #start(process: Process): void {
     process.alive = true;
     process.busy = true;
-    const log = new CommitLog(world.client(index), {
-      deletionGraceMs: graceMs,
-      pollMs: { busy: 20, idle: 100 },
-      resendMs: 1,
-      readAhead: 4,
-    });
+    const log = this.#openLog(process.id);
     process.log = log;
-    Replica.open(log, { resendMs: 1, checkpointBytes: 300, laneLimit }).then(
+    Replica.open(log, { resendMs: 1, checkpointBytes: 300, laneLimit: this.#options.laneLimit }).then(
       (replica) => {
         if (process.log !== log) return void replica.close();
         process.replica = replica;
         process.busy = false;
       },
-      (error: unknown) => violate(`opening failed: ${String(error)}`),
+      (error: unknown) => this.#oracle.violate(`opening failed: ${String(error)}`),
     );
-  };
-  /** Everything that a replica has applied is the one history. */
-  const checkApplied = ({ replica }: Process): void => {
-    if (replica === undefined || replica.position() === 0) return;
-    const { position, commitId } = JSON.parse(replica.encode()) as { position: number; commitId: string };
-    if (history[position - 1]?.commit.id !== commitId) violate(`S4: applied a ghost at ${position}`);
-  };
-  const act = (index: number): void => {
-    const process = processes[index] as Process;
+  }
+  #openLog(id: number): CommitLog {
+    return new CommitLog(this.#world.client(id), {
+      deletionGraceMs: this.#options.graceMs,
+      pollMs: { busy: 20, idle: 100 },
+      resendMs: 1,
+      readAhead: 4,
+    });
+  }
+  #crash(process: Process): void {
+    this.#scenarios.crashes++;
+    process.alive = false;
+    void process.replica?.close().catch(() => undefined);
+    void process.log?.close();
+    process.replica = process.log = undefined;
+    this.#world.crash(process.id);
+    process.id += this.#processes.length;
+  }
+
+  #act(process: Process): void {
     const { replica, log } = process;
     if (replica === undefined || log === undefined || process.busy) return;
-    const own = log;
-    const luck = random();
+    const luck = this.#random();
     process.busy = true;
-    const finish = (): void => {
-      if (process.log !== own) return;
-      process.busy = false;
-      checkApplied(process);
-    };
-    const ignore = (): void => undefined;
-    if (luck < 0.6) {
-      const id = `m${requests++}`;
-      const schedule = { id, rule: "r", template: "t", nextAt: null, runs: 0, paused: false };
-      replica.execute([{ verb: "putSchedule", schedule }]).then(
-        ([stored]) => {
-          if (process.log !== own) return;
-          acknowledged.add(id);
-          report.acknowledged++;
-          if (!appliedAt.has(id)) violate(`S2: request ${id} was acknowledged and never applied`);
-          if (oracle.state.schedules.byId.get(id)?.revision !== stored?.revision)
-            violate(`S2: request ${id} got another answer`);
-          finish();
-        },
-        () => {
-          report.unknown++;
-          finish();
-        },
-      );
-    } else if (luck < 0.85) {
-      const from = history.length;
-      replica.execute([{ verb: "listSchedules", page: { limit: 1 } }]).then(
-        () => {
-          if (process.log === own && replica.position() < from)
-            violate(`S5: a read that began after commit ${from} answered from ${replica.position()}`);
-          finish();
-        },
-        () => finish(),
-      );
-    } else {
-      const count = (): number => [...world.objects.keys()].filter((key) => key.startsWith("log/")).length;
-      const before = count();
-      log
-        .deleteOld()
-        .then(() => (report.deleted += Math.max(0, before - count())), ignore)
-        .then(() => finish());
-    }
-  };
-  /** The store alone always gives back the whole history. */
-  const checkStore = (): void => {
-    const manifests = [...world.objects.keys()].filter((key) => key.startsWith("checkpoint/")).sort();
-    const newest = manifests.at(-1);
-    let from = 0;
-    if (newest !== undefined) {
-      const manifest = JSON.parse(decoder.decode(world.objects.get(newest)?.body)) as {
-        position: number;
-        parts: { key: string }[];
-      };
-      from = manifest.position;
-      for (const { key } of manifest.parts) if (!world.objects.has(key)) violate(`S2: ${newest} has lost ${key}`);
-    }
-    for (let position = from + 1; position <= history.length; position++) {
-      const kept = world.objects.get(`log/${String(position).padStart(20, "0")}`);
-      if (kept === undefined || decoder.decode(kept.body) !== history[position - 1]?.body)
-        violate(`S2: commit ${position} is lost; the newest checkpoint is ${from}`);
-    }
-  };
-
-  for (let index = 0; index < processes.length; index++) start(index);
-  const isAwake = (index: number): boolean => world.time >= (processes[index] as Process).asleepUntil;
-  for (let step = 0; step < steps && violation === undefined; step++) {
-    const luck = random();
-    const index = Math.floor(random() * processes.length);
-    const process = processes[index] as Process;
-    if (luck < 0.006) world.landLate();
-    else if (luck < 0.015 && process.alive) {
-      report.crashes++;
-      process.alive = false;
-      void process.replica?.close().catch(() => undefined);
-      void process.log?.close();
-      process.replica = process.log = undefined;
-      world.crash(index);
-    } else if (luck < 0.03) {
-      report.sleeps++;
-      process.asleepUntil = world.time + random() * 6 * graceMs;
-    } else if (luck < 0.13) world.time += Math.round(random() * graceMs * (random() < 0.2 ? 1 : 0.1));
-    else if (luck < 0.3) {
-      if (!process.alive) start(index);
-      else if (isAwake(index)) act(index);
-    } else if (!world.step(isAwake)) {
-      world.time += Math.round(random() * graceMs * 0.05);
-      // Only timers are left: they run in real time.
-      if (processes.every((each, which) => each.busy || !isAwake(which)))
-        await new Promise((resolve) => void setTimeout(resolve, 1));
-    }
-    if (step % 8 === 0) checkStore();
-    await settle();
+    const work =
+      luck < 0.6 ? this.#write(process, replica) : luck < 0.85 ? this.#read(process, replica) : log.deleteOld();
+    void work
+      .catch(() => undefined)
+      .then(() => {
+        if (process.log !== log) return;
+        process.busy = false;
+        this.#oracle.checkApplied(replica.encode());
+      });
   }
-
-  // In the end all wake, everything is answered, and a new process finds the whole history.
-  if (violation === undefined) {
-    for (const process of processes) process.asleepUntil = 0;
-    const open = Replica.open(new CommitLog(world.client(99), { deletionGraceMs: graceMs, resendMs: 1 }), {
-      resendMs: 1,
-      laneLimit,
-      checkpointBytes: Number.MAX_SAFE_INTEGER,
+  async #write(process: Process, replica: Replica): Promise<void> {
+    const { log } = process;
+    const id = `m${this.#requests++}`;
+    const schedule = { id, rule: "r", template: "t", nextAt: null, runs: 0, paused: false };
+    const [stored] = await replica.execute([{ verb: "putSchedule", schedule }]).catch((error: unknown) => {
+      if (process.log === log) this.#scenarios.unknown++;
+      throw error;
     });
-    const late = await until(open, world);
-    // Only what was acknowledged before the read is sent must be in it; the others go on meanwhile.
-    const kept = [...acknowledged];
-    await until(late.execute([{ verb: "listSchedules", page: { limit: 1 } }]), world);
-    const found = late.view().schedules.byId;
-    for (const id of kept) {
-      if (found.has(id)) continue;
-      violate(
-        `S2: acknowledged request ${id} is gone; read ${late.position()} of ${history.length}, applied at ${appliedAt.get(id)}`,
-      );
-    }
-    for (const id of found.keys()) if (!appliedAt.has(id)) violate(`S1: request ${id} came from nowhere`);
-    checkStore();
-    await until(late.close(), world);
+    if (process.log !== log) return;
+    const { machine, appliedAt } = this.#oracle;
+    this.#acknowledged.add(id);
+    this.#scenarios.acknowledged++;
+    if (!appliedAt.has(id)) this.#oracle.violate(`S2: request ${id} was acknowledged and never applied`);
+    if (machine.state.schedules.byId.get(id)?.revision !== stored?.revision)
+      this.#oracle.violate(`S2: request ${id} got another answer`);
   }
-  const closing = processes.map(async ({ replica, log }) => {
-    await replica?.close();
-    await log?.close();
-  });
-  await until(Promise.all(closing), world);
-  report.commits = history.length;
-  if (violation !== undefined) throw violation;
-  return report;
-}
+  async #read(process: Process, replica: Replica): Promise<void> {
+    const { log } = process;
+    const from = this.#oracle.history.length;
+    await replica.execute([{ verb: "listSchedules", page: { limit: 1 } }]);
+    if (process.log === log && replica.position() < from)
+      this.#oracle.violate(`S5: a read that began after commit ${from} answered from ${replica.position()}`);
+  }
 
-/** Lets the store answer until a promise is kept. */
-async function until<T>(promise: Promise<T>, world: SimulatedWorld): Promise<T> {
-  let over = false;
-  const done = promise.finally(() => (over = true));
-  while (!over) {
-    if (!world.step(() => true)) await new Promise((resolve) => void setTimeout(resolve, 1));
+  /** In the end all wake, everything is answered, and a new process finds the whole history. */
+  async #end(): Promise<void> {
+    for (const process of this.#processes) process.asleepUntil = 0;
+    while (this.#world.landLate());
+    const { history, appliedAt } = this.#oracle;
+    const isBehind = ({ alive, busy, replica }: Process): boolean =>
+      alive && (busy || replica === undefined || replica.position() < history.length);
+    for (let turn = 0; this.#processes.some(isBehind) && turn < patience; turn++) await this.#turn();
+    const behind = this.#processes.find(isBehind);
+    if (behind !== undefined)
+      this.#oracle.violate(
+        `L: a process ${behind.busy ? "waits for an answer" : "stays"} at ${behind.replica?.position()} of ${history.length}`,
+      );
+    if (this.#options.steady === true && history.length > 60 && this.#scenarios.deleted === 0)
+      this.#oracle.violate(`GC: nothing of ${history.length} commits was deleted under steady load`);
+
+    const log = this.#openLog(this.#processes.length * 10_000);
+    const { laneLimit } = this.#options;
+    const late = await this.#until(
+      Replica.open(log, { resendMs: 1, laneLimit, checkpointBytes: Number.MAX_SAFE_INTEGER }),
+    );
+    // Only what was acknowledged before the read is sent must be in it; the others go on meanwhile.
+    const kept = [...this.#acknowledged];
+    await this.#until(late.execute([{ verb: "listSchedules", page: { limit: 1 } }]));
+    const found = late.view().schedules.byId;
+    for (const id of kept)
+      if (!found.has(id))
+        this.#oracle.violate(`S2: acknowledged request ${id} is gone; it was at ${appliedAt.get(id)}`);
+    for (const id of found.keys()) if (!appliedAt.has(id)) this.#oracle.violate(`S1: request ${id} came from nowhere`);
+    this.#oracle.checkStore(this.#world);
+
+    for (let tried = 0; tried < 20; tried++) {
+      this.#world.time += 3 * this.#options.graceMs;
+      await this.#until(log.deleteOld().catch(() => undefined));
+      while (this.#world.landLate());
+    }
+    this.#oracle.checkDeleted(this.#world);
+    this.#oracle.checkStore(this.#world);
+    await this.#until(late.close());
+    await log.close();
+  }
+
+  async #close(): Promise<void> {
+    const closing = this.#processes.map(async ({ replica, log }) => {
+      await replica?.close();
+      await log?.close();
+    });
+    await this.#until(Promise.all(closing));
+  }
+
+  /** The store answers something, or time goes on. */
+  async #turn(): Promise<void> {
+    if (!this.#world.step(() => true)) {
+      this.#world.time += 10;
+      this.#time.fireNext();
+    }
     await settle();
   }
-  return await done;
+  async #until<T>(promise: Promise<T>): Promise<T> {
+    let over = false;
+    const done = promise.finally(() => (over = true));
+    while (!over) await this.#turn();
+    return await done;
+  }
 }

@@ -1,49 +1,39 @@
-// The scenarios of the protocol's model, driven against the implementation in seeded random schedules.
+// The scenarios of the protocol's model, driven against the implementation in seeded random schedules. `node scripts/schedules.mjs` runs thousands.
 import { describe, expect, test } from "vitest";
-import { runSchedule, Violation, type RunOptions, type RunReport } from "./protocol-run.ts";
+import { noScenarios, Violation, type Scenarios } from "./protocol-oracle.ts";
+import { runSchedule, type RunOptions } from "./protocol-run.ts";
+import { addUp, kindNames, kinds, runMany } from "./schedules.ts";
 
-const seeds = Number(process.env["OMNIQ_TEST_SCHEDULES"] ?? 40);
-const base: Omit<RunOptions, "seed"> = { steps: 1_500, processes: 3, graceMs: 40_000, laneLimit: 4 };
+const each = 40;
 
-async function runMany(options: Omit<RunOptions, "seed">, first: number): Promise<RunReport> {
-  const total: Record<string, number> = {};
-  for (let seed = first; seed < first + seeds; seed++)
-    for (const [name, value] of Object.entries(await runSchedule({ ...options, seed })))
-      total[name] = (total[name] ?? 0) + value;
-  return total as unknown as RunReport;
-}
-
-describe("random schedules hold S1 to S5", () => {
-  test("what is young is trusted by dates", async () => {
-    const report = await runMany(base, 1);
-    expect(report.commits).toBeGreaterThan(seeds);
-    expect(report.deleted).toBeGreaterThan(0);
-    expect(report.ghosts).toBeGreaterThan(0);
-    expect(report.crashes).toBeGreaterThan(0);
-  }, 600_000);
-  test("a short grace: every answer is followed by a list", async () => {
-    const report = await runMany({ ...base, graceMs: 400 }, 100_001);
-    expect(report.deleted).toBeGreaterThan(0);
-    expect(report.ghosts).toBeGreaterThan(0);
-  }, 600_000);
-  test("two processes and two lanes: evictions all the time", async () => {
-    const report = await runMany({ ...base, processes: 2, laneLimit: 1, steps: 1_000 }, 200_001);
-    expect(report.commits).toBeGreaterThan(seeds);
-  }, 600_000);
+describe("random schedules hold S1 to S5, L and GC", () => {
+  const total = noScenarios();
+  test.each(kindNames)("%s", async (kind) => {
+    const scenarios = await runMany(kinds[kind], 1, each);
+    expect(scenarios.commits).toBeGreaterThan(each);
+    addUp(total, scenarios);
+  });
+  test("and every scenario of the model came up", () => {
+    for (const [name, count] of Object.entries(total)) expect({ name, count }).not.toEqual({ name, count: 0 });
+  });
+  test("a seed gives the same schedule every time", async () => {
+    const run = (): Promise<Scenarios> => runSchedule({ ...kinds.dates, seed: 7 });
+    expect(await run()).toEqual(await run());
+  });
 });
 
 describe("a store that breaks its promises is caught", () => {
   const findViolation = async (options: Partial<RunOptions>): Promise<unknown> => {
     for (let seed = 1; seed <= 2_000; seed++) {
-      const caught = await runSchedule({ ...base, ...options, seed }).catch((error: unknown) => error);
+      const caught = await runSchedule({ ...kinds.dates, ...options, seed }).catch((error: unknown) => error);
       if (caught instanceof Error) return caught;
     }
     return undefined;
   };
   test("dates that stand still", async () => {
     expect(await findViolation({ frozenDates: true })).toBeInstanceOf(Violation);
-  }, 600_000);
+  });
   test("creates that overwrite", async () => {
     expect(await findViolation({ careless: true })).toBeInstanceOf(Violation);
-  }, 600_000);
+  });
 });

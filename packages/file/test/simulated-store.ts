@@ -2,22 +2,11 @@
 import { OmniQError } from "@omniq/core";
 import type { CreateAnswer, ListAnswer, ObjectStore, ReadAnswer, ReplaceAnswer } from "@omniq/file";
 
-/** Mulberry32 (public domain). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
 interface Call {
   readonly process: number;
   readonly kind: "read" | "create" | "delete" | "list";
-  /** What it does to the store, and what is answered. */
-  readonly land: () => unknown;
+  /** What it does to the store, and what is answered. `late`: its sender has given it up. */
+  readonly land: (late: boolean) => unknown;
   readonly resolve: (answer: unknown) => void;
   readonly reject: (error: unknown) => void;
   landed?: { readonly answer: unknown };
@@ -35,8 +24,21 @@ export interface SimulatedWorldOptions {
   readonly frozenDates?: boolean | undefined;
   /** Creates overwrite: a store that breaks its promise. */
   readonly careless?: boolean | undefined;
-  /** Called when an object is created, before anything is answered. */
-  readonly created: (key: string, body: Uint8Array) => void;
+  /** Called when a call has landed, before anything is answered. */
+  readonly landed: (landing: Landing) => void;
+}
+
+/** What a call did to the store. */
+export interface Landing {
+  readonly process: number;
+  readonly kind: "read" | "create" | "delete";
+  readonly key: string;
+  /** What was written; what was read or deleted, if it was there. */
+  readonly body: Uint8Array | undefined;
+  /** Of a create: that the name was free. */
+  readonly created: boolean;
+  /** The sender had given it up, or was dead. */
+  readonly late: boolean;
 }
 
 export class SimulatedWorld {
@@ -47,28 +49,25 @@ export class SimulatedWorld {
   readonly #frozen: number = this.time;
   #calls: Call[] = [];
   /** Effects of calls that were given up: they land at any time, or never. */
-  #late: (() => unknown)[] = [];
+  #late: ((late: boolean) => unknown)[] = [];
 
   constructor(options: SimulatedWorldOptions) {
     this.#options = options;
   }
 
-  get waiting(): number {
-    return this.#calls.length;
-  }
   /** A client for a process. */
   client(process: number): ObjectStore {
-    const send = <T>(kind: Call["kind"], land: () => T): Promise<T> =>
+    const send = <T>(kind: Call["kind"], land: (late: boolean) => T): Promise<T> =>
       new Promise<T>((resolve, reject) => {
         this.#calls.push({ process, kind, land, resolve: resolve as (answer: unknown) => void, reject });
       });
     return {
-      read: (key) => send<ReadAnswer>("read", () => this.#read(key)),
-      create: (key, body) => send<CreateAnswer>("create", () => this.#create(key, body)),
+      read: (key) => send<ReadAnswer>("read", () => this.#read(process, key)),
+      create: (key, body) => send<CreateAnswer>("create", (late) => this.#create(process, key, body, late)),
       replace: async (): Promise<ReplaceAnswer> => ({ state: "conflict" }),
       delete: (keys) =>
-        send<void>("delete", () => {
-          for (const key of keys) this.objects.delete(key);
+        send<void>("delete", (late) => {
+          for (const key of keys) this.#delete(process, key, late);
         }),
       list: (prefix, after, limit) => send<ListAnswer>("list", () => this.#list(prefix, after, limit)),
       close: async () => {},
@@ -94,7 +93,7 @@ export class SimulatedWorld {
       if (call.kind === "create") call.resolve({ state: "unknown" });
       else call.reject(away());
     } else {
-      call.landed = { answer: call.land() };
+      call.landed = { answer: call.land(false) };
       if (luck > 0.5) {
         this.#drop(call);
         call.resolve(call.landed.answer);
@@ -102,10 +101,11 @@ export class SimulatedWorld {
     }
     return true;
   }
-  /** A call that was given up lands after all. */
-  landLate(): void {
+  /** A call that was given up lands after all. False if there is none. */
+  landLate(): boolean {
     const [late] = this.#late.splice(Math.floor(this.#options.random() * this.#late.length), 1);
-    late?.();
+    late?.(true);
+    return late !== undefined;
   }
   /** The process is dead: what it sent lands some day or never, and nobody hears. */
   crash(process: number): void {
@@ -126,15 +126,21 @@ export class SimulatedWorld {
   #date(): number {
     return this.#options.frozenDates === true ? this.#frozen : this.#stamp();
   }
-  #read(key: string): ReadAnswer {
+  #read(process: number, key: string): ReadAnswer {
     const kept = this.objects.get(key);
+    this.#options.landed({ process, kind: "read", key, body: kept?.body, created: false, late: false });
     return { object: kept === undefined ? undefined : { ...kept, revision: "1" }, date: this.#date() };
   }
-  #create(key: string, body: Uint8Array): CreateAnswer {
-    if (this.objects.has(key) && this.#options.careless !== true) return { state: "exists", date: this.#date() };
-    this.objects.set(key, { body, lastModified: this.#stamp() });
-    this.#options.created(key, body);
-    return { state: "created", date: this.#date() };
+  #create(process: number, key: string, body: Uint8Array, late: boolean): CreateAnswer {
+    const created = !this.objects.has(key) || this.#options.careless === true;
+    if (created) this.objects.set(key, { body, lastModified: this.#stamp() });
+    this.#options.landed({ process, kind: "create", key, body, created, late });
+    return { state: created ? "created" : "exists", date: this.#date() };
+  }
+  #delete(process: number, key: string, late: boolean): void {
+    const kept = this.objects.get(key);
+    this.objects.delete(key);
+    this.#options.landed({ process, kind: "delete", key, body: kept?.body, created: false, late });
   }
   #list(prefix: string, after = "", limit = Number.POSITIVE_INFINITY): ListAnswer {
     const keys = [...this.objects.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
