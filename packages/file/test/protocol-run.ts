@@ -195,7 +195,7 @@ class Schedule {
       this.#oracle.violate(
         `L: a process ${behind.busy ? "waits for an answer" : "stays"} at ${behind.replica?.position()} of ${history.length}`,
       );
-    if (this.#options.steady === true && history.length > 60 && this.#scenarios.deleted === 0)
+    if (this.#options.steady === true && history.length > 30 && this.#scenarios.deleted === 0)
       this.#oracle.violate(`GC: nothing of ${history.length} commits was deleted under steady load`);
 
     const log = this.#openLog(this.#processes.length * 10_000);

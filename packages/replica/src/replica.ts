@@ -243,8 +243,6 @@ export class Replica implements Executor {
       const sentAt = performance.now();
       const answer = await this.#append(position, body, resendMs, deadline, request);
       if (answer.state !== "stale") this.#crowd.timed(performance.now() - sentAt);
-      // Loaded anew since it was sent: the commit that decides may be in a checkpoint.
-      if (this.#epoch !== epoch) inDoubt = true;
       if (answer.state === "stale") {
         await this.#persist(() => this.#reopen(), deadline, resendMs);
         inDoubt = true;
@@ -262,6 +260,8 @@ export class Replica implements Executor {
         const storedAt = answer.state === "stored" && !byPosition ? answer.position : undefined;
         await this.#persist(() => this.#catchUp(storedAt), deadline, resendMs);
       }
+      // Loaded anew since it was sent, be it only by this pass: the commit that decides may be in a checkpoint.
+      if (this.#epoch !== epoch) inDoubt = true;
       const outcome = this.#takeOutcome(request);
       if (outcome !== undefined) return { outcome, inDoubt };
       if (inDoubt && request.n > 1 && !this.#machine.knowsLane(request.lane.id))
