@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { OmniQ } from "@omniq/core";
+import { longestCall } from "./calls.ts";
 import { checkGroupOrder, checkLeases } from "./audit-leases.ts";
 import type { Expected, Line } from "./journal.ts";
 
@@ -19,6 +20,8 @@ export interface Findings {
   readonly occurrences: number;
   /** Tasks whose leases ran out three times in one run of faults, and their dependents: dead letters, as promised. */
   readonly unlucky: number;
+  /** Of a process that neither was stopped nor blocked itself meanwhile. */
+  readonly longest: { readonly verb: string; readonly ms: number } | undefined;
   readonly violations: readonly string[];
 }
 
@@ -71,6 +74,7 @@ export async function audit(
     leases: lines.filter((line) => line.kind === "lease").length,
     occurrences,
     unlucky: unlucky.length,
+    longest: longestCall(lines, faults),
     violations,
   };
 }

@@ -27,7 +27,8 @@ export type Line =
       readonly expiries: number;
       readonly group?: string | undefined;
     }
-  | { readonly kind: "settle"; readonly task: string; readonly token: string };
+  | { readonly kind: "settle"; readonly task: string; readonly token: string }
+  | { readonly kind: "call"; readonly verb: string; readonly at: number; readonly ms: number };
 /** The output that a task must have, or the code that it must fail with. */
 export type Expected = { readonly output: unknown } | { readonly code: string };
 

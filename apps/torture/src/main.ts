@@ -9,6 +9,7 @@ import { Command } from "commander";
 import { OmniQ } from "@omniq/core";
 import { audit, type Fault } from "./audit.ts";
 import { planFaults, type PlannedFault } from "./faults.ts";
+import { asleep, passBy, type Sleeper } from "./pass-by.ts";
 import { patiently } from "./patience.ts";
 import { tick } from "./tasks.ts";
 
@@ -19,6 +20,12 @@ const options = new Command("torture")
   .option("--workers <n>", "worker processes", Number, 4)
   .option("--producers <n>", "producer processes", Number, 2)
   .option("--every <ms>", "mean time between faults", Number, 650)
+  .option(
+    "--pass-by <n>",
+    "workers that the parent process stops until the log has passed them by, one after the other",
+    Number,
+    0,
+  )
   .option("--servers <n>", "own servers, which the parent process restarts or cuts off when it is asked to", Number, 0)
   .parse()
   .opts<{
@@ -28,6 +35,7 @@ const options = new Command("torture")
     workers: number;
     producers: number;
     every: number;
+    passBy: number;
     servers: number;
   }>();
 
@@ -38,7 +46,7 @@ const schedules = ["every-second", "every-second-too"];
 const faults: Fault[] = [];
 const children = new Set<ChildProcess>();
 /** Who runs in which place; who takes over from a dead process takes its place, so that the plan hits the same kind. */
-const places: ChildProcess[] = [];
+const places: Sleeper[] = [];
 let serial = 0;
 let replacing = true;
 
@@ -50,7 +58,7 @@ function start(program: "worker" | "producer", place: number, ...rest: readonly 
   let said = "";
   child.stderr?.on("data", (data: Buffer) => (said = (said + data.toString()).slice(-2_000)));
   children.add(child);
-  places[place] = child;
+  places[place] = { child, journal };
   child.once("exit", (code, signal) => {
     children.delete(child);
     if (child.pid !== undefined && signal !== null)
@@ -70,9 +78,9 @@ async function injectFaults(plan: readonly PlannedFault[]): Promise<Count> {
     await sleep(fault.afterMs);
     if (fault.kind === "restart" || fault.kind === "cut") process.send?.(fault);
     else {
-      const victim = places[fault.process];
+      const victim = places[fault.process]?.child;
       // A producer that is done leaves its place empty.
-      if (victim?.pid === undefined || victim.exitCode !== null) continue;
+      if (victim?.pid === undefined || victim.exitCode !== null || asleep.has(victim.pid)) continue;
       if (fault.kind === "suspend") {
         faults.push({ pid: victim.pid, from: Date.now(), to: Date.now() + fault.stopMs + 1_000 });
         victim.kill("SIGSTOP");
@@ -82,6 +90,24 @@ async function injectFaults(plan: readonly PlannedFault[]): Promise<Count> {
     count[fault.kind]++;
   }
   return count;
+}
+
+/** Stops one worker after the other until the log has passed it by; answers with how many there were. */
+async function passByWorkers(until: number): Promise<number> {
+  let done = 0;
+  for (; done < options.passBy && Date.now() < until; done++) {
+    // The first place is a worker's, and whoever is there has had time to do something.
+    await sleep(Math.max(5_000, 2 * options.every));
+    const place = done % options.workers;
+    const sleeper = places[place];
+    if (sleeper === undefined) continue;
+    try {
+      faults.push(await passBy(sleeper));
+    } catch (error) {
+      unexpected.push(String(error));
+    }
+  }
+  return done;
 }
 
 async function main(): Promise<number> {
@@ -98,9 +124,11 @@ async function main(): Promise<number> {
   start("worker", place++, "poison");
   for (let index = 0; index < options.producers; index++)
     start("producer", place++, String(options.seed + index), String(until));
+  const passing = passByWorkers(until);
   const count = await injectFaults(
     planFaults(options.seed, options.minutes * 60_000, options.every, place, options.servers),
   );
+  const passedBy = await passing;
   for (const id of schedules) await patiently(() => omniq.schedules.pause(id));
   // Without faults, all that was accepted must come to its end.
   const limit = Date.now() + 300_000;
@@ -133,7 +161,7 @@ async function main(): Promise<number> {
   await omniq.close();
   const violations = [...unexpected, ...found.violations];
   console.log(
-    `${found.accepted} accepted, ${found.leases} leases, ${found.executions} executions, ${found.occurrences} scheduled, ${count.kill} kills, ${count.suspend} suspensions, ${count.restart} server restarts, ${count.cut} cuts, ${found.unlucky} dead letters by faults: ${violations.length} violations`,
+    `${found.accepted} accepted, ${found.leases} leases, ${found.executions} executions, ${found.occurrences} scheduled, ${count.kill} kills, ${count.suspend} suspensions, ${count.restart} server restarts, ${count.cut} cuts, ${passedBy} passed by, longest call ${found.longest === undefined ? "below 0.5 s" : `${found.longest.verb} ${found.longest.ms} ms`}, ${found.unlucky} dead letters by faults: ${violations.length} violations`,
   );
   for (const violation of violations.slice(0, 50)) console.log(`  ${violation}`);
   if (violations.length === 0) rmSync(folder, { recursive: true, force: true });

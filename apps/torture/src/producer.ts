@@ -5,6 +5,7 @@ import { journal, openJournal, type Expected } from "./journal.ts";
 import { patiently } from "./patience.ts";
 import { seeded } from "./random.ts";
 import { block, flaky, poison, sum, work } from "./tasks.ts";
+import { watchLeases } from "./watch-leases.ts";
 
 const [config, file, seed, until] = process.argv.slice(2);
 if (config === undefined || file === undefined) throw new Error("usage: producer CONFIG JOURNAL SEED UNTIL");
@@ -13,6 +14,7 @@ const random = seeded(Number(seed));
 const below = (limit: number): number => Math.floor(random() * limit);
 const omniq = await OmniQ.load({ file: config });
 await patiently(() => omniq.connect());
+watchLeases(omniq.components.taskQueue);
 process.once("disconnect", () => process.exit(0));
 
 function accepted(task: string, expect: Expected): void {

@@ -1,5 +1,6 @@
-// Notes every lease that a process is given and every settlement that it sends, by standing between core and the task queue.
+// Notes every lease that a process is given, every settlement that it sends, and calls that take long, by standing between core and the task queue.
 import type { Lease, LeaseReference, ReserveRequest, TaskQueue } from "@omniq/core";
+import { timed } from "./calls.ts";
 import { journal } from "./journal.ts";
 
 function given(leases: readonly Lease[], { leaseMs }: ReserveRequest): void {
@@ -24,20 +25,22 @@ function ending(settlements: readonly LeaseReference[]): void {
 export function watchLeases(queue: TaskQueue): void {
   const reserve = queue.reserve.bind(queue);
   const settle = queue.settle.bind(queue);
+  const enqueue = queue.enqueue.bind(queue);
   const both = queue.settleAndReserve?.bind(queue);
   queue.reserve = async (request, options) => {
     const leases = await reserve(request, options);
     given(leases, request);
     return leases;
   };
+  queue.enqueue = (calls, options) => timed("enqueue", () => enqueue(calls, options));
   queue.settle = (settlements, options) => {
     ending(settlements);
-    return settle(settlements, options);
+    return timed("settle", () => settle(settlements, options));
   };
   if (both !== undefined)
     queue.settleAndReserve = async (settlements, request, options) => {
       ending(settlements);
-      const answer = await both(settlements, request, options);
+      const answer = await timed("settleAndReserve", () => both(settlements, request, options));
       given(answer.leases, request);
       return answer;
     };
