@@ -14,6 +14,7 @@ const steps = {
   conformance: "scripts/conformance.mjs",
   interchange: "scripts/interchange.mjs",
   torture: "scripts/torture.mjs",
+  bench: "apps/bench/dist/bench.js",
 };
 if (!Object.hasOwn(steps, step)) throw new Error(`usage: node scripts/run.mjs ${Object.keys(steps).join("|")}`);
 

@@ -124,18 +124,19 @@ async function obtain(name, kind, started) {
 }
 
 /**
- * A server of one's own that keeps what it acknowledged when it crashes: `{ url, port, restart(crash, awayMs), stop() }`. For tests of faults;
- * never one that was found.
+ * A server of one's own, never one that was found: `{ url, port, pid, restart(crash, awayMs), stop() }`. It keeps what it acknowledged when it
+ * crashes, for tests of faults, unless `durable` is false: then it runs with the settings of `startServers`.
  */
-export async function startOwnServer(name) {
+export async function startOwnServer(name, { durable = true } = {}) {
   const kind = kinds[name];
   const started = [];
   const killAll = () => started[0]?.kill();
   process.once("exit", killAll);
-  const { server, port } = await begin(name, kind, kind.durable, started);
+  const { server, port } = await begin(name, kind, durable ? kind.durable : [], started);
   return {
     url: kind.url(port),
     port,
+    pid: server.pid,
     restart: server.restart,
     async stop() {
       process.removeListener("exit", killAll);

@@ -1,0 +1,65 @@
+// A work queue made by hand on JetStream, the floor: a stream, a pull consumer, acknowledgements. No retries with delay, priorities, counts, results.
+import { AckPolicy, jetstream, jetstreamManager, RetentionPolicy, type JsMsg } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
+import type { Contestant } from "../../frame/contestant.ts";
+
+const encoder = new TextEncoder();
+
+export const contestant: Contestant = {
+  name: "JetStream by hand",
+  ours: false,
+  packages: ["@nats-io/jetstream"],
+  settings: "work-queue stream, one durable pull consumer, each message acknowledged after the work and the acknowledgement awaited",
+  durability: "the server's: a publish resolves when the stream has stored it",
+  results: "none; finished messages are deleted",
+  shared: true,
+  async open({ url, prefix }) {
+    const connection = await connect({ servers: url });
+    const manager = await jetstreamManager(connection);
+    const js = jetstream(connection);
+    const [stream, subject] = [`${prefix}-work`, `${prefix}.work`];
+    await manager.streams.add({ name: stream, subjects: [subject], retention: RetentionPolicy.Workqueue });
+    await manager.consumers.add(stream, {
+      durable_name: "workers",
+      ack_policy: AckPolicy.Explicit,
+      max_ack_pending: 10_000,
+    });
+    const publish = (payload: number): Promise<unknown> => js.publish(subject, encoder.encode(JSON.stringify(payload)));
+    return {
+      add: publish,
+      addMany: (payloads) => Promise.all(payloads.map(publish)),
+      async work(concurrency, handle) {
+        const consumer = await js.consumers.get(stream, "workers");
+        const messages = await consumer.consume({ max_messages: Math.max(concurrency, 2) });
+        let active = 0;
+        let free: () => void = () => {};
+        const take = async (message: JsMsg): Promise<void> => {
+          await handle(message.json<number>());
+          await message.ackAck();
+          active--;
+          free();
+        };
+        const loop = async (): Promise<void> => {
+          for await (const message of messages) {
+            active++;
+            void take(message);
+            while (active >= concurrency) await new Promise<void>((resolve) => (free = resolve));
+          }
+          while (active > 0) await new Promise<void>((resolve) => (free = resolve));
+        };
+        const over = loop();
+        return {
+          // Ends the iteration; what was fetched and not begun comes again after the consumer's wait.
+          stop: async () => {
+            messages.stop();
+            await over;
+          },
+        };
+      },
+      async waiting() {
+        return (await manager.streams.info(stream)).state.messages;
+      },
+      close: () => connection.close(),
+    };
+  },
+};

@@ -1,0 +1,103 @@
+// Worker processes of one contestant, and draining by them.
+import { fork, type ChildProcess } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { cores, pin } from "./cores.ts";
+import { within } from "./deadline.ts";
+import type { Drained } from "./drain.ts";
+import { startMeter } from "./processor-time.ts";
+import type { Run } from "./scenario.ts";
+import type { WorkerMessage, WorkerOrder } from "./worker-process.ts";
+
+const program = fileURLToPath(new URL("worker-process.js", import.meta.url));
+
+export class WorkerProcess {
+  readonly #child: ChildProcess;
+  #hear: (message: WorkerMessage) => void = () => {};
+  #fail: (error: Error) => void = () => {};
+
+  /** `core` pins it there, where it is not the client's. */
+  constructor(order: WorkerOrder, core?: number) {
+    this.#child = fork(program, [JSON.stringify(order)], { serialization: "advanced" });
+    if (core !== undefined && this.#child.pid !== undefined) pin(this.#child.pid, core);
+    this.#child.on("message", (message: WorkerMessage) => this.#hear(message));
+    this.#child.on("exit", (code) => this.#fail(new Error(`a worker process ended with code ${code}`)));
+  }
+  /** Resolves with the first message of that kind; the others go to `else`. */
+  async next<Kind extends WorkerMessage["kind"]>(
+    kind: Kind,
+    otherwise: (message: WorkerMessage) => void = () => {},
+  ): Promise<Extract<WorkerMessage, { kind: Kind }>> {
+    return await within(
+      `a worker process to say "${kind}"`,
+      new Promise((resolve, reject) => {
+        this.#fail = reject;
+        this.#hear = (message) => {
+          if (message.kind === kind) resolve(message as Extract<WorkerMessage, { kind: Kind }>);
+          else otherwise(message);
+        };
+      }),
+    );
+  }
+  listen(hear: (message: WorkerMessage) => void, fail: (error: Error) => void): void {
+    this.#hear = hear;
+    this.#fail = fail;
+  }
+  /** The first time to begin, the second time to stop. */
+  tell(): void {
+    this.#child.send("on");
+  }
+  end(): void {
+    this.#fail = () => {};
+    this.#child.kill("SIGKILL");
+  }
+}
+
+/** Drains `count` tasks, which wait already, by processes that are up before the clock runs. */
+export async function drainByProcesses(run: Run, concurrency: number, processes: number, count: number): Promise<Drained> {
+  const { module, place, ledger } = run;
+  const order: WorkerOrder = { module, place, concurrency, announce: false };
+  // Without a server to share the cores with, the processes have one each.
+  const coreOf = (index: number): number | undefined =>
+    place.serverPid === undefined && index % 2 === 1 ? cores.server : undefined;
+  const crew = Array.from({ length: processes }, (_, index) => new WorkerProcess(order, coreOf(index)));
+  try {
+    await Promise.all(crew.map((worker) => worker.next("ready")));
+    const spent = startMeter(place.serverPid);
+    const doneBy = crew.map(() => 0);
+    const marks: { at: number; total: number }[] = [];
+    await within(
+      `${count} tasks to be done by ${processes} processes`,
+      new Promise<void>((resolve, reject) => {
+        for (const [index, worker] of crew.entries()) {
+          worker.listen((message) => {
+            if (message.kind !== "progress") return;
+            doneBy[index] = message.done;
+            const total = doneBy.reduce((sum, done) => sum + done, 0);
+            marks.push({ at: message.at, total });
+            if (total >= count) resolve();
+          }, reject);
+          worker.tell();
+        }
+      }),
+      () => `${marks.at(-1)?.total ?? 0} were`,
+    );
+    const endings = crew.map((worker) => {
+      const over = worker.next("over");
+      worker.tell();
+      return over;
+    });
+    let client = 0;
+    for (const { payloads, microseconds } of await Promise.all(endings)) {
+      for (const payload of payloads) ledger.note(payload);
+      client += microseconds;
+    }
+    const { server } = spent();
+    // The first tenth warms up, as in one process.
+    const first = marks.find(({ total }) => total >= count / 10);
+    const end = Math.max(...marks.map(({ at }) => at));
+    const seconds = (end - (first?.at ?? end)) / 1_000;
+    return { rate: (count - (first?.total ?? 0)) / seconds, client: client / count, server: server && server / count };
+  } finally {
+    for (const worker of crew) worker.end();
+  }
+}

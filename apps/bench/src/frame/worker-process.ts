@@ -1,0 +1,51 @@
+// A worker process: opens the contestant that it is told, works when told, and sends what it did. Started by `crew.ts`.
+import { once } from "node:events";
+import type { Contestant, Place } from "./contestant.ts";
+import { resultOf } from "./ledger.ts";
+
+export interface WorkerOrder {
+  readonly module: string;
+  readonly place: Place;
+  readonly concurrency: number;
+  /** Send each start at once, for latency. */
+  readonly announce: boolean;
+}
+export type WorkerMessage =
+  | { readonly kind: "ready" }
+  | { readonly kind: "listening" }
+  | { readonly kind: "progress"; readonly done: number; readonly at: number }
+  | { readonly kind: "started"; readonly payload: number; readonly at: number }
+  | { readonly kind: "over"; readonly payloads: readonly number[]; readonly microseconds: number };
+
+/** Wall time with the fraction of a millisecond; comparable between processes of one host. */
+const now = (): number => performance.timeOrigin + performance.now();
+const tell = (message: WorkerMessage): void => void process.send?.(message);
+
+const { module, place, concurrency, announce } = JSON.parse(process.argv[2] as string) as WorkerOrder;
+const { contestant } = (await import(module)) as { contestant: Contestant };
+const queue = await contestant.open(place);
+tell({ kind: "ready" });
+await once(process, "message");
+
+const payloads: number[] = [];
+let lastAt = 0;
+let told = 0;
+const own = process.cpuUsage();
+const worker = await queue.work(concurrency, (payload) => {
+  lastAt = now();
+  payloads.push(payload);
+  if (announce) tell({ kind: "started", payload, at: lastAt });
+  return resultOf(payload);
+});
+tell({ kind: "listening" });
+const report = setInterval(() => {
+  if (payloads.length > told) tell({ kind: "progress", done: (told = payloads.length), at: lastAt });
+}, 10);
+await once(process, "message");
+clearInterval(report);
+await worker.stop();
+const { user, system } = process.cpuUsage(own);
+await new Promise((sent) => process.send?.({ kind: "over", payloads, microseconds: user + system }, sent));
+await queue.close();
+// Some contestants have timers with no end of their own.
+process.exit();

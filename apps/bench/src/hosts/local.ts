@@ -1,0 +1,36 @@
+// Backends without a server: each run gets an empty folder on the disk (SQLite, files), or nothing (memory).
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { sqliteDriver } from "@omniq/sqlite";
+import type { BackendName, Place } from "../frame/contestant.ts";
+import { cores, pin } from "../frame/cores.ts";
+import type { Host } from "./host.ts";
+import { newPrefix } from "./own-server.ts";
+
+export async function localHost(backend: BackendName): Promise<Host> {
+  pin(process.pid, cores.client);
+  return {
+    server: backend === "sqlite" ? `SQLite ${sqliteVersion()}, in the process` : "none, in the process",
+    durability: backend === "memory" ? "none: everything is gone with the process" : "as each contestant says",
+    makePlace: async () => ({ url: "", folder: await mkdtemp(join(tmpdir(), "omniq-bench-")), prefix: newPrefix() }),
+    removePlace: async ({ folder }) => await rm(folder, { recursive: true, force: true }),
+    stop: async () => {},
+  };
+}
+
+function sqliteVersion(): string {
+  const database = new (sqliteDriver())(":memory:");
+  const { version } = database.prepare("SELECT sqlite_version() AS version").get() as { version: string };
+  database.close();
+  return version;
+}
+
+/** What the run's folder takes; `undefined` when nothing is there. */
+export async function storedBytesOf({ folder }: Place): Promise<number | undefined> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  if (files.length === 0) return undefined;
+  const sizes = await Promise.all(files.map(async (file) => (await stat(join(file.parentPath, file.name))).size));
+  return sizes.reduce((sum, size) => sum + size, 0);
+}

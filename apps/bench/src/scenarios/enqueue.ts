@@ -1,0 +1,52 @@
+// Adding tasks: one after another, by a hundred callers at a time, and in bulk. All are drained afterwards, so that each is counted.
+import { drainHere, processorMeasures } from "../frame/drain.ts";
+import { startMeter } from "../frame/processor-time.ts";
+import type { Measured, Run, Scenario } from "../frame/scenario.ts";
+
+const callers = 100;
+
+/** Calls `add` again and again until time or tasks are used up; measures from the tasks that it says it added. */
+async function timed(run: Run, name: string, width: number, add: () => Promise<number>): Promise<Measured[]> {
+  const { scale, place } = run;
+  let added = 0;
+  const spent = startMeter(place.serverPid);
+  const started = performance.now();
+  const until = started + scale.targetMs;
+  await Promise.all(
+    Array.from({ length: width }, async () => {
+      while (performance.now() < until && added < scale.maxTasks) added += await add();
+    }),
+  );
+  const seconds = (performance.now() - started) / 1_000;
+  const { client, server } = spent();
+  return [
+    { name, value: added / seconds, unit: "/s" },
+    ...processorMeasures(name, client / added, server === undefined ? undefined : server / added),
+  ];
+}
+
+export const enqueue: Scenario = {
+  name: "enqueue",
+  about: "adding tasks one by one, by 100 callers, in bulk",
+  async run(run) {
+    const { queue, ledger } = run;
+    const one = async (): Promise<number> => {
+      await queue.add(ledger.take(1)[0] as number);
+      return 1;
+    };
+    const bulk = async (): Promise<number> => {
+      await queue.addMany(ledger.take(1_000));
+      return 1_000;
+    };
+    // Connections and compiled code are there when the clock starts.
+    for (let n = 0; n < 50; n++) await one();
+    await Promise.all(Array.from({ length: callers }, one));
+    const measures = [
+      ...(await timed(run, "enqueue one by one", 1, one)),
+      ...(await timed(run, `enqueue by ${callers} callers`, callers, one)),
+      ...(await timed(run, "enqueue in bulk", 1, bulk)),
+    ];
+    await drainHere(run, 100, ledger.left);
+    return measures;
+  },
+};
