@@ -2,11 +2,13 @@
 import type { Backend, EventStorage, RemoteBackend, ResultStorage, ScheduleStorage, TaskQueue } from "@omniq/core";
 import { createComponents, type ComponentMakers, type ComponentOptions } from "@omniq/replica";
 import { Connection } from "./connection.ts";
+import type { NatsDurability } from "./durability.ts";
 import { LogExecutor } from "./executor.ts";
+import { FirstLook } from "./first-look.ts";
 import type { CheckedOptions } from "./options.ts";
 import { PartitionedEventStorage, PartitionedResultStorage } from "./partitioned-storages.ts";
 import { PartitionedTaskQueue } from "./partitioned-task-queue.ts";
-import { LayoutCheck, Partitions } from "./partitions.ts";
+import { Partitions } from "./partitions.ts";
 
 /** UTF-8 bytes of a payload, a result's value and an event's data; what is larger than a message goes in parts. */
 const maxPayloadBytes = 1_048_576;
@@ -17,6 +19,7 @@ export class NatsBackend implements Backend {
   readonly contract = 1;
   readonly remote: RemoteBackend | undefined;
   readonly #connection: Connection;
+  readonly #firstLook: FirstLook;
   readonly #executors: readonly LogExecutor[];
   readonly #components: ComponentMakers;
   #closing: Promise<void> | undefined;
@@ -25,14 +28,15 @@ export class NatsBackend implements Backend {
     const { connection, ...plain } = options.given;
     this.#connection = new Connection(options);
     const partitions = new Partitions(options.partitions);
-    const layout = new LayoutCheck(this.#connection, options.prefix, options.replicas, partitions);
+    this.#firstLook = new FirstLook(this.#connection, options, partitions);
     this.#executors = partitions.names.map(
-      (name) => new LogExecutor(this.#connection, options, name, partitions, layout),
+      (name) => new LogExecutor(this.#connection, options, name, partitions, this.#firstLook),
     );
     if (connection === undefined) {
       // Sources load sources, the build loads the build.
       const module = new URL(import.meta.url.endsWith(".ts") ? "./index.ts" : "./index.js", import.meta.url).href;
-      this.remote = { module, options: plain };
+      // One warning a process is enough.
+      this.remote = { module, options: { ...plain, durabilityWarning: false } };
     }
     this.#components = componentsOver(this.#executors, partitions, {
       backend: this,
@@ -62,6 +66,15 @@ export class NatsBackend implements Backend {
   async check(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     options.signal?.throwIfAborted();
     await this.#connection.manage("Asking for JetStream", (manager) => manager.getAccountInfo());
+    await this.#firstLook.look();
+  }
+
+  /**
+   * What an acknowledged call survives on this server: how many servers keep the default log, and what is known of how they write it. The server's
+   * `sync_interval` is not among what a server tells its clients. Makes the default log where it is missing.
+   */
+  durability(): Promise<NatsDurability> {
+    return this.#firstLook.durability();
   }
 
   close(): Promise<void> {

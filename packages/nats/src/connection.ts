@@ -5,6 +5,7 @@ import { jetstreamManager, type JetStreamManager } from "@nats-io/jetstream";
 import {
   connect,
   credsAuthenticator,
+  PermissionViolationError,
   type Msg,
   type NatsConnection,
   type NodeConnectionOptions,
@@ -23,7 +24,8 @@ interface Open {
 export class Connection {
   readonly #options: CheckedOptions;
   readonly #returned = new Set<() => void>();
-  readonly #broken = new Set<(reason: Error) => void>();
+  /** Ends what is under way; requests with their subject. */
+  readonly #broken = new Map<(reason: Error) => void, string | undefined>();
   #opening: Promise<Open> | undefined;
   #away = false;
   #closed = false;
@@ -58,7 +60,7 @@ export class Connection {
     const { nats } = await this.open();
     // What is published while it is away would be sent whenever it is back, long after its caller was told that it failed.
     if (this.#away) throw natsFailure(new Error("disconnected"), "A request");
-    return await this.#unbroken(nats.request(subject, payload, { timeout: requestMs }), "A request");
+    return await this.#unbroken(nats.request(subject, payload, { timeout: requestMs }), "A request", subject);
   }
 
   /** A call of the JetStream API. */
@@ -71,7 +73,7 @@ export class Connection {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const fail of this.#broken) fail(this.closedError());
+    for (const fail of this.#broken.keys()) fail(this.closedError());
     const opening = this.#opening;
     this.#returned.clear();
     if (opening === undefined || this.#options.given.connection !== undefined) return;
@@ -85,13 +87,13 @@ export class Connection {
     return new OmniQError("OMNIQ_CLOSED", "The NATS backend is closed; make a new one to go on");
   }
 
-  #unbroken<T>(answer: Promise<T>, what: string): Promise<T> {
+  #unbroken<T>(answer: Promise<T>, what: string, subject?: string): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const fail = (reason: unknown): void => {
         this.#broken.delete(fail);
         reject(reason as Error);
       };
-      this.#broken.add(fail);
+      this.#broken.set(fail, subject);
       answer.then(
         (value) => {
           this.#broken.delete(fail);
@@ -131,12 +133,18 @@ export class Connection {
     if (password !== undefined) options.pass = password;
     if (token !== undefined) options.token = token;
     if (credentials !== undefined) {
+      const authenticator = credsAuthenticator(await readOption("credentials", credentials));
       try {
-        options.authenticator = credsAuthenticator(await readFile(credentials));
-      } catch (cause) {
-        throw new OmniQError("OMNIQ_CONFIG_INVALID", "The file of the option credentials can't be read", { cause });
+        authenticator("nonce");
+      } catch {
+        // The cause may quote the file.
+        throw new OmniQError("OMNIQ_CONFIG_INVALID", "The file of the option credentials is not a .creds file");
       }
+      options.authenticator = authenticator;
     }
+    if (typeof tls === "object")
+      for (const name of ["caFile", "certFile", "keyFile"] as const)
+        if (tls[name] !== undefined) await readOption(`tls.${name}`, tls[name]);
     if (tls === true) options.tls = {};
     else if (tls === false) options.tls = null;
     else if (tls !== undefined) options.tls = definedOnly(tls);
@@ -144,8 +152,13 @@ export class Connection {
   }
 
   async #watch(nats: NatsConnection): Promise<void> {
-    for await (const { type } of nats.status()) {
-      if (type === "disconnect") {
+    for await (const status of nats.status()) {
+      const { type } = status;
+      if (type === "error" && status.error instanceof PermissionViolationError) {
+        // The server says nothing to the request itself, which would wait in vain.
+        const { subject } = status.error;
+        for (const [fail, asked] of [...this.#broken]) if (asked === subject) fail(status.error);
+      } else if (type === "disconnect") {
         this.#away = true;
         this.#break();
       } else if (type === "reconnect") {
@@ -174,7 +187,15 @@ export class Connection {
   }
 
   #break(): void {
-    for (const fail of [...this.#broken]) fail(natsFailure(new Error("disconnected"), "A request under way"));
+    for (const fail of [...this.#broken.keys()]) fail(natsFailure(new Error("disconnected"), "A request under way"));
+  }
+}
+
+async function readOption(name: string, path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw new OmniQError("OMNIQ_CONFIG_INVALID", `The file of the option ${name} can't be read`, { cause });
   }
 }
 

@@ -6,14 +6,15 @@ import type { Connection } from "./connection.ts";
 import { DirectEnqueue } from "./direct-enqueue.ts";
 import { NatsLog } from "./log.ts";
 import type { CheckedOptions } from "./options.ts";
-import { defaultPartition, type LayoutCheck, type Partitions } from "./partitions.ts";
+import type { FirstLook } from "./first-look.ts";
+import { defaultPartition, type Partitions } from "./partitions.ts";
 
 export class LogExecutor implements Executor {
   readonly #options: CheckedOptions;
   readonly #listeners: Listeners = new Listeners();
   readonly #log: NatsLog;
   readonly #direct: DirectEnqueue;
-  readonly #layout: LayoutCheck;
+  readonly #firstLook: FirstLook;
   #opening: Promise<Replica> | undefined;
   #replica: Replica | undefined;
   #empty: ReplicaState | undefined;
@@ -24,11 +25,11 @@ export class LogExecutor implements Executor {
     options: CheckedOptions,
     partition: string,
     partitions: Partitions,
-    layoutCheck: LayoutCheck,
+    firstLook: FirstLook,
   ) {
     const { prefix, replicas, giveUpMs } = options;
     this.#options = options;
-    this.#layout = layoutCheck;
+    this.#firstLook = firstLook;
     // Only the default log carries the partitions; every process looks there.
     const layout = partition === defaultPartition ? partitions.layout : undefined;
     this.#log = new NatsLog(connection, { prefix, partition, layout }, replicas, (message) =>
@@ -42,7 +43,7 @@ export class LogExecutor implements Executor {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<{ readonly [K in keyof C]: C[K] extends Command ? AnswerOf<C[K]> : never }> {
     options.signal?.throwIfAborted();
-    if (this.#replica === undefined && this.#closing === undefined) await this.#layout.check();
+    if (this.#replica === undefined && this.#closing === undefined) await this.#firstLook.look();
     if (this.#opening === undefined && this.#direct.takes(commands))
       return (await this.#direct.send(commands)) as never;
     const replica = this.#replica ?? (await this.open());

@@ -34,13 +34,24 @@ export function natsFailure(error: unknown, what: string): OmniQError {
   if (name === "PermissionViolationError") {
     return new OmniQError(
       "OMNIQ_BACKEND_FAILED",
-      `${what}: the NATS user lacks a permission; it needs $JS.API.>, _INBOX.> and the subjects of the prefix`,
+      `${what}: the NATS user lacks a permission; it needs to publish to $JS.API.>, $JS.FC.> and the subjects of the prefix, and to subscribe to _INBOX.>`,
       { cause: error },
     );
   }
-  return new OmniQError("OMNIQ_BACKEND_UNAVAILABLE", `${what}: the NATS server is away or did not answer in time`, {
-    cause: error,
-  });
+  if (name === "JetStreamNotEnabled") {
+    // A server that is starting says the same for a moment, so it is worth another try.
+    return new OmniQError(
+      "OMNIQ_BACKEND_UNAVAILABLE",
+      `${what}: JetStream does not answer; it is off (nats-server -js turns it on), or the server is starting`,
+      { cause: error },
+    );
+  }
+  const reason = error instanceof Error && error.message !== "" ? ` (${error.message})` : "";
+  return new OmniQError(
+    "OMNIQ_BACKEND_UNAVAILABLE",
+    `${what}: the NATS server is away or did not answer in time${reason}`,
+    { cause: error },
+  );
 }
 
 /** An error answer of the JetStream API or of a publish. */

@@ -4,6 +4,7 @@ import { NatsBackend } from "./backend.ts";
 import { checkOptions, fromUrl, type NatsOptions } from "./options.ts";
 
 export type { NatsBackend } from "./backend.ts";
+export type { NatsDurability } from "./durability.ts";
 export type { NatsOptions, NatsTlsOptions } from "./options.ts";
 
 declare module "@omniq/core" {
@@ -38,6 +39,7 @@ export const nats: Adapter<"nats", NatsOptions | void, NatsBackend> = defineAdap
     eventTtlMs: "integer",
     checkpointBytes: "integer",
     giveUpMs: "integer",
+    durabilityWarning: "boolean",
   },
   optionAliases: { user: "username", pass: "password", creds: "credentials", server: "servers", url: "servers" },
   fromUrl,

@@ -127,9 +127,24 @@ export class NatsLog implements OrderedLog {
 
   async readCheckpoint(): Promise<LogCheckpoint | undefined> {
     await this.#make();
-    const checkpoint = await this.#checkpoints.read();
-    if (checkpoint !== undefined) await this.#fill(checkpoint.position);
-    return checkpoint;
+    for (let before = -1; ;) {
+      const checkpoint = await this.#checkpoints.read();
+      const position = checkpoint?.position ?? 0;
+      const ends = await this.#stream.ends();
+      if (ends === undefined || ends.first <= position + 1) {
+        if (checkpoint !== undefined) await this.#fill(position);
+        return checkpoint;
+      }
+      // A newer checkpoint may have been taken, and the log purged, between the two looks; else what lies between is gone.
+      if (position === before) {
+        throw new OmniQError(
+          "OMNIQ_BACKEND_FAILED",
+          `Stream ${this.#stream.name} begins at ${ends.first}, after its newest checkpoint at ${position}: commits are missing; restore both ` +
+            "streams from a backup",
+        );
+      }
+      before = position;
+    }
   }
   async writeCheckpoint(checkpoint: LogCheckpoint): Promise<void> {
     const before = await this.#checkpoints.write(checkpoint);

@@ -42,6 +42,11 @@ export interface NatsOptions {
   readonly checkpointBytes?: number | undefined;
   /** How long a call waits for a server that is away before it rejects with `OMNIQ_BACKEND_UNAVAILABLE`. Default 15,000. */
   readonly giveUpMs?: number | undefined;
+  /**
+   * Whether the process is warned once (`OMNIQ_NATS_DURABILITY`) when a power cut, or less, may take what the server had acknowledged. Default
+   * true.
+   */
+  readonly durabilityWarning?: boolean | undefined;
 }
 
 /** Options after the checks, with defaults filled in. */
@@ -54,6 +59,7 @@ export interface CheckedOptions {
   readonly eventTtlMs: number;
   readonly checkpointBytes: number;
   readonly giveUpMs: number;
+  readonly durabilityWarning: boolean;
 }
 
 const namePattern = /^[A-Za-z0-9_-]{1,40}$/;
@@ -64,9 +70,11 @@ export function checkOptions(options: NatsOptions): CheckedOptions {
     throw invalid('the options must be an object such as { servers: ["nats://localhost:4222"] }');
   const { servers = "nats://127.0.0.1:4222", prefix = "omniq", replicas = 1 } = options;
   const { eventTtlMs = 604_800_000, checkpointBytes = 8_388_608, giveUpMs = 15_000 } = options;
+  const { durabilityWarning = true } = options;
   const list = typeof servers === "string" ? [servers] : servers;
   if (!Array.isArray(list) || list.length === 0 || !list.every((server) => typeof server === "string" && server !== ""))
     throw invalid('servers must be addresses such as ["nats://localhost:4222"]');
+  for (const server of list as readonly string[]) checkAddress(server);
   for (const name of ["username", "password", "token", "credentials"] as const) {
     const value = options[name];
     if (value !== undefined && (typeof value !== "string" || value === ""))
@@ -89,6 +97,7 @@ export function checkOptions(options: NatsOptions): CheckedOptions {
   if (!Number.isSafeInteger(replicas) || replicas < 1 || replicas > 5) throw invalid("replicas must be 1 to 5");
   for (const [name, value] of Object.entries({ eventTtlMs, checkpointBytes, giveUpMs }))
     if (!Number.isSafeInteger(value) || value < 1) throw invalid(`${name} must be a whole number of at least 1`);
+  if (typeof durabilityWarning !== "boolean") throw invalid("durabilityWarning must be true or false");
   const partitions = checkPartitions(options.partitions ?? {});
   return {
     given: options,
@@ -99,7 +108,18 @@ export function checkOptions(options: NatsOptions): CheckedOptions {
     eventTtlMs,
     checkpointBytes,
     giveUpMs,
+    durabilityWarning,
   };
+}
+
+/** Addresses are not quoted in errors, as one may hold a password. */
+function checkAddress(server: string): void {
+  const text = server.includes("://") ? server : `nats://${server}`;
+  const address = URL.canParse(text) ? new URL(text) : undefined;
+  if (address === undefined || !["nats:", "tls:"].includes(address.protocol) || address.hostname === "")
+    throw invalid("an address in servers is not host:port, nats://host:port or tls://host:port");
+  if (address.username !== "" || address.password !== "")
+    throw invalid("an address in servers has credentials in it: give them as username and password, or as token");
 }
 
 /** A server keeps at most 4,096 bytes of a stream's description, where the partitions are noted. */

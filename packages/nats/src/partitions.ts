@@ -1,8 +1,6 @@
 // Which queues share a log, and what the components that span several logs have in common.
 import { OmniQError } from "@omniq/core";
 import type { Page, PageRequest } from "@omniq/core";
-import type { Connection } from "./connection.ts";
-import { logStream } from "./log.ts";
 
 /** The partition of the queues that no other one lists, and of schedules. */
 export const defaultPartition = "default";
@@ -54,41 +52,6 @@ export class Partitions {
       }),
     );
     return answers;
-  }
-}
-
-/**
- * Makes sure that all processes of a namespace have the same partitions: a queue of two logs would lose the sight of half of its tasks. The
- * default log is made by whoever comes first and carries the partitions in its description, which every server has.
- */
-export class LayoutCheck {
-  readonly #look: () => Promise<void>;
-  #checked: Promise<void> | undefined;
-
-  constructor(connection: Connection, prefix: string, replicas: number, partitions: Partitions) {
-    const wanted = partitions.layout;
-    const stream = logStream(connection, { prefix, partition: defaultPartition, layout: wanted }, replicas);
-    this.#look = async () => {
-      let found = await stream.description();
-      if (found === undefined) {
-        await stream.make();
-        found = await stream.description();
-      }
-      if (found === undefined || found === (wanted ?? "")) return;
-      throw new OmniQError(
-        "OMNIQ_CONFIG_INVALID",
-        `The option partitions of this process is ${wanted ?? "{}"}, that of prefix ${prefix} is ${found === "" ? "{}" : found}: ` +
-          "all processes must have the same; the README says how to change it",
-      );
-    };
-  }
-
-  /** Rejects with `OMNIQ_CONFIG_INVALID` when the namespace has other partitions. Asks the server once. */
-  check(): Promise<void> {
-    return (this.#checked ??= this.#look().catch((error: unknown) => {
-      this.#checked = undefined;
-      throw error;
-    }));
   }
 }
 

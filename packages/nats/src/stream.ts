@@ -52,13 +52,13 @@ export class Stream {
     }
   }
 
-  /** What the stream says of itself; undefined when there is no such stream. */
-  async description(): Promise<string | undefined> {
+  /** How the stream is set; undefined when there is no such stream. */
+  async settings(): Promise<StreamConfig | undefined> {
     try {
       const { config } = await this.#connection.manage(`Looking at stream ${this.name}`, (manager) =>
         manager.streams.info(this.name),
       );
-      return config.description ?? "";
+      return config;
     } catch (error) {
       if (isApiError(error, apiCodes.streamNotFound)) return undefined;
       throw natsFailure(error, `Looking at stream ${this.name}`);

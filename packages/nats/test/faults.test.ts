@@ -1,17 +1,22 @@
-// The server dies and comes back: nothing that was acknowledged is lost, nothing completes twice, and work goes on by itself.
+// Servers die and come back, leaders move, clients are cut off: nothing that was acknowledged is lost, nothing completes twice, and work goes on by
+// itself, with checkpoints and purges meanwhile.
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runSuite } from "@omniq/conformance";
-import { defineTask, OmniQ, typeOnly, type Logger } from "@omniq/core";
-import { nats, type NatsOptions } from "@omniq/nats";
+import { nats } from "@omniq/nats";
+import { connect } from "@nats-io/transport-node";
 import { afterEach, expect, test } from "vitest";
+import { Proxy } from "./proxy.ts";
+import { runThrough } from "./run-through.ts";
 import { TestServer } from "./server.ts";
 
 const running: TestServer[] = [];
+const proxies: Proxy[] = [];
 afterEach(async () => {
+  await Promise.all(proxies.splice(0).map((proxy) => proxy.stop()));
   await Promise.all(running.splice(0).map((server) => server.stop()));
 });
 async function startServer(): Promise<TestServer> {
@@ -23,64 +28,6 @@ async function startCluster(): Promise<readonly TestServer[]> {
   const servers = await TestServer.startCluster();
   running.push(...servers);
   return servers;
-}
-
-const silent = (): void => {};
-/** Outages are the point here; what workers say of them is no news. */
-const quiet: Logger = { debug: silent, info: silent, warn: silent, error: silent };
-
-/** Runs tasks while `disturb` does its worst, and checks that each completed once. */
-async function runThrough(options: NatsOptions, count: number, disturb: () => Promise<void>): Promise<void> {
-  const completed = new Map<number, number>();
-  const work = defineTask({
-    name: "work",
-    input: typeOnly<{ readonly n: number }>(),
-    retry: { maxAttempts: 20, backoff: "fixed", delayMs: 50 },
-    run: async ({ n }) => {
-      await sleep(5);
-      return n * 2;
-    },
-  });
-  // Each has a process's state of its own.
-  const make = (): OmniQ => new OmniQ({ taskQueue: nats(options), logger: quiet });
-  const producer = make();
-  const workers = [make(), make()];
-  const observer = make();
-  const started = workers.map((omniq) => omniq.worker({ tasks: [work], concurrency: 10, leaseMs: 5_000 }));
-  await Promise.all(started.map((worker) => worker.start()));
-  const ids: string[] = [];
-  let over = false;
-  const producing = (async () => {
-    for (let n = 0; n < count; n++) {
-      const call = work.with({ n }, { id: `t-${n}` });
-      for (;;) {
-        try {
-          const [handle] = await producer.enqueueMany([call]);
-          ids.push((handle as { id: string }).id);
-          break;
-        } catch (error) {
-          // Whoever hears that the outcome is unknown asks again with the same id.
-          if ((error as { retryable?: boolean }).retryable !== true) throw error;
-        }
-      }
-    }
-    over = true;
-  })();
-  await disturb();
-  await producing;
-  expect(over).toBe(true);
-  const results = observer.components.resultStorage!;
-  for (const [n, id] of ids.entries()) {
-    let found = await results.wait([{ taskId: id, run: 1 }], 60_000).catch(() => undefined);
-    found ??= await results.wait([{ taskId: id, run: 1 }], 60_000);
-    expect(found[0]?.status).toBe("completed");
-    completed.set(n, (completed.get(n) ?? 0) + 1);
-  }
-  expect(completed.size).toBe(count);
-  const counts = await observer.queue("default").counts();
-  expect(counts).toMatchObject({ ready: 0, active: 0, failed: 0, scheduled: 0, unrecorded: 0 });
-  await Promise.all(started.map((worker) => worker.stop()));
-  await Promise.all([producer, observer, ...workers].map((omniq) => omniq.close()));
 }
 
 test("the kit's cases of outage and durability, with a server that is killed", { timeout: 400_000 }, async () => {
@@ -99,18 +46,53 @@ test("the kit's cases of outage and durability, with a server that is killed", {
   expect(report.passed).toBeGreaterThanOrEqual(10);
 });
 
-test("killed and started again three times, with checkpoints and purges meanwhile", { timeout: 200_000 }, async () => {
+test("a server is killed and started again three times", { timeout: 200_000 }, async () => {
   const server = await startServer();
   const options = { servers: [server.url], prefix: "faults", checkpointBytes: 60_000 };
-  await runThrough(options, 600, async () => {
-    for (let round = 0; round < 3; round++) {
-      await sleep(600);
-      await server.kill();
-      await sleep(round * 400);
-      await server.start();
-    }
+  await runThrough({
+    options,
+    count: 600,
+    disturb: async () => {
+      for (let round = 0; round < 3; round++) {
+        await sleep(1_500);
+        await server.kill();
+        await sleep(round * 400);
+        await server.start();
+      }
+      await sleep(1_500);
+    },
   });
 });
+
+test(
+  "the producer and a worker are cut off without a word, for longer than a lease; connections are cut over and over",
+  { timeout: 200_000 },
+  async () => {
+    const server = await startServer();
+    const [producer, worker] = [await Proxy.start(server.port), await Proxy.start(server.port)];
+    proxies.push(producer, worker);
+    const options = { servers: [server.url], prefix: "parted", checkpointBytes: 60_000, giveUpMs: 30_000 };
+    await runThrough({
+      options,
+      behind: { producer: [producer.url], worker: [worker.url] },
+      count: 600,
+      disturb: async () => {
+        await sleep(1_000);
+        for (const proxy of [worker, producer]) {
+          proxy.hush();
+          await sleep(7_000);
+          proxy.speak();
+          proxy.cut();
+          await sleep(1_000);
+        }
+        for (let round = 0; round < 20; round++) {
+          (round % 2 === 0 ? worker : producer).cut();
+          await sleep(150);
+        }
+      },
+    });
+  },
+);
 
 test(
   "a server that comes back without what it had acknowledged since the checkpoint: work goes on from there",
@@ -158,18 +140,60 @@ test(
   },
 );
 
-test("a cluster of three with three replicas: a node is killed, the leader too", { timeout: 300_000 }, async () => {
-  const cluster = await startCluster();
-  await sleep(3_000);
-  const servers = cluster.map(({ url }) => url);
-  const prefix = `cluster_${randomUUID().slice(0, 6)}`;
-  await runThrough({ servers, prefix, replicas: 3, checkpointBytes: 60_000, giveUpMs: 30_000 }, 300, async () => {
-    for (const server of cluster) {
-      await sleep(1_000);
-      await server.kill();
-      await sleep(1_000);
-      await server.start();
-      await sleep(4_000);
-    }
-  });
-});
+const replicated = { replicas: 3, checkpointBytes: 60_000, giveUpMs: 30_000 };
+
+test(
+  "a cluster of three with three replicas: each node is killed in turn, the leader too",
+  { timeout: 300_000 },
+  async () => {
+    const cluster = await startCluster();
+    await sleep(3_000);
+    const servers = cluster.map(({ url }) => url);
+    const prefix = `cluster_${randomUUID().slice(0, 6)}`;
+    await runThrough({
+      options: { servers, prefix, ...replicated },
+      count: 300,
+      disturb: async () => {
+        for (const server of cluster) {
+          await sleep(1_000);
+          await server.kill();
+          await sleep(1_000);
+          await server.start();
+          await sleep(4_000);
+        }
+      },
+    });
+    const backend = nats({ servers, prefix, replicas: 3 });
+    expect(await backend.durability()).toMatchObject({ replicas: 3, survives: "machine" });
+    await backend.close();
+  },
+);
+
+test(
+  "a cluster of three with three replicas: the leaders of both streams are moved",
+  { timeout: 300_000 },
+  async () => {
+    const cluster = await startCluster();
+    await sleep(3_000);
+    const servers = cluster.map(({ url }) => url);
+    const prefix = `moved_${randomUUID().slice(0, 6)}`;
+    const connection = await connect({ servers });
+    let moved = 0;
+    await runThrough({
+      options: { servers, prefix, ...replicated },
+      count: 300,
+      disturb: async () => {
+        for (let round = 0; round < 6; round++) {
+          await sleep(1_000);
+          for (const stream of ["log", "checkpoint"]) {
+            const subject = `$JS.API.STREAM.LEADER.STEPDOWN.${prefix}-${stream}-default`;
+            const answer = await connection.request(subject, "", { timeout: 5_000 }).catch(() => undefined);
+            if (answer?.json<{ readonly success?: boolean }>().success === true) moved++;
+          }
+        }
+      },
+    });
+    await connection.close();
+    expect(moved).toBeGreaterThanOrEqual(6);
+  },
+);

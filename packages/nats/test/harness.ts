@@ -1,8 +1,32 @@
-// What the tests share: where the server is, and how a test removes the streams that it made.
+// What the tests share: where the servers are, what the kit runs with, and how a test removes the streams that it made.
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { NatsOptions } from "@omniq/nats";
 
-export const servers = [process.env["OMNIQ_TEST_NATS_URL"] ?? "nats://127.0.0.1:4222"];
+/** Several of one cluster are joined by commas. */
+export const servers = (process.env["OMNIQ_TEST_NATS_URL"] ?? "nats://127.0.0.1:4222").split(",");
+const replicas = Number(process.env["OMNIQ_TEST_NATS_REPLICAS"] ?? 1);
+const partitions = Number(process.env["OMNIQ_TEST_NATS_PARTITIONS"] ?? 1);
+
+/** The queues of the kit's cases; those that depend on each other, or are of one call, are together. The rest are in `default`. */
+export const kitPartitions: Readonly<Record<string, readonly string[]>> = {
+  one: ["main", "parents"],
+  two: ["q", "a", "x", "first"],
+  three: ["b", "y", "other", "second"],
+};
+
+/** Options of one namespace of the conformance kit, with what the environment asks for. */
+export function kitOptions(prefix: string): NatsOptions {
+  return {
+    servers,
+    prefix,
+    durabilityWarning: false,
+    ...(replicas > 1 ? { replicas, giveUpMs: 30_000 } : {}),
+    ...(partitions > 1
+      ? { partitions: Object.fromEntries(Object.entries(kitPartitions).slice(0, partitions - 1)) }
+      : {}),
+  };
+}
 
 let shared: Promise<NatsConnection> | undefined;
 

@@ -1,6 +1,8 @@
 // The suite of ordered logs on the command log itself.
 import { randomUUID } from "node:crypto";
 import { testOrderedLog } from "@omniq/conformance";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { Connection } from "../src/connection.ts";
 import { NatsLog } from "../src/log.ts";
@@ -49,6 +51,22 @@ describe("the command log", () => {
     // The parts lie before this position.
     const middle = await (await open()).read(stored.position);
     expect(middle.state === "read" && middle.entries[0]?.body === large).toBe(true);
+  });
+
+  test("a log that begins after its newest checkpoint is an error that says so, not an endless search", async () => {
+    const open = opener();
+    const prefix = prefixes.at(-1) as string;
+    const log = await open();
+    for (let index = 0; index < 5; index++) await log.append(0, `${index}`);
+    await log.writeCheckpoint({ position: 2, body: "the state at 2" });
+    const connection = await connect({ servers });
+    closers.push(() => connection.close());
+    const manager = await jetstreamManager(connection, { checkAPI: false });
+    await manager.streams.purge(`${prefix}-log-default`, { seq: 5 });
+    const missing = { code: "OMNIQ_BACKEND_FAILED", message: expect.stringContaining("begins at 5") };
+    await expect((await open()).readCheckpoint()).rejects.toMatchObject(missing);
+    await manager.streams.delete(`${prefix}-checkpoint-default`);
+    await expect((await open()).readCheckpoint()).rejects.toMatchObject(missing);
   });
 
   test("a log that was purged above what a process has read is stale; so is one that was made anew", async () => {

@@ -1,6 +1,7 @@
 // What is particular to NATS: producers without a replica, a connection of the user's, lost acknowledgements, options.
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { defineTask, isOmniQError, OmniQ, type NewTask } from "@omniq/core";
@@ -128,8 +129,40 @@ test("no server: a retryable error, and the password in no message", async () =>
 });
 
 describe("options", () => {
+  test("an address with a password in it is not quoted", () => {
+    expect(() => nats({ servers: "nats://u:hunter2@localhost:4222" })).not.toThrow("hunter2");
+  });
+  test.each(["[::1]:4222", "nats://[::1]:4222", "tls://nats.example.com", "localhost"])(
+    "%s is an address",
+    async (server) => {
+      await nats({ servers: server }).close();
+    },
+  );
+  test("files that can't be read, or are not what they should be, are named", async () => {
+    const invalid = (name: string) => ({ code: "OMNIQ_CONFIG_INVALID", message: expect.stringContaining(name) });
+    await expect(open({ servers, credentials: "/none/x.creds" }).check()).rejects.toMatchObject(invalid("credentials"));
+    const wrong = fileURLToPath(import.meta.url);
+    await expect(open({ servers, credentials: wrong }).check()).rejects.toMatchObject(invalid(".creds"));
+    await expect(open({ servers, tls: { caFile: "/none/ca.pem" } }).check()).rejects.toMatchObject(
+      invalid("tls.caFile"),
+    );
+  });
   test.each([
     ["servers", { servers: [] }],
+    ["servers", { servers: "http://localhost:4222" }],
+    ["servers", { servers: ["nats://a b:4222"] }],
+    ["servers", { servers: ["localhost:99999"] }],
+    ["servers", { servers: "a:4222,b:4222" }],
+    ["username and password", { servers: "nats://u:hunter2@localhost:4222" }],
+    ["prefix", { prefix: "a b" }],
+    ["prefix", { prefix: 'a"b' }],
+    ["prefix", { prefix: "a\0b" }],
+    ["prefix", { prefix: "a\n" }],
+    ["prefix", { prefix: "*" }],
+    ["prefix", { prefix: "a".repeat(41) }],
+    ["durabilityWarning", { durabilityWarning: 1 as never }],
+    ["tls", { tls: "yes" as never }],
+    ["credentials", { credentials: "" }],
     ["prefix", { prefix: "a.b" }],
     ["prefix", { prefix: "" }],
     ["replicas", { replicas: 0 }],

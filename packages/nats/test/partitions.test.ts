@@ -2,12 +2,13 @@
 import { randomUUID } from "node:crypto";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
+import { runSuite } from "@omniq/conformance";
 import type { NewTask } from "@omniq/core";
 import { nats, type NatsOptions } from "@omniq/nats";
 import { afterEach, describe, expect, test } from "vitest";
 import { PartitionedTaskQueue } from "../src/partitioned-task-queue.ts";
 import { Partitions } from "../src/partitions.ts";
-import { removeStreams, servers } from "./harness.ts";
+import { kitPartitions, removeStreams, servers } from "./harness.ts";
 
 const prefixes: string[] = [];
 const closers: (() => Promise<unknown>)[] = [];
@@ -161,6 +162,17 @@ test("events of all partitions are queried and followed; a cursor goes on where 
   await expect(events.tail({}, "nonsense")[Symbol.asyncIterator]().next()).rejects.toMatchObject({
     code: "OMNIQ_INVALID_OPTION",
   });
+});
+
+test("the kit's cases across queues, with the queues in four logs", { timeout: 120_000 }, async () => {
+  const report = await runSuite({
+    adapter: nats,
+    options: (prefix) => ({ servers, prefix, partitions: kitPartitions, durabilityWarning: false }),
+    cleanUp: removeStreams,
+    rules: ["order", "pause", "wake-up", "event-order"],
+  });
+  expect(report.failed).toEqual([]);
+  expect(report.passed).toBeGreaterThanOrEqual(10);
 });
 
 test("a worker of one partition has no consumer on the log of another", async () => {

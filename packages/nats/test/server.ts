@@ -7,7 +7,10 @@ import { delimiter, join } from "node:path";
 import { tmpdir } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 
+/** The server that the tests start: `OMNIQ_TEST_NATS_SERVER`, or the one on PATH. */
 function binary(): string {
+  const given = process.env["OMNIQ_TEST_NATS_SERVER"];
+  if (given !== undefined) return given;
   const folders = (process.env["PATH"] ?? "").split(delimiter);
   const found = [...folders, "/usr/sbin"].map((folder) => join(folder, "nats-server")).find(existsSync);
   if (found === undefined)
@@ -63,9 +66,10 @@ export class TestServer {
     );
   }
 
-  static async start(): Promise<TestServer> {
+  /** Alone; `more` goes into its configuration. */
+  static async start(more = ""): Promise<TestServer> {
     const [port] = await freePorts(1);
-    const server = new TestServer(port as number, mkdtempSync(join(tmpdir(), "omniq-nats-")), "");
+    const server = new TestServer(port as number, mkdtempSync(join(tmpdir(), "omniq-nats-")), more);
     await server.start();
     return server;
   }
