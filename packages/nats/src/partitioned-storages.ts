@@ -16,6 +16,7 @@ import type {
   StoredEvent,
   StoredResult,
 } from "@omniq/core";
+import { queryCursor } from "@omniq/replica";
 import { firstOf, pageOver, type Partitions } from "./partitions.ts";
 
 export class PartitionedResultStorage implements ResultStorage {
@@ -74,8 +75,8 @@ export class PartitionedResultStorage implements ResultStorage {
 }
 
 /**
- * A cursor names, for each partition, where its tail goes on; those that it does not name begin at their start. So a tail misses nothing;
- * one that goes on from an event of `query` gives again what other partitions hold.
+ * A cursor names, for each partition, behind which event it goes on; those that it does not name begin at their start. So a tail misses nothing, and
+ * one that goes on from an event of `query` gives what that query had not given yet.
  */
 export class PartitionedEventStorage implements EventStorage {
   readonly component = "event-storage";
@@ -101,14 +102,36 @@ export class PartitionedEventStorage implements EventStorage {
       },
     );
   }
+  /** The events of each partition in their order, the partitions merged by the events' times. */
   async query(filter: EventFilter, page: PageRequest, options: CallOptions = {}): Promise<Page<StoredEvent>> {
-    return await pageOver(this.#parts.length, page, async (partition, inner) => {
-      const found = await (this.#parts[partition] as EventStorage).query(filter, inner, options);
-      return {
-        ...found,
-        items: found.items.map((event) => ({ ...event, cursor: writeCursor(new Map([[partition, event.cursor]])) })),
-      };
-    });
+    const { limit = 100, cursor } = page;
+    const key = queryCursor(filter);
+    if (cursor !== undefined && !cursor.startsWith(key)) throw foreignCursor();
+    const positions =
+      cursor === undefined ? new Map<number, string>() : readCursor(cursor.slice(key.length), this.#parts.length);
+    const heads = await Promise.all(
+      this.#concerned(filter).map(async (index) => {
+        const after = positions.get(index);
+        const inner = { limit, cursor: after === undefined ? undefined : queryCursor(filter, after) };
+        const found = await (this.#parts[index] as EventStorage).query(filter, inner, options);
+        return { index, items: found.items, next: 0, more: found.next !== undefined };
+      }),
+    );
+    const items: StoredEvent[] = [];
+    while (items.length < limit) {
+      let first: (typeof heads)[number] | undefined;
+      for (const head of heads) {
+        const event = head.items[head.next];
+        if (event !== undefined && (first === undefined || event.at < (first.items[first.next] as StoredEvent).at))
+          first = head;
+      }
+      if (first === undefined) break;
+      const event = first.items[first.next++] as StoredEvent;
+      positions.set(first.index, event.cursor);
+      items.push({ ...event, cursor: writeCursor(positions) });
+    }
+    const more = heads.some((head) => head.more || head.next < head.items.length);
+    return more ? { items, next: `${key}${writeCursor(positions)}` } : { items };
   }
 
   async *tail(
@@ -116,8 +139,7 @@ export class PartitionedEventStorage implements EventStorage {
     after: string | "start" | "now",
     options: CallOptions = {},
   ): AsyncGenerator<StoredEvent, void, undefined> {
-    const all = this.#parts.map((_, index) => index);
-    const wanted = filter.queue === undefined ? all : [this.#partitions.of(filter.queue)];
+    const wanted = this.#concerned(filter);
     const begin = after === "start" || after === "now" ? undefined : readCursor(after, this.#parts.length);
     const positions = new Map(begin);
     const ended = new AbortController();
@@ -157,6 +179,10 @@ export class PartitionedEventStorage implements EventStorage {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+
+  #concerned({ queue }: EventFilter): readonly number[] {
+    return queue === undefined ? this.#parts.map((_, index) => index) : [this.#partitions.of(queue)];
+  }
 }
 
 function writeCursor(positions: ReadonlyMap<number, string>): string {
@@ -169,7 +195,12 @@ function readCursor(cursor: string, count: number): Map<number, string> {
         .split(",")
         .map((each): [number, string] => [Number(each.split(":")[0]), each.split(":")[1] as string])
     : [];
-  if (found.length === 0 || found.some(([index]) => index >= count))
-    throw new OmniQError("OMNIQ_INVALID_OPTION", "The cursor is not one of an event of this storage");
+  if (found.length === 0 || found.some(([index]) => index >= count)) throw foreignCursor();
   return new Map(found);
+}
+function foreignCursor(): OmniQError {
+  return new OmniQError(
+    "OMNIQ_INVALID_OPTION",
+    "The cursor is not one of an event, or of a query with this filter, of this storage",
+  );
 }

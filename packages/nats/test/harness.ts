@@ -8,11 +8,11 @@ export const servers = (process.env["OMNIQ_TEST_NATS_URL"] ?? "nats://127.0.0.1:
 const replicas = Number(process.env["OMNIQ_TEST_NATS_REPLICAS"] ?? 1);
 const partitions = Number(process.env["OMNIQ_TEST_NATS_PARTITIONS"] ?? 1);
 
-/** The queues of the kit's cases; those that depend on each other, or are of one call, are together. The rest are in `default`. */
+/** The queues of the kit's cases; those that depend on each other, share ids, or are of one call, are together. The rest are in `default`. */
 export const kitPartitions: Readonly<Record<string, readonly string[]>> = {
-  one: ["main", "parents"],
+  one: ["main", "parents", "other"],
   two: ["q", "a", "x", "first"],
-  three: ["b", "y", "other", "second"],
+  three: ["b", "y", "second"],
 };
 
 /** Options of one namespace of the conformance kit, with what the environment asks for. */

@@ -140,6 +140,44 @@ describe("the task queue over several logs", () => {
   });
 });
 
+test("the same id in queues of two partitions is two tasks, in queues of one it is one", async () => {
+  const queue = open(fresh()).taskQueue();
+  const receipt = async (name: string) => {
+    const [answer] = await queue.enqueue([{ tasks: [task("same", name)] }]);
+    return answer?.state === "accepted" ? answer.receipts[0]?.state : answer?.state;
+  };
+  expect([await receipt("a"), await receipt("b"), await receipt("c")]).toEqual(["enqueued", "duplicate", "enqueued"]);
+});
+
+test("queries of events merge the partitions by time, in stable pages; a tail goes on behind any of them", async () => {
+  const events = open(fresh()).eventStorage();
+  const base = Date.now() - 1_000;
+  const event = (n: number, queue: string) =>
+    ({ id: `${n}`, at: base + n, type: "started", taskId: `${n}`, taskName: "n", queue, run: 1, attempt: 1 }) as const;
+  const queues = ["a", "c", "d", "c", "b", "d", "a", "a", "c"];
+  await events.append(queues.map((queue, n) => event(n, queue)));
+  const all = queues.map((_, n) => `${n}`);
+  for (const limit of [1, 2, 4, 9, 10]) {
+    const seen: string[] = [];
+    const filter = { types: ["started" as const] };
+    let cursor: string | undefined;
+    do {
+      const page = await events.query(filter, { limit, cursor });
+      seen.push(...page.items.map(({ id }) => id));
+      cursor = page.next;
+    } while (cursor !== undefined);
+    expect(seen).toEqual(all);
+  }
+  const { items, next } = await events.query({}, { limit: 5 });
+  await expect(events.query({ queue: "a" }, { cursor: next })).rejects.toMatchObject({ code: "OMNIQ_INVALID_OPTION" });
+  const rest: string[] = [];
+  for await (const { id } of events.tail({}, items[4]!.cursor)) {
+    rest.push(id);
+    if (rest.length === 4) break;
+  }
+  expect(rest.toSorted()).toEqual(["5", "6", "7", "8"]);
+});
+
 test("events of all partitions are queried and followed; a cursor goes on where it was", async () => {
   const events = open(fresh()).eventStorage();
   const event = (id: string, queue: string) =>

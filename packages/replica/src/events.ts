@@ -69,6 +69,11 @@ export function queryEvents(
   return next === undefined ? { items } : { items, next: `${key}${next}` };
 }
 
+/** The cursor with which a query with this filter goes on behind an event; without one, what all cursors of such a query begin with. */
+export function queryCursor(filter: EventFilter, after?: string): string {
+  return `${listKey("q", filter)}${after === undefined ? "" : eventNumber(after)}`;
+}
+
 /** The first `limit` matching events behind a number; `next` is the last one's number when more may follow. */
 export function eventsAfter(
   state: ReplicaState,

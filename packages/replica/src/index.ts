@@ -17,7 +17,7 @@ export { ReplicaResultStorage } from "./result-storage.ts";
 export { ReplicaScheduleStorage } from "./schedule-storage.ts";
 export { ReplicaTaskQueue } from "./task-queue.ts";
 export { decodeState, encodeState, snapshotVersion, type StateSnapshot } from "./snapshot.ts";
-export { createState, defaultEventTtlMs, type ReplicaState } from "./state.ts";
+export { createState, defaultEventTtlMs, queryCursor, type ReplicaState } from "./state.ts";
 export { nextChance } from "./wake.ts";
 export { decodeCommit, encodeCommit, type Commit, type CommitRequest, type Lane } from "./commit.ts";
 export { laneLimit, Machine, type OperationAnswer, type RequestOutcome } from "./machine.ts";
