@@ -1,0 +1,169 @@
+// Leases that one row covers for a whole claim: what becomes of them when tasks are settled, extended, cancelled, moved or left alone.
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Lease, NewTask, Settlement } from "@omniq/core";
+import { postgres } from "@omniq/postgres";
+import { afterEach, expect, test } from "vitest";
+import { connected, dropSchema, dsn } from "./server.ts";
+
+let count = 0;
+const schemas: string[] = [];
+const backends: ReturnType<typeof postgres>[] = [];
+function newSchema(): string {
+  const schema = `omniq_leases_${process.pid}_${++count}`;
+  schemas.push(schema);
+  return schema;
+}
+function open(schema: string): ReturnType<typeof postgres> {
+  const backend = postgres({ dsn, schema, maxConnections: 2 });
+  backends.push(backend);
+  return backend;
+}
+afterEach(async () => {
+  for (const backend of backends.splice(0)) await backend.close();
+  for (const schema of schemas.splice(0)) await dropSchema(schema);
+});
+
+const task = (id: string): NewTask => ({
+  id,
+  name: "n",
+  queue: "q",
+  payload: "p",
+  envelope: "e",
+  priority: 0,
+  maxAttempts: 3,
+  resultTtlMs: 60_000,
+  rememberMs: 60_000,
+});
+const tasks = (number: number): NewTask[] => Array.from({ length: number }, (_value, index) => task(`t${index}`));
+const request = { queues: ["q"], limit: 100, leaseMs: 30_000, waitMs: 0, worker: "w" };
+const completed = ({ taskId, queue, token, run, attempt }: Lease): Settlement => ({
+  taskId,
+  queue,
+  token,
+  run,
+  attempt,
+  outcome: "completed",
+  storeResult: true,
+  value: "v",
+});
+const rows = (text: string): Promise<readonly unknown[][]> =>
+  connected(async (client) => (await client.query({ text, rowMode: "array" })).rows as unknown[][]);
+
+test("one claim is one row, which goes with the claim after its last task was settled", async () => {
+  const schema = newSchema();
+  const queue = open(schema).taskQueue();
+  await queue.enqueue([{ tasks: tasks(5) }]);
+  const leases = await queue.reserve(request);
+  expect(await rows(`SELECT cardinality(seqs) FROM ${schema}.leases`)).toEqual([[5]]);
+  expect((await queue.counts(["q"]))["q"]).toMatchObject({ ready: 0, active: 5 });
+  await queue.settle(leases.slice(0, 3).map(completed));
+  await queue.reserve(request);
+  expect(await rows(`SELECT cardinality(seqs) FROM ${schema}.leases`)).toHaveLength(1);
+  // Sent again, the same settlements count once.
+  await queue.settle(leases.slice(0, 3).map(completed));
+  await queue.reserve(request);
+  expect(await rows(`SELECT 1 FROM ${schema}.leases`)).toHaveLength(1);
+  expect((await queue.list({ states: ["active"] }, {})).items.map(({ id, attempt }) => [id, attempt])).toEqual([
+    ["t3", 1],
+    ["t4", 1],
+  ]);
+  await queue.settle(leases.slice(3).map(completed));
+  expect(await queue.reserve(request)).toEqual([]);
+  expect(await rows(`SELECT 1 FROM ${schema}.leases`)).toEqual([]);
+});
+
+test("a heartbeat gives a task a lease of its own, and it is settled by its id", async () => {
+  const schema = newSchema();
+  const queue = open(schema).taskQueue();
+  await queue.enqueue([{ tasks: tasks(3) }]);
+  const leases = await queue.reserve(request);
+  const [first] = leases as [Lease];
+  expect(await queue.extend([{ ...first, progress: "half" }], 60_000)).toMatchObject([{ state: "held" }]);
+  expect(await rows(`SELECT id, state, attempt FROM ${schema}.tasks WHERE apart`)).toEqual([["t0", 4, 1]]);
+  expect(await rows(`SELECT cardinality(seqs) FROM ${schema}.leases`)).toEqual([[2]]);
+  expect((await queue.get(["t0"]))[0]).toMatchObject({ state: "active", attempt: 1, progress: "half" });
+  expect(await queue.settle(leases.map(completed))).toEqual(["settled", "settled", "settled"]);
+  expect(await queue.settle(leases.map(completed))).toEqual(["settled", "settled", "settled"]);
+  expect(await rows(`SELECT task_id, attempt, value FROM ${schema}.past ORDER BY 1`)).toEqual(
+    ["t0", "t1", "t2"].map((id) => [id, 1, "v"]),
+  );
+});
+
+test("rows that a rewrite of the table moved are settled by their ids", async () => {
+  const schema = newSchema();
+  const queue = open(schema).taskQueue();
+  await queue.enqueue([{ tasks: tasks(20) }]);
+  const gone = await queue.reserve({ ...request, limit: 10 });
+  const kept = await queue.reserve({ ...request, limit: 10 });
+  await queue.settle(gone.map(completed));
+  await connected((client) => client.query(`VACUUM FULL ${schema}.tasks`));
+  // Places of the first ten may be those of others now.
+  expect(await queue.settle(gone.map((lease) => ({ ...completed(lease), outcome: "cancelled" })))).toEqual(
+    gone.map(() => "lost"),
+  );
+  expect(await queue.settle(kept.map(completed))).toEqual(kept.map(() => "settled"));
+  expect(await rows(`SELECT status, count(*)::int FROM ${schema}.past GROUP BY 1`)).toEqual([["completed", 20]]);
+});
+
+test("of a claim whose lease ran out, what was settled stays so, and the rest comes again once", async () => {
+  const schema = newSchema();
+  const [one, other] = [open(schema).taskQueue(), open(schema).taskQueue()];
+  await one.enqueue([{ tasks: tasks(6) }]);
+  const leases = await one.reserve({ ...request, leaseMs: 300 });
+  expect(await one.settle(leases.slice(0, 2).map(completed))).toEqual(["settled", "settled"]);
+  await sleep(350);
+  const again: Lease[] = [];
+  for (let tries = 0; again.length < 4 && tries < 200; tries++) {
+    again.push(...(await other.reserve(request)));
+    await sleep(20);
+  }
+  expect(again.map(({ taskId, attempt, task: { expiries } }) => [taskId, attempt, expiries]).toSorted()).toEqual(
+    ["t2", "t3", "t4", "t5"].map((id) => [id, 1, 1]),
+  );
+  expect(await one.settle(leases.map(completed))).toEqual(["settled", "settled", "lost", "lost", "lost", "lost"]);
+  expect(await other.settle(again.map(completed))).toEqual(again.map(() => "settled"));
+});
+
+test("one task of a claim is retried, one released, one cancelled: the others keep their lease", async () => {
+  const schema = newSchema();
+  const queue = open(schema).taskQueue();
+  await queue.enqueue([{ tasks: tasks(5) }]);
+  const leases = await queue.reserve(request);
+  const [a, b, c, d, e] = leases.map(completed) as [Settlement, Settlement, Settlement, Settlement, Settlement];
+  expect(
+    await queue.settle([
+      { ...a, outcome: "retry", delayMs: 0, error: "e" } as Settlement,
+      { ...b, outcome: "release" } as Settlement,
+    ]),
+  ).toEqual(["settled", "settled"]);
+  expect(await queue.cancel(["t2"])).toEqual(["cancelling"]);
+  expect(await queue.remove(["t3", "t2"])).toEqual(["busy", "busy"]);
+  expect(await queue.purge("q", ["ready"])).toBe(2);
+  expect((await queue.get(["t2", "t3", "t4"])).map((one) => [one?.state, one?.cancelling])).toEqual([
+    ["active", true],
+    ["active", false],
+    ["active", false],
+  ]);
+  expect(await queue.settle([c, d, e])).toEqual(["settled", "settled", "settled"]);
+  expect((await queue.counts(["q"]))["q"]).toMatchObject({ ready: 0, active: 0 });
+});
+
+test("claims that all begin at the head of the queue never take a task twice", async () => {
+  const schema = newSchema();
+  const number = 1_500;
+  const makers = Array.from({ length: 6 }, () => open(schema));
+  await makers[0]?.taskQueue().enqueue([{ tasks: tasks(number) }]);
+  const seen: string[] = [];
+  await Promise.all(
+    makers.map(async (backend) => {
+      for (;;) {
+        // A component of its own remembers no place.
+        const leases = await backend.taskQueue().reserve({ ...request, limit: 7 });
+        if (leases.length === 0 && seen.length >= number) return;
+        seen.push(...leases.map((lease) => lease.taskId));
+      }
+    }),
+  );
+  expect(new Set(seen).size).toBe(number);
+  expect(seen).toHaveLength(number);
+});
