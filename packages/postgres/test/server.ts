@@ -26,6 +26,7 @@ export class Schemas {
   readonly #names = new Map<string, string>();
   readonly #free: string[] = [];
   readonly #made = new Set<string>();
+  #client: Promise<pg.Client> | undefined;
 
   of(namespace: string): string {
     // Not all namespaces are of one run only, and the server is shared.
@@ -39,18 +40,27 @@ export class Schemas {
     const name = this.#names.get(namespace);
     if (name === undefined) return;
     this.#names.delete(namespace);
-    await connected(async (client) => {
-      const { rows } = await client.query<{ relname: string }>(
-        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname <> 'meta' AND relnamespace = to_regnamespace($1)",
-        [`"${name}"`],
-      );
-      if (rows.length > 0) await client.query(rows.map(({ relname }) => `DELETE FROM "${name}".${relname}`).join(";"));
-    });
+    const client = await this.#connect();
+    const { rows } = await client.query<{ relname: string }>(
+      "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname <> 'meta' AND relnamespace = to_regnamespace($1)",
+      [`"${name}"`],
+    );
+    if (rows.length > 0) await client.query(rows.map(({ relname }) => `DELETE FROM "${name}".${relname}`).join(";"));
     this.#free.push(name);
   }
 
   async drop(): Promise<void> {
     for (const name of this.#made) await dropSchema(name);
+    await (await this.#client)?.end();
+  }
+
+  /** One connection for all that is emptied. */
+  #connect(): Promise<pg.Client> {
+    return (this.#client ??= (async () => {
+      const client = new pg.Client({ connectionString: dsn });
+      await client.connect();
+      return client;
+    })());
   }
 }
 
