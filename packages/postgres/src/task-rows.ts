@@ -1,7 +1,7 @@
 // A task as its row is read, and as the contract shows it.
 import type { DependencyOutcome, Lease, ResultStatus, StoredTask, StoredTaskState } from "@omniq/core";
 import type { Row } from "./connection.ts";
-import { edgesOfTask } from "./reserve-functions.ts";
+import { edgesOfTask } from "./claim-statements.ts";
 
 export const scheduled = 1;
 const activeState = 4;
