@@ -3,24 +3,29 @@ export class Ledger {
   #times = new Uint8Array(4_096);
   #given = 0;
   #done = 0;
+  #strange = 0;
 
   /** Tasks given out so far. */
   get given(): number {
     return this.#given;
   }
-  /** The payloads of tasks to be added. */
+  /** The payloads of tasks to be added, from 1 on: some queues take 0 for none. */
   take(count: number): number[] {
-    return Array.from({ length: count }, () => this.#given++);
+    return Array.from({ length: count }, () => ++this.#given);
   }
   /** To be called with the payload of each task that is done. */
   note(payload: number): void {
+    this.#done++;
+    if (!Number.isInteger(payload) || payload < 1 || payload > this.#given) {
+      this.#strange++;
+      return;
+    }
     if (payload >= this.#times.length) {
       const longer = new Uint8Array(Math.max(this.#times.length * 2, payload + 1));
       longer.set(this.#times);
       this.#times = longer;
     }
     this.#times[payload] = Math.min(255, (this.#times[payload] ?? 0) + 1);
-    this.#done++;
   }
   /** How many of the tasks are not done. */
   get left(): number {
@@ -30,17 +35,15 @@ export class Ledger {
   check(waiting = 0): void {
     let never = 0;
     let often = 0;
-    let strange = 0;
-    for (let payload = 0; payload < Math.max(this.#given, this.#times.length); payload++) {
+    for (let payload = 1; payload <= this.#given; payload++) {
       const times = this.#times[payload] ?? 0;
-      if (payload >= this.#given) strange += times;
-      else if (times === 0) never++;
+      if (times === 0) never++;
       else if (times > 1) often++;
     }
     const faults = [
       never === waiting ? "" : `${never} never done${waiting > 0 ? `, though ${waiting} wait` : ""}`,
       often > 0 ? `${often} done more than once` : "",
-      strange > 0 ? `${strange} done that were never added` : "",
+      this.#strange > 0 ? `${this.#strange} done that were never added` : "",
     ].filter((fault) => fault !== "");
     if (faults.length > 0) throw new Error(`not exactly once: of ${this.#given} tasks ${faults.join(", ")}`);
   }

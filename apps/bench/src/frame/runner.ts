@@ -1,6 +1,7 @@
 // One run: a scenario for one contestant, in a process of its own. Started by `rounds.ts`; answers with measures or an error.
 import { scenarios } from "../scenarios/index.ts";
 import type { Contestant, Place } from "./contestant.ts";
+import { shortenWaits } from "./deadline.ts";
 import { Ledger } from "./ledger.ts";
 import { profileDrain } from "./profile.ts";
 import { fullScale, quickScale, type Measured, type Run } from "./scenario.ts";
@@ -25,6 +26,7 @@ async function perform({ module, scenario: name, place, quick }: RunOrder): Prom
   const { contestant } = (await import(module)) as { contestant: Contestant };
   const queue = await contestant.open(place);
   if (scenario.fits?.(contestant, queue) === false) return {};
+  if (quick) shortenWaits();
   const ledger = new Ledger();
   const run: Run = { contestant, module, place, queue, ledger, scale: quick ? quickScale : fullScale };
   const measures = await scenario.run(run);

@@ -2,6 +2,7 @@
 import type { MeasureRow } from "./results.ts";
 
 export function showValue(value: number, { unit }: Pick<MeasureRow, "unit">): string {
+  if (!Number.isFinite(value)) return "–";
   const digits = unit === "/s" || unit === "bytes" || value >= 100 ? 0 : value >= 10 ? 1 : 2;
   const text = value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   return unit === "/s" ? `${text}/s` : `${text} ${unit}`;

@@ -1,30 +1,31 @@
-// What a task costs with many waiting: a worker at 100 takes some of them, several times, and the backlog is filled up in between.
-import { countFor, drainHere, fill } from "../frame/drain.ts";
+// What a task costs with many waiting: a worker at 100 takes a few of them, several times, and the backlog is filled up in between. Processor
+// time of client and server, since so few tasks fit into one or two batches of some contestants that the clock says nothing.
+import { drainHere, fill } from "../frame/drain.ts";
 import type { Measured, Run, Scenario } from "../frame/scenario.ts";
 import { median } from "../measure.ts";
 
-const samples = 5;
+const samples = 7;
 
-/** Microseconds a task with so many waiting, the median of some samples. */
-async function cost(run: Run, backlog: number, rate: number): Promise<number> {
-  const { ledger, scale } = run;
-  const count = Math.min(Math.ceil(backlog * 0.9), countFor(rate, scale.targetMs / 4, run));
-  const rates: number[] = [];
+/** Microseconds a task with so many waiting, the median of some samples. The same number of tasks is taken at every backlog. */
+async function cost(run: Run, backlog: number, count: number): Promise<number> {
+  const spent: number[] = [];
   for (let n = 0; n < samples; n++) {
-    await fill(run, backlog - ledger.left);
-    rates.push((await drainHere(run, 100, count)).rate);
+    await fill(run, Math.max(0, backlog - run.ledger.left));
+    const { client, server = 0 } = await drainHere(run, 100, count);
+    spent.push(client + server);
   }
-  return 1e6 / median(rates);
+  return median(spent);
 }
 
 async function costs(run: Run, backlogs: readonly number[]): Promise<readonly Measured[]> {
-  const pilot = 200;
-  await fill(run, pilot);
-  const { rate } = await drainHere(run, 100, pilot);
+  const count = Math.min(900, Math.floor(Math.min(...backlogs) * 0.9));
+  // Warm when it counts.
+  await fill(run, count);
+  await drainHere(run, 100, count);
   const measures: Measured[] = [];
   for (const backlog of backlogs) {
-    const name = `a task at a backlog of ${backlog.toLocaleString("en")}`;
-    measures.push({ name, value: await cost(run, backlog, rate), unit: "µs" });
+    const name = `processor time a task at a backlog of ${backlog.toLocaleString("en")}`;
+    measures.push({ name, value: await cost(run, backlog, count), unit: "µs" });
   }
   // What cannot say how many wait is drained, so that all can be counted.
   if (run.queue.waiting === undefined) await drainHere(run, 100, run.ledger.left);

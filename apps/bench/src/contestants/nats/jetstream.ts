@@ -1,15 +1,16 @@
 // A work queue made by hand on JetStream, the floor: a stream, a pull consumer, acknowledgements. No retries with delay, priorities, counts, results.
 import { AckPolicy, jetstream, jetstreamManager, RetentionPolicy, type JsMsg } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
+import { connect, nanos } from "@nats-io/transport-node";
 import type { Contestant } from "../../frame/contestant.ts";
 
 const encoder = new TextEncoder();
+const ackWaitMs = 5_000;
 
 export const contestant: Contestant = {
   name: "JetStream by hand",
   ours: false,
   packages: ["@nats-io/jetstream"],
-  settings: "work-queue stream, one durable pull consumer, each message acknowledged after the work and the acknowledgement awaited",
+  settings: "work-queue stream, one durable pull consumer, each message acknowledged after the work and the acknowledgement awaited, ack_wait 5 s",
   durability: "the server's: a publish resolves when the stream has stored it",
   results: "none; finished messages are deleted",
   shared: true,
@@ -23,6 +24,8 @@ export const contestant: Contestant = {
       durable_name: "workers",
       ack_policy: AckPolicy.Explicit,
       max_ack_pending: 10_000,
+      // What was on its way to a worker that stopped comes again after so long.
+      ack_wait: nanos(ackWaitMs),
     });
     const publish = (payload: number): Promise<unknown> => js.publish(subject, encoder.encode(JSON.stringify(payload)));
     return {
@@ -30,29 +33,37 @@ export const contestant: Contestant = {
       addMany: (payloads) => Promise.all(payloads.map(publish)),
       async work(concurrency, handle) {
         const consumer = await js.consumers.get(stream, "workers");
-        const messages = await consumer.consume({ max_messages: Math.max(concurrency, 2) });
+        const fetched: JsMsg[] = [];
         let active = 0;
-        let free: () => void = () => {};
+        let idle: () => void = () => {};
         const take = async (message: JsMsg): Promise<void> => {
           await handle(message.json<number>());
           await message.ackAck();
           active--;
-          free();
+          next();
         };
-        const loop = async (): Promise<void> => {
-          for await (const message of messages) {
+        const next = (): void => {
+          while (active < concurrency) {
+            const message = fetched.shift();
+            if (message === undefined) break;
             active++;
             void take(message);
-            while (active >= concurrency) await new Promise<void>((resolve) => (free = resolve));
           }
-          while (active > 0) await new Promise<void>((resolve) => (free = resolve));
+          if (active === 0) idle();
         };
-        const over = loop();
+        const messages = await consumer.consume({
+          max_messages: Math.max(concurrency, 2),
+          callback: (message) => {
+            fetched.push(message);
+            next();
+          },
+        });
         return {
-          // Ends the iteration; what was fetched and not begun comes again after the consumer's wait.
           stop: async () => {
             messages.stop();
-            await over;
+            for (const message of fetched.splice(0)) message.nak();
+            if (active > 0) await new Promise<void>((resolve) => (idle = resolve));
+            await connection.flush();
           },
         };
       },
