@@ -25,16 +25,19 @@ interface Options {
   readonly contestant?: readonly string[];
   readonly add: readonly string[];
   readonly json?: string;
+  readonly from?: string;
   readonly write: boolean;
   readonly profile: boolean;
 }
 
-const listOf = (allowed?: readonly string[]) => (text: string): string[] => {
-  const names = text.split(",").map((name) => name.trim());
-  const wrong = names.find((name) => allowed?.includes(name) === false);
-  if (wrong !== undefined) throw new InvalidArgumentError(`known are ${allowed?.join(", ")}, not ${wrong}`);
-  return names;
-};
+const listOf =
+  (allowed?: readonly string[]) =>
+  (text: string): string[] => {
+    const names = text.split(",").map((name) => name.trim());
+    const wrong = names.find((name) => allowed?.includes(name) === false);
+    if (wrong !== undefined) throw new InvalidArgumentError(`known are ${allowed?.join(", ")}, not ${wrong}`);
+    return names;
+  };
 function count(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("a whole number from 1");
@@ -43,20 +46,36 @@ function count(text: string): number {
 
 const about = scenarios.map((one) => `  ${one.name.padEnd(12)}${one.about}${one.onDemand ? " (only when named)" : ""}`);
 const program = new Command("bench")
-  .description("OmniQ beside other queues, each on the same server in the same run, in turn. Fails if a task was not done exactly once.")
+  .description(
+    "OmniQ beside other queues, each on the same server in the same run, in turn. Fails if a task was not done exactly once.",
+  )
   .argument("[backend...]", `any of ${backendNames.join(", ")}; default all`)
   .option("--rounds <n>", "how often all is repeated; medians are shown", count, 3)
   .option("--scenario <names>", "some scenarios, by commas", listOf(scenarios.map(({ name }) => name)))
   .option("--contestant <names>", "only contestants whose name has one of these in it, by commas", listOf())
-  .option("--add <file>", "a contestant of your own (may be repeated)", (path: string, all: string[]) => [...all, path], [])
+  .option(
+    "--add <file>",
+    "a contestant of your own (may be repeated)",
+    (path: string, all: string[]) => [...all, path],
+    [],
+  )
   .option("--quick", "a first look with few tasks; its numbers say nothing", false)
   .option("--json <file>", "write the values of all rounds")
+  .option("--from <file>", "measure nothing: take the values that --json wrote, to show or --write them")
   .option("--write", "put the numbers into docs/performance.md and its chart", false)
-  .option("--profile", "profile a drain at 100 instead (OmniQ's, unless --contestant names others) and print the hottest functions", false)
+  .option(
+    "--profile",
+    "profile a drain at 100 instead (OmniQ's, unless --contestant names others) and print the hottest functions",
+    false,
+  )
   .addHelpText("after", `\nScenarios:\n${about.join("\n")}`)
   .parse();
 const options = program.opts<Options>();
-const backends = listOf(backendNames)((program.args.length > 0 ? program.args : backendNames).join(",")) as BackendName[];
+const backends = listOf(backendNames)(
+  (program.args.length > 0 ? program.args : backendNames).join(","),
+) as BackendName[];
+
+const all: Partial<Record<BackendName, BackendResults>> = {};
 
 function chosenScenarios(): readonly Scenario[] {
   return scenarios.filter(({ name, onDemand }) => options.scenario?.includes(name) ?? onDemand !== true);
@@ -65,7 +84,14 @@ function chosenScenarios(): readonly Scenario[] {
 async function chosenEntrants(backend: BackendName): Promise<readonly Entrant[]> {
   const wanted = options.contestant ?? (options.profile ? ["OmniQ"] : undefined);
   const all = await entrantsOf(backend, options.add);
-  return all.filter(({ contestant: { name } }) => wanted?.some((part) => name.toLowerCase().includes(part.toLowerCase())) ?? true);
+  return all.filter(
+    ({ contestant: { name } }) => wanted?.some((part) => name.toLowerCase().includes(part.toLowerCase())) ?? true,
+  );
+}
+
+/** After every scenario, so that what was measured is kept if the rest is cut off. */
+function keep(): void {
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(all, undefined, 1)}\n`);
 }
 
 async function compare(backend: BackendName): Promise<BackendResults> {
@@ -78,9 +104,11 @@ async function compare(backend: BackendName): Promise<BackendResults> {
     contestants: entrants.map(({ contestant, module }) => factsOf(contestant, module)),
     scenarios: {},
   };
+  all[backend] = results;
   try {
     console.log(`\n${titles[backend]}: ${host.server}; ${host.durability}\n${machine()}`);
-    for (const one of results.contestants) console.log(`- ${one.name}: ${one.versions}; ${one.settings}; ${one.durability}; results ${one.results}`);
+    for (const one of results.contestants)
+      console.log(`- ${one.name}: ${one.versions}; ${one.settings}; ${one.durability}; results ${one.results}`);
     for (const scenario of chosenScenarios()) {
       const rows: ScenarioResults = {
         takenOn: new Date().toISOString().slice(0, 10),
@@ -102,6 +130,7 @@ async function compare(backend: BackendName): Promise<BackendResults> {
         }
       }
       progress.end();
+      keep();
       console.log(terminalTable(scenario.name, results, rows));
       for (const { contestant, error } of rows.failures) console.log(`✗ ${contestant}: ${error}`);
     }
@@ -119,7 +148,9 @@ async function profile(backend: BackendName): Promise<boolean> {
       const file = join(mkdtempSync(join(tmpdir(), "omniq-profile-")), `${backend}.cpuprofile`);
       process.env[profileVariable] = file;
       const { measures = [], error } = await runOne(host, entrant, "profile", options.quick);
-      console.log(`\n${titles[backend]}, ${entrant.contestant.name}: ${error ?? measures.map((one) => `${one.name} ${showValue(one.value, one)}`).join(", ")}`);
+      console.log(
+        `\n${titles[backend]}, ${entrant.contestant.name}: ${error ?? measures.map((one) => `${one.name} ${showValue(one.value, one)}`).join(", ")}`,
+      );
       if (error !== undefined) {
         fine = false;
         continue;
@@ -134,18 +165,23 @@ async function profile(backend: BackendName): Promise<boolean> {
   return fine;
 }
 
+// The servers are stopped as the process exits.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 let fine = true;
-const all: Partial<Record<BackendName, BackendResults>> = {};
-for (const backend of backends) {
+if (options.from !== undefined) {
+  Object.assign(all, JSON.parse(readFileSync(options.from, "utf8")));
+  for (const [backend, results] of Object.entries(all))
+    for (const [name, rows] of Object.entries(results.scenarios))
+      console.log(terminalTable(`${backend} ${name}`, results, rows));
+}
+for (const backend of options.from === undefined ? backends : []) {
   if (options.profile) {
     fine = (await profile(backend)) && fine;
     continue;
   }
   const results = await compare(backend);
-  all[backend] = results;
   const scenariosOf = Object.values(results.scenarios);
   fine = scenariosOf.every(({ failures }) => failures.length === 0) && fine;
 }
-if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(all, undefined, 1)}\n`);
 if (options.write && !options.profile) writeDocument(all);
 process.exitCode = fine ? 0 : 1;

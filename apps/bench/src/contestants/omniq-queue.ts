@@ -25,7 +25,10 @@ function openOmniQ(backend: Backend): OpenQueue {
     roundTrip: async (payload) => (await omniq.enqueue(work, payload)).result(),
     async waiting() {
       const counts = Object.values(await backend.taskQueue().counts());
-      return counts.reduce((sum, { blocked, scheduled, ready, active }) => sum + blocked + scheduled + ready + active, 0);
+      return counts.reduce(
+        (sum, { blocked, scheduled, ready, active }) => sum + blocked + scheduled + ready + active,
+        0,
+      );
     },
     async *storedResults() {
       const results = backend.resultStorage();

@@ -53,7 +53,12 @@ export class WorkerProcess {
 }
 
 /** Drains `count` tasks, which wait already, by processes that are up before the clock runs. */
-export async function drainByProcesses(run: Run, concurrency: number, processes: number, count: number): Promise<Drained> {
+export async function drainByProcesses(
+  run: Run,
+  concurrency: number,
+  processes: number,
+  count: number,
+): Promise<Drained> {
   const { module, place, ledger } = run;
   const order: WorkerOrder = { module, place, concurrency, announce: false };
   // Without a server to share the cores with, the processes have one each.

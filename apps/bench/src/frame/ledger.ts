@@ -52,7 +52,8 @@ export class Ledger {
     const seen = new Set<number>();
     for await (const result of results) {
       const payload = Number(result) / 2;
-      if (seen.has(payload) || this.#times[payload] !== 1) throw new Error(`a result of no task or a second one: ${String(result)}`);
+      if (seen.has(payload) || this.#times[payload] !== 1)
+        throw new Error(`a result of no task or a second one: ${String(result)}`);
       seen.add(payload);
     }
     if (seen.size !== this.#done) throw new Error(`${seen.size} results of ${this.#done} tasks that are done`);

@@ -31,13 +31,16 @@ async function perform({ module, scenario: name, place, quick }: RunOrder): Prom
   const run: Run = { contestant, module, place, queue, ledger, scale: quick ? quickScale : fullScale };
   const measures = await scenario.run(run);
   // What a scenario leaves waiting must be there; a contestant that can't count must be drained.
-  if (ledger.left > 0 && queue.waiting === undefined) throw new Error(`${ledger.left} of ${ledger.given} tasks never done`);
+  if (ledger.left > 0 && queue.waiting === undefined)
+    throw new Error(`${ledger.left} of ${ledger.given} tasks never done`);
   ledger.check((await queue.waiting?.()) ?? 0);
   if (queue.storedResults !== undefined) await ledger.checkResults(queue.storedResults());
   await queue.close();
   return { measures, tasks: ledger.given };
 }
 
+// Whoever started it is gone.
+process.once("disconnect", () => process.exit(1));
 let answer: RunAnswer;
 try {
   answer = await perform(JSON.parse(process.argv[2] as string) as RunOrder);

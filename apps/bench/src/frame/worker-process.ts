@@ -21,6 +21,8 @@ export type WorkerMessage =
 const now = (): number => performance.timeOrigin + performance.now();
 const tell = (message: WorkerMessage): void => void process.send?.(message);
 
+// Whoever started it is gone.
+process.once("disconnect", () => process.exit(1));
 const { module, place, concurrency, announce } = JSON.parse(process.argv[2] as string) as WorkerOrder;
 const { contestant } = (await import(module)) as { contestant: Contestant };
 const queue = await contestant.open(place);

@@ -11,9 +11,9 @@ export async function postgresHost(): Promise<Host> {
   const setting = async (name: string): Promise<string> =>
     (await client.query<Record<string, string>>(`SHOW ${name}`)).rows[0]?.[name] ?? "";
   const version = (await setting("server_version")).split(" ")[0];
-  const durable = await Promise.all(
-    ["fsync", "synchronous_commit", "full_page_writes"].map(async (name) => `${name} ${await setting(name)}`),
-  );
+  const durable: string[] = [];
+  for (const name of ["fsync", "synchronous_commit", "full_page_writes"])
+    durable.push(`${name} ${await setting(name)}`);
   return {
     server: `PostgreSQL ${version}, shared_buffers ${await setting("shared_buffers")}`,
     durability: durable.join(", "),

@@ -12,7 +12,10 @@ export async function redisHost(): Promise<Host> {
   const [append, save] = [await setting("appendonly"), await setting("save")];
   return {
     server: `Redis ${version}`,
-    durability: append === "no" && save === "" ? "no persistence (appendonly no, no snapshots)" : `appendonly ${append}, save "${save}"`,
+    durability:
+      append === "no" && save === ""
+        ? "no persistence (appendonly no, no snapshots)"
+        : `appendonly ${append}, save "${save}"`,
     makePlace: async () => ({ url: server.url, folder: "", prefix: newPrefix(), serverPid: server.pid }),
     removePlace: async () => void (await client.flushall()),
     async stop() {

@@ -51,7 +51,12 @@ export function chartSvg(all: Readonly<Record<string, BackendResults>>): string 
     backgroundColor: "#ffffff",
     textStyle: { fontFamily: "system-ui, sans-serif" },
     title: [
-      { text: "OmniQ beside the best peer of each measure: how many times as good", left: 16, top: 12, textStyle: { fontSize: 16 } },
+      {
+        text: "OmniQ beside the best peer of each measure: how many times as good",
+        left: 16,
+        top: 12,
+        textStyle: { fontSize: 16 },
+      },
       ...panels.map(({ backend }, index) => ({
         text: backend,
         left: 16,

@@ -46,8 +46,8 @@ export function section(of: BackendResults): string[] {
     ...(failures.length > 0 ? [...failures, ""] : []),
     "| contestant | versions | settings | durability | results |",
     "| --- | --- | --- | --- | --- |",
-    ...of.contestants.map((one) =>
-      `| ${[one.name, one.versions, one.settings, one.durability, one.results].join(" | ")} |`,
+    ...of.contestants.map(
+      (one) => `| ${[one.name, one.versions, one.settings, one.durability, one.results].join(" | ")} |`,
     ),
   ];
 }
@@ -72,7 +72,10 @@ export function writeDocument(fresh: Numbers): void {
   }
   writeFileSync(numbers, `${JSON.stringify(all, rounded, 1)}\n`);
   writeFileSync(document, text);
-  writeFileSync(chart, chartSvg(Object.fromEntries(Object.entries(all).map(([name, of]) => [titles[name as BackendName], of]))));
+  writeFileSync(
+    chart,
+    chartSvg(Object.fromEntries(Object.entries(all).map(([name, of]) => [titles[name as BackendName], of]))),
+  );
 }
 
 /** Four figures are more than the measurements are good for. */

@@ -21,7 +21,10 @@ function versionOf(name: string, from: string): string {
   }
 }
 
-export function factsOf({ name, ours, rival, packages, settings, durability, results }: Contestant, module: string): ContestantFacts {
+export function factsOf(
+  { name, ours, rival, packages, settings, durability, results }: Contestant,
+  module: string,
+): ContestantFacts {
   const versions = packages.map((one) => `${one} ${versionOf(one, module)}`).join(", ");
   return { name, ours, rival: rival ?? "OmniQ", versions, settings, durability, results };
 }

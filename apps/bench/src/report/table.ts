@@ -52,6 +52,13 @@ export function markdownTables(of: BackendResults, all: readonly ScenarioResults
     ...lines(rowsOf(false)),
     ...(details.length === 0
       ? []
-      : ["", "<details><summary>Processor time a task, and other details</summary>", "", ...lines(details), "", "</details>"]),
+      : [
+          "",
+          "<details><summary>Processor time a task, and other details</summary>",
+          "",
+          ...lines(details),
+          "",
+          "</details>",
+        ]),
   ];
 }

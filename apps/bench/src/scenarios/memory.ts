@@ -45,7 +45,11 @@ export const memory: Scenario = {
     release();
     await stopped;
     const measures: Measured[] = [
-      { name: "memory of the process for a waiting task", value: Math.max(0, after - before) / scale.memoryTasks, unit: "bytes" },
+      {
+        name: "memory of the process for a waiting task",
+        value: Math.max(0, after - before) / scale.memoryTasks,
+        unit: "bytes",
+      },
     ];
     if (stored !== undefined)
       measures.push({

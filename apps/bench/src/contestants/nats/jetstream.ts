@@ -10,7 +10,8 @@ export const contestant: Contestant = {
   name: "JetStream by hand",
   ours: false,
   packages: ["@nats-io/jetstream"],
-  settings: "work-queue stream, one durable pull consumer, each message acknowledged after the work and the acknowledgement awaited, ack_wait 5 s",
+  settings:
+    "work-queue stream, one durable pull consumer, each message acknowledged after the work and the acknowledgement awaited, ack_wait 5 s",
   durability: "the server's: a publish resolves when the stream has stored it",
   results: "none; finished messages are deleted",
   shared: true,

@@ -6,7 +6,8 @@ export const contestant: Contestant = {
   name: "graphile-worker, batched",
   ours: false,
   packages: ["graphile-worker", "pg"],
-  settings: "pool of 10; local queue of 5 × concurrency (at least 100) tasks, completions batched (delay 0), as in its benchmarks",
+  settings:
+    "pool of 10; local queue of 5 × concurrency (at least 100) tasks, completions batched (delay 0), as in its benchmarks",
   durability: "the server's; a task is done some milliseconds before its completion is stored",
   results: "none; finished tasks are deleted",
   shared: true,
