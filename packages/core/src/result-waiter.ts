@@ -26,6 +26,9 @@ const maxCalls = 4;
 const firstPauseMs = 1_000;
 const longestPauseMs = 10_000;
 
+/** Made once: the reason that an abort makes for itself costs more than the wait. */
+const noLongerWaited = new OmniQError("OMNIQ_CLOSED", "Nobody waits for these results any more");
+
 /** Waits for results of tasks by id. */
 export class ResultWaiter {
   readonly #runtime: Runtime;
@@ -87,13 +90,13 @@ export class ResultWaiter {
     this.#waits.delete(wait);
     this.#idle.delete(wait);
     for (const call of this.#calls) {
-      if (call.waits.includes(wait) && !call.waits.some((one) => this.#waits.has(one))) call.controller.abort();
+      if (call.waits.includes(wait) && !call.waits.some((one) => this.#waits.has(one))) call.controller.abort(noLongerWaited);
     }
   }
 
   #rejectAll(reason: unknown): void {
     for (const wait of this.#waits) wait.reject(reason);
-    for (const call of this.#calls) call.controller.abort();
+    for (const call of this.#calls) call.controller.abort(noLongerWaited);
   }
 
   /** A microtask later, so that handles that are waited for side by side share a call. */
@@ -104,7 +107,7 @@ export class ResultWaiter {
       this.#scheduled = false;
       const [oldest] = this.#calls;
       // Its waits come back as idle and join the others in one call.
-      if (this.#calls.size >= maxCalls && oldest && oldest.waits.length < maxReferences) oldest.controller.abort();
+      if (this.#calls.size >= maxCalls && oldest && oldest.waits.length < maxReferences) oldest.controller.abort(noLongerWaited);
       else this.#start();
     });
   }

@@ -35,14 +35,17 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 test("extends while the main thread is blocked, and only then", async () => {
   const counts = new SharedArrayBuffer(12);
   const view = new Int32Array(counts);
+  const held = new Set<Execution>();
   const thread = new HeartbeatThread(
     { module: new URL("./worker-modules/remote.mjs", import.meta.url).href, options: { counts } },
     2_400,
     logger,
+    () => held,
   );
   try {
     while (Atomics.load(view, 1) === 0) await pause(5);
     const [endless, bounded] = [execution("endless", null), execution("bounded", 1)];
+    held.add(endless).add(bounded);
     thread.add([endless, bounded]);
     await pause(100);
     expect(Atomics.load(view, 0)).toBe(0);

@@ -42,6 +42,8 @@ export class Execution {
   /** It takes one of the worker's slots (a batch takes one for all of its tasks). */
   slot: { free: boolean } | undefined;
   startedAt = 0;
+  /** Its place on the heartbeat thread's board; -1: none. */
+  boardSlot = -1;
   /** By `performance.now()`. */
   timeoutAt: number = Number.POSITIVE_INFINITY;
   cancelling: boolean;

@@ -2,54 +2,18 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { AnyAdapter, BackendBase } from "../backend.ts";
 import type { TaskQueue } from "../contracts/index.ts";
-import { readLeases, type HeartbeatMessage, type HeartbeatThreadData, type RemoteLease } from "./heartbeat-thread.ts";
+import type { HeartbeatThreadData } from "./heartbeat-thread.ts";
+import { LeaseBoardReader } from "./lease-board.ts";
 
-const { remote, leaseMs, life } = workerData as HeartbeatThreadData;
+const { remote, leaseMs, life, board } = workerData as HeartbeatThreadData;
 const counter = new Int32Array(life);
-/** What came together, and how many of it are still held. */
-interface Held {
-  readonly first: number;
-  readonly count: number;
-  readonly text: string;
-  readonly dropped: Set<number>;
-}
-/** By first slot, in that order: slots only grow. */
-let batches: Held[] = [];
+const reader = new LeaseBoardReader(board);
 let lastCount = -1;
 let lastLife = performance.now();
 let extending = false;
 let queue: TaskQueue | undefined;
 
-parentPort?.on("message", ({ add, drop }: HeartbeatMessage) => {
-  if (add !== undefined) batches.push({ ...add, dropped: new Set() });
-  for (const slot of drop) dropSlot(slot);
-  batches = batches.filter((batch) => batch.dropped.size < batch.count);
-});
-
-function dropSlot(slot: number): void {
-  let low = 0;
-  let high = batches.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((batches[middle] as Held).first <= slot) low = middle + 1;
-    else high = middle;
-  }
-  const batch = batches[low - 1];
-  if (batch !== undefined && slot < batch.first + batch.count) batch.dropped.add(slot);
-}
-
-interface Slotted {
-  readonly slot: number;
-  readonly lease: RemoteLease;
-}
-
-function leasesHeld(): readonly Slotted[] {
-  return batches.flatMap(({ first, text, dropped }) =>
-    readLeases(text)
-      .map((lease, index) => ({ slot: first + index, lease }))
-      .filter(({ slot }) => !dropped.has(slot)),
-  );
-}
+parentPort?.on("message", (moved: SharedArrayBuffer) => reader.moved(moved));
 
 async function connect(): Promise<TaskQueue> {
   const { adapter } = (await import(remote.module)) as { adapter: AnyAdapter };
@@ -59,24 +23,19 @@ async function connect(): Promise<TaskQueue> {
 }
 
 async function extend(silentMs: number): Promise<void> {
+  // A handler that hangs for longer than its time limit must lose its lease at last.
+  const alive = reader.leases().filter(({ silenceMs }) => silenceMs === null || silentMs <= silenceMs);
+  if (alive.length === 0) return;
   queue ??= await connect();
   const { maxBatch } = queue.capabilities;
-  // A handler that hangs for longer than its time limit must lose its lease at last.
-  const alive = leasesHeld().filter(({ lease }) => lease.silenceMs === null || silentMs <= lease.silenceMs);
   for (let start = 0; start < alive.length; start += maxBatch) {
     const part = alive.slice(start, start + maxBatch);
     const states = await queue.extend(
-      part.map(({ lease }) => ({
-        taskId: lease.taskId,
-        queue: lease.queue,
-        token: lease.token,
-        run: lease.run,
-        attempt: lease.attempt,
-      })),
+      part.map(({ taskId, queue: name, token, run, attempt }) => ({ taskId, queue: name, token, run, attempt })),
       leaseMs,
     );
-    part.forEach(({ slot }, index) => {
-      if (states[index]?.state === "lost") dropSlot(slot);
+    part.forEach((lease, index) => {
+      if (states[index]?.state === "lost") reader.lost(lease);
     });
   }
 }
@@ -91,7 +50,7 @@ setInterval(
       lastLife = now;
     }
     const silentMs = now - lastLife;
-    if (silentMs < leaseMs / 4 || now - extendedAt < leaseMs / 4 || batches.length === 0 || extending) return;
+    if (silentMs < leaseMs / 4 || now - extendedAt < leaseMs / 4 || extending) return;
     extending = true;
     extendedAt = now;
     extend(silentMs)
