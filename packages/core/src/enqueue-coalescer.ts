@@ -2,7 +2,8 @@
 import type { EnqueueAnswer, EnqueueCall, TaskQueue } from "./contracts/index.ts";
 import { OmniQError, isOmniQError } from "./errors.ts";
 
-interface Waiting {
+/** One call, and who is told. */
+export interface Submission {
   readonly call: EnqueueCall;
   readonly resolve: (answer: EnqueueAnswer) => void;
   readonly reject: (reason: unknown) => void;
@@ -10,16 +11,25 @@ interface Waiting {
 
 /** Bytes of payloads after which a batch is cut, whatever `maxBatch` allows. */
 const maxBytes = 4_194_304;
+/** A batch of at least so many calls is worth a second round trip while one is under way. */
+const worthCalls = 24;
+/** Round trips that take longer are the store's own work, which larger batches make cheaper, and smaller ones dearer. */
+const shortMs = 1.5;
 
 /**
  * Sends calls in natural batches, without a timer: what comes while a round trip is under way goes with the next.
- * Each promise tells of its
- * own call only: when a batch is refused for its data, it is halved until the call that is to blame stands alone.
+ * Each promise tells of its own call only: when a batch is refused for its data, it is halved until the call that is to blame stands alone.
+ *
+ * Where another process answers within about the time that this one needs to make the next batch, two large batches are under way in
+ * turn, so that neither waits for the other.
  */
 export class EnqueueCoalescer {
   readonly #queue: TaskQueue;
-  #waiting: Waiting[] = [];
-  #sending: Promise<void> | undefined;
+  #waiting: Submission[] = [];
+  #scheduled = false;
+  #underWay = 0;
+  #roundTripMs = Number.POSITIVE_INFINITY;
+  #idle: (() => void)[] = [];
   #closed = false;
 
   constructor(queue: TaskQueue) {
@@ -28,32 +38,51 @@ export class EnqueueCoalescer {
 
   /** The answer to this call. An abort takes it out if it was not sent; if it was, it may still take effect. */
   send(call: EnqueueCall, signal?: AbortSignal): Promise<EnqueueAnswer> {
-    const { promise, resolve, reject } = deferred<EnqueueAnswer>();
+    return new Promise((resolve, reject) => {
+      if (signal === undefined) {
+        this.submit({ call, resolve, reject });
+        return;
+      }
+      if (signal.aborted) {
+        reject(signal.reason as Error);
+        return;
+      }
+      const settled = (): void => signal.removeEventListener("abort", abort);
+      const submission: Submission = {
+        call,
+        resolve: (answer) => {
+          settled();
+          resolve(answer);
+        },
+        reject: (reason) => {
+          settled();
+          reject(reason as Error);
+        },
+      };
+      const abort = (): void => {
+        this.#waiting = this.#waiting.filter((one) => one !== submission);
+        reject(signal.reason as Error);
+      };
+      signal.addEventListener("abort", abort, { once: true });
+      this.submit(submission);
+    });
+  }
+
+  /** Takes one call on. Its `resolve` or `reject` is called once. */
+  submit(submission: Submission): void {
     if (this.#closed) {
-      reject(closedError());
-      return promise;
+      submission.reject(closedError());
+      return;
     }
-    if (signal?.aborted) {
-      reject(signal.reason);
-      return promise;
-    }
-    const waiting = { call, resolve, reject };
-    this.#waiting.push(waiting);
+    this.#waiting.push(submission);
     // A microtask later, so that calls made side by side in one turn go together from the first.
-    this.#sending ??= Promise.resolve().then(async () => await this.#run());
-    if (signal === undefined) return promise;
-    const abort = (): void => {
-      this.#waiting = this.#waiting.filter((one) => one !== waiting);
-      reject(signal.reason);
-    };
-    signal.addEventListener("abort", abort, { once: true });
-    return promise.finally(() => signal.removeEventListener("abort", abort));
+    if (!this.#scheduled) this.#schedule();
   }
 
   /** Refuses new calls and resolves when what was taken on is answered. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#sending;
+    if (this.#waiting.length > 0 || this.#underWay > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
   /** Rejects what was not sent yet. */
@@ -62,12 +91,26 @@ export class EnqueueCoalescer {
     for (const { reject } of this.#waiting.splice(0)) reject(closedError());
   }
 
-  async #run(): Promise<void> {
-    while (this.#waiting.length > 0) await this.#send(this.#take());
-    this.#sending = undefined;
+  #schedule(): void {
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      this.#run();
+    });
   }
 
-  #take(): Waiting[] {
+  #run(): void {
+    const turns = this.#queue.capabilities.reach === "network" && this.#roundTripMs < shortMs;
+    for (;;) {
+      const { length } = this.#waiting;
+      if (length === 0 || this.#underWay > 1 || (this.#underWay === 1 && !(turns && length >= worthCalls))) break;
+      void this.#fly(this.#take(turns && this.#underWay === 0 && length >= 2 * worthCalls ? length >> 1 : length));
+    }
+    if (this.#waiting.length === 0 && this.#underWay === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  /** At most so many calls. */
+  #take(most: number): readonly Submission[] {
     const { maxBatch } = this.#queue.capabilities;
     let tasks = 0;
     let bytes = 0;
@@ -75,13 +118,27 @@ export class EnqueueCoalescer {
     for (const { call } of this.#waiting) {
       tasks += call.tasks.length;
       for (const task of call.tasks) bytes += task.payload.length;
-      if (count > 0 && (tasks > maxBatch || bytes > maxBytes)) break;
+      if (count > 0 && (tasks > maxBatch || bytes > maxBytes || count >= most)) break;
       count++;
     }
-    return this.#waiting.splice(0, count);
+    if (count < this.#waiting.length) return this.#waiting.splice(0, count);
+    const all = this.#waiting;
+    this.#waiting = [];
+    return all;
   }
 
-  async #send(batch: readonly Waiting[]): Promise<void> {
+  async #fly(batch: readonly Submission[]): Promise<void> {
+    this.#underWay += 1;
+    const start = performance.now();
+    await this.#send(batch);
+    const took = performance.now() - start;
+    this.#roundTripMs = this.#roundTripMs === Number.POSITIVE_INFINITY ? took : this.#roundTripMs * 0.8 + took * 0.2;
+    this.#underWay -= 1;
+    // Who was answered enqueues again before this goes on, and rides along.
+    if (!this.#scheduled) this.#schedule();
+  }
+
+  async #send(batch: readonly Submission[]): Promise<void> {
     try {
       const answers = await this.#queue.enqueue(batch.map(({ call }) => call));
       if (answers.length !== batch.length) {
@@ -109,14 +166,4 @@ export class EnqueueCoalescer {
 
 function closedError(): OmniQError {
   return new OmniQError("OMNIQ_CLOSED", "The client is closed; nothing was enqueued");
-}
-
-function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (reason: unknown) => void } {
-  let resolve!: (value: T) => void;
-  let reject!: (reason: unknown) => void;
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  return { promise, resolve, reject };
 }

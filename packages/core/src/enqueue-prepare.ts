@@ -46,7 +46,7 @@ export interface PreparedCalls {
   /** Index into `tasks` of each call. */
   readonly roots: readonly number[];
   /** Ids that were made here: a `duplicate` answer for one is this client's own resend. */
-  readonly generated: ReadonlySet<string>;
+  readonly generated: Pick<ReadonlySet<string>, "has">;
 }
 
 /** Prepares calls that are enqueued together. A promise only where a schema answers with one. */
@@ -187,32 +187,45 @@ function refuseCycles(nodes: readonly Node[]): void {
 function build(node: Node, parsed: unknown, context: PrepareContext): NewTask {
   const { inside, options, where } = node;
   const { capabilities, defaults } = context;
-  const layers = [defaults, inside.options, options] as const;
-  const pick = <K extends "queue" | "priority" | "timeoutMs" | "resultTtlMs">(key: K): TaskDefaults[K] => {
-    for (const layer of [...layers].reverse()) if (layer[key] !== undefined) return layer[key];
-    return undefined;
-  };
-  const retry = mergeRetry(layers.map((layer) => layer.retry));
-  const priority = pick("priority") ?? 0;
-  const need = (capability: keyof TaskQueueCapabilities, what: string): void => {
-    if (capabilities[capability] === false) {
-      throw new OmniQError("OMNIQ_UNSUPPORTED", `This backend has no ${what}, which the options ${where} ask for`);
-    }
-  };
-  if (priority !== 0) need("priorities", "priorities");
-  if (node.dependencies.length > 0) need("dependencies", "dependencies");
+  const shared = sharedPart(inside, options, node.slots, where, context);
+  if (node.dependencies.length > 0) need(capabilities, "dependencies", "dependencies", where);
   const deduplicate = deduplication(node, parsed);
-  if (deduplicate) need("deduplication", "deduplication");
+  if (deduplicate) need(capabilities, "deduplication", "deduplication", where);
   const group = groupOf(node, parsed);
-  if (group) need("groups", "groups");
+  if (group) need(capabilities, "groups", "groups", where);
+  return {
+    ...shared,
+    id: node.id,
+    payload: payloadOf(node.input, where, context),
+    ...times(node, defaults),
+    rememberMs: node.generated ? rememberGeneratedMs : rememberGivenMs,
+    ...(deduplicate ? { deduplicate } : {}),
+    ...(group ? { group } : {}),
+    ...(node.dependencies.length > 0 ? { dependencies: node.dependencies } : {}),
+  };
+}
 
+function need(
+  capabilities: TaskQueueCapabilities,
+  capability: keyof TaskQueueCapabilities,
+  what: string,
+  where: string,
+): void {
+  if (capabilities[capability] !== false) return;
+  throw new OmniQError("OMNIQ_UNSUPPORTED", `This backend has no ${what}, which the options ${where} ask for`);
+}
+
+/** The input as text. */
+export function payloadOf(input: unknown, where: string, { serializer, capabilities }: PrepareContext): string {
   let payload: string;
   try {
-    payload = context.serializer.serialize(node.input);
+    payload = serializer.serialize(input);
   } catch (cause) {
     const reason = cause instanceof OmniQError ? cause.message : "the serializer failed";
     throw new OmniQError("OMNIQ_SERIALIZATION_FAILED", `The input ${where} cannot be stored: ${reason}`, { cause });
   }
+  // A UTF-16 unit has at most three bytes of UTF-8, so that small inputs need no count.
+  if (payload.length * 3 <= capabilities.maxPayloadBytes) return payload;
   const bytes = Buffer.byteLength(payload);
   if (bytes > capabilities.maxPayloadBytes) {
     throw new OmniQError(
@@ -220,28 +233,40 @@ function build(node: Node, parsed: unknown, context: PrepareContext): NewTask {
       `The input ${where} has ${bytes} bytes as text; this backend takes at most ${capabilities.maxPayloadBytes}. Store it elsewhere and pass a reference`,
     );
   }
-  const slots = Object.fromEntries(node.slots.map(({ name, many, ids }) => [name, many ? ids : (ids[0] as string)]));
+  return payload;
+}
+
+/** What does not depend on the input: options merged, the envelope written. */
+export function sharedPart(
+  inside: Definition,
+  options: CallOptions,
+  givenSlots: readonly Slot[],
+  where: string,
+  { capabilities, defaults }: PrepareContext,
+): Pick<NewTask, "name" | "queue" | "envelope" | "priority" | "maxAttempts" | "resultTtlMs"> {
+  const layers = [defaults, inside.options, options] as const;
+  const pick = <K extends "queue" | "priority" | "timeoutMs" | "resultTtlMs">(key: K): TaskDefaults[K] => {
+    for (const layer of [...layers].reverse()) if (layer[key] !== undefined) return layer[key];
+    return undefined;
+  };
+  const retry = mergeRetry(layers.map((layer) => layer.retry));
+  const priority = pick("priority") ?? 0;
+  if (priority !== 0) need(capabilities, "priorities", "priorities", where);
+  const slots = Object.fromEntries(givenSlots.map(({ name, many, ids }) => [name, many ? ids : (ids[0] as string)]));
   const resultTtlMs = pick("resultTtlMs");
   const timeoutMs = pick("timeoutMs");
   return {
-    id: node.id,
     name: inside.name,
     queue: pick("queue") ?? "default",
-    payload,
     envelope: encodeEnvelope({
       retry: retry.policy,
       timeoutMs: timeoutMs === undefined ? 3_600_000 : timeoutMs,
       headers: Object.assign({}, ...layers.map((layer) => layer.headers)) as Record<string, string>,
-      ...(node.slots.length > 0 ? { slots } : {}),
+      ...(givenSlots.length > 0 ? { slots } : {}),
     }),
     priority,
     maxAttempts: retry.maxAttempts,
-    ...times(node, defaults),
     resultTtlMs: resultTtlMs === undefined ? 86_400_000 : resultTtlMs,
-    rememberMs: node.generated ? rememberGeneratedMs : rememberGivenMs,
-    ...(deduplicate ? { deduplicate } : {}),
-    ...(group ? { group } : {}),
-    ...(node.dependencies.length > 0 ? { dependencies: node.dependencies } : {}),
   };
 }
 

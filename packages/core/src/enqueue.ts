@@ -10,6 +10,7 @@ import type {
   StoredResult,
 } from "./contracts/index.ts";
 import { EnqueueCoalescer } from "./enqueue-coalescer.ts";
+import { PlainTasks } from "./enqueue-plain.ts";
 import { prepareCalls, type PreparedCalls, type PrepareContext } from "./enqueue-prepare.ts";
 import { OmniQError } from "./errors.ts";
 import type { EnqueueCallOptions } from "./options.ts";
@@ -34,12 +35,48 @@ export class Enqueuer {
   readonly #coalescer: EnqueueCoalescer;
   /** Resolves when the queues' settings are in place. */
   readonly #ready: () => Promise<void>;
+  #isReady = false;
+  readonly #plain: PlainTasks;
+  /** Events go to a storage of another backend, after each call. */
+  readonly #apart: boolean;
 
   constructor(runtime: Lent, context: PrepareContext, ready: () => Promise<void>) {
     this.#runtime = runtime;
     this.#context = context;
     this.#coalescer = new EnqueueCoalescer(runtime.taskQueue);
     this.#ready = ready;
+    this.#plain = new PlainTasks(context);
+    this.#apart = runtime.eventStorage !== undefined && !runtime.eventsTogether;
+  }
+
+  /**
+   * One call without options, with as little around it as there can be: `done` makes of the new task's id what the caller gets.
+   * `undefined` where the call must go the long way, by {@link enqueue}.
+   */
+  enqueuePlain<T>(task: unknown, input: unknown, done: (id: string) => T): Promise<T> | undefined {
+    if (!this.#isReady || this.#apart) return undefined;
+    try {
+      const made = this.#plain.make(task, input);
+      if (made === undefined) return undefined;
+      return isPromise(made) ? made.then((one) => this.#sendPlain(one, done)) : this.#sendPlain(made, done);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  #sendPlain<T>(task: NewTask, done: (id: string) => T): Promise<T> {
+    const call = this.#call([task]);
+    return new Promise((resolve, reject) => {
+      this.#coalescer.submit({
+        call,
+        // A `duplicate` is this client's own resend.
+        resolve: (answer) => {
+          if (answer.state === "accepted") resolve(done((answer.receipts[0] as EnqueueReceipt).id));
+          else reject(notFound(answer.taskIds, "A task without dependencies was refused for them"));
+        },
+        reject,
+      });
+    });
   }
 
   /** Enqueues calls all or none. */
@@ -47,9 +84,11 @@ export class Enqueuer {
     options.signal?.throwIfAborted();
     if (calls.length === 0) return [];
     if (options.transaction !== undefined) this.#needTransactions(false);
-    const prepared = await prepareCalls(calls, this.#context);
+    // Nothing is awaited without need, so that calls made side by side are sent in their order, whatever their options.
+    const made = this.#plainCalls(calls) ?? prepareCalls(calls, this.#context);
+    const prepared = isPromise(made) ? await made : made;
     this.#checkSize(prepared.tasks.length);
-    await this.#ready();
+    if (!this.#isReady) await this.#untilReady();
     let tasks = prepared.tasks;
     // Each round finds at least one dependency that had left the queue, so there are at most as many rounds as
     // dependencies.
@@ -66,6 +105,29 @@ export class Enqueuer {
         );
       tasks = await this.#resolve(tasks, answer.taskIds, options.signal);
     }
+  }
+
+  /** Calls that all go the quick way, if they do. */
+  #plainCalls(calls: readonly TaskCall<unknown>[]): PreparedCalls | Promise<PreparedCalls> | undefined {
+    for (const call of calls as readonly (Partial<TaskCall<unknown>> | undefined)[])
+      if (call === undefined || hasKeys(call.options) || !this.#plain.takes(call.task)) return undefined;
+    let late = false;
+    const made = calls.map(({ task, input }) => {
+      const one = this.#plain.make(task, input) as NewTask | Promise<NewTask>;
+      late ||= isPromise(one);
+      return one;
+    });
+    const finish = (tasks: readonly NewTask[]): PreparedCalls => ({
+      tasks,
+      roots: tasks.map((_, index) => index),
+      generated: allGenerated,
+    });
+    return late ? Promise.all(made).then(finish) : finish(made as NewTask[]);
+  }
+
+  async #untilReady(): Promise<void> {
+    await this.#ready();
+    this.#isReady = true;
   }
 
   /** Enqueues one call inside a synchronous transaction. */
@@ -91,7 +153,7 @@ export class Enqueuer {
 
   /** Enqueues a task that is ready to be stored, riding with others. */
   async enqueuePrepared(task: NewTask): Promise<void> {
-    await this.#ready();
+    if (!this.#isReady) await this.#untilReady();
     const answer = await this.#send([task], {});
     if (answer.state !== "accepted") throw notFound(answer.taskIds, "Prepared tasks are stored as they are");
     await this.#appendApart([task], answer.receipts, {});
@@ -151,9 +213,14 @@ export class Enqueuer {
     return this.#runtime.event("enqueued", { id: task.id, name: task.name, queue: task.queue, run: 1, attempt: 0 });
   }
 
-  async #send(tasks: readonly NewTask[], options: EnqueueCallOptions): Promise<EnqueueAnswer> {
+  #send(tasks: readonly NewTask[], options: EnqueueCallOptions): Promise<EnqueueAnswer> {
     const call = this.#call(tasks);
-    if (options.transaction === undefined) return await this.#coalescer.send(call, options.signal);
+    return options.transaction === undefined
+      ? this.#coalescer.send(call, options.signal)
+      : this.#sendInTransaction(call, options);
+  }
+
+  async #sendInTransaction(call: EnqueueCall, options: EnqueueCallOptions): Promise<EnqueueAnswer> {
     const [answer] = await this.#runtime.taskQueue.enqueue([call], {
       transaction: options.transaction,
       signal: options.signal,
@@ -220,6 +287,14 @@ export class Enqueuer {
         : { ...task, dependencies: task.dependencies.map((edge) => withOutcome(edge, found.get(edge.taskId))) },
     );
   }
+}
+
+const allGenerated: PreparedCalls["generated"] = { has: () => true };
+
+/** A call's options are frozen, and mostly empty. */
+function hasKeys(options: object | undefined): boolean {
+  for (const _key in options) return true;
+  return false;
 }
 
 function withOutcome(edge: Dependency, result: StoredResult | undefined): Dependency {

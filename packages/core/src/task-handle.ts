@@ -30,24 +30,47 @@ export function makeHandle(
   deduplicated: boolean,
   enqueued: boolean,
 ): TaskHandle<unknown> {
-  let freshUntil = enqueued && !deduplicated ? performance.now() + freshMs : 0;
-  const retries = context.tasks.retries;
-  const wait = async (options: WaitOptions = {}): Promise<TaskOutcome<unknown>> => {
-    const fresh = performance.now() < freshUntil && context.tasks.retries === retries;
-    freshUntil = 0;
-    return outcomeOf(await context.waiter.wait(id, options, fresh), context.runtime.serializer);
-  };
-  return {
-    id,
-    deduplicated,
-    outcome: wait,
-    async result(options?: WaitOptions): Promise<unknown> {
-      const outcome = await wait(options);
-      if (outcome.status === "completed") return outcome.output;
-      throw rejectionOf(outcome, id);
-    },
-    status: async (): Promise<TaskStatus | undefined> => await context.tasks.status(id),
-    cancel: async (): Promise<CancelState> => (await context.tasks.cancel([id]))[0] ?? "unknown",
-    events: (options = {}) => context.events(id, options.signal),
-  };
+  return new Handle(context, id, deduplicated, enqueued && !deduplicated ? performance.now() + freshMs : 0);
+}
+
+/** A class, since one is made for each task, and most are never asked anything. */
+class Handle implements TaskHandle<unknown> {
+  readonly id: string;
+  readonly deduplicated: boolean;
+  readonly #context: HandleContext;
+  readonly #retries: number;
+  #freshUntil: number;
+
+  constructor(context: HandleContext, id: string, deduplicated: boolean, freshUntil: number) {
+    this.id = id;
+    this.deduplicated = deduplicated;
+    this.#context = context;
+    this.#retries = context.tasks.retries;
+    this.#freshUntil = freshUntil;
+  }
+
+  async outcome(options: WaitOptions = {}): Promise<TaskOutcome<unknown>> {
+    const { waiter, tasks, runtime } = this.#context;
+    const fresh = performance.now() < this.#freshUntil && tasks.retries === this.#retries;
+    this.#freshUntil = 0;
+    return outcomeOf(await waiter.wait(this.id, options, fresh), runtime.serializer);
+  }
+
+  async result(options?: WaitOptions): Promise<unknown> {
+    const outcome = await this.outcome(options);
+    if (outcome.status === "completed") return outcome.output;
+    throw rejectionOf(outcome, this.id);
+  }
+
+  async status(): Promise<TaskStatus | undefined> {
+    return await this.#context.tasks.status(this.id);
+  }
+
+  async cancel(): Promise<CancelState> {
+    return (await this.#context.tasks.cancel([this.id]))[0] ?? "unknown";
+  }
+
+  events(options: { readonly signal?: AbortSignal | undefined } = {}): AsyncIterable<TaskEvent> {
+    return this.#context.events(this.id, options.signal);
+  }
 }

@@ -2,24 +2,32 @@
 import { createHash, randomFillSync } from "node:crypto";
 import { maxKeyBytes } from "./limits.ts";
 
-// Random bytes come from a pool: one system call for 256 ids.
-const pool = Buffer.allocUnsafe(10 * 256);
-let used = pool.length;
+/** Random bytes are drawn, and made into text, for so many ids at once. */
+const poolSize = 256;
+const pool = Buffer.allocUnsafe(10 * poolSize);
+let text = "";
+let used = poolSize;
+let lastAt = -1;
+let time = "";
 
 /** A UUID of version 7 (RFC 9562, section 5.7): 48 bits of epoch milliseconds, then 74 random bits. */
 export function newId(at: number = Date.now()): string {
-  if (used === pool.length) {
+  if (used === poolSize) {
     randomFillSync(pool);
+    for (let start = 0; start < pool.length; start += 10) {
+      pool[start] = 0x70 | ((pool[start] as number) & 0x0f);
+      pool[start + 2] = 0x80 | ((pool[start + 2] as number) & 0x3f);
+    }
+    text = pool.toString("hex");
     used = 0;
   }
-  const bytes = Buffer.allocUnsafe(16);
-  bytes.writeUIntBE(at, 0, 6);
-  pool.copy(bytes, 6, used, used + 10);
-  used += 10;
-  bytes[6] = 0x70 | ((bytes[6] as number) & 0x0f);
-  bytes[8] = 0x80 | ((bytes[8] as number) & 0x3f);
-  const hex = bytes.toString("hex");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  if (at !== lastAt) {
+    lastAt = at;
+    const hex = at.toString(16).padStart(12, "0");
+    time = `${hex.slice(0, 8)}-${hex.slice(8)}-`;
+  }
+  const start = used++ * 20;
+  return `${time}${text.slice(start, start + 4)}-${text.slice(start + 4, start + 8)}-${text.slice(start + 8, start + 20)}`;
 }
 
 /** The id of a schedule's occurrence: the same in every process, at most 255 bytes. */
