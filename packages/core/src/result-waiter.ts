@@ -90,7 +90,8 @@ export class ResultWaiter {
     this.#waits.delete(wait);
     this.#idle.delete(wait);
     for (const call of this.#calls) {
-      if (call.waits.includes(wait) && !call.waits.some((one) => this.#waits.has(one))) call.controller.abort(noLongerWaited);
+      if (call.waits.includes(wait) && !call.waits.some((one) => this.#waits.has(one)))
+        call.controller.abort(noLongerWaited);
     }
   }
 
@@ -107,7 +108,8 @@ export class ResultWaiter {
       this.#scheduled = false;
       const [oldest] = this.#calls;
       // Its waits come back as idle and join the others in one call.
-      if (this.#calls.size >= maxCalls && oldest && oldest.waits.length < maxReferences) oldest.controller.abort(noLongerWaited);
+      if (this.#calls.size >= maxCalls && oldest && oldest.waits.length < maxReferences)
+        oldest.controller.abort(noLongerWaited);
       else this.#start();
     });
   }

@@ -8,14 +8,25 @@ import { LeaseBoard, LeaseBoardReader } from "../src/worker/lease-board.ts";
 const retry = { backoff: "fixed", delayMs: 0, factor: 1, maxDelayMs: 0, jitter: 0 } as const;
 function execution(taskId: string, timeoutMs: number | null = null): Execution {
   const envelope = encodeEnvelope({ retry, timeoutMs, headers: {} });
-  const lease = { taskId, queue: "q", token: `t-${taskId}`, run: 2, attempt: 3, task: { id: taskId, envelope }, sentAt: 0 };
+  const lease = {
+    taskId,
+    queue: "q",
+    token: `t-${taskId}`,
+    run: 2,
+    attempt: 3,
+    task: { id: taskId, envelope },
+    sentAt: 0,
+  };
   return new Execution(lease as unknown as Lease, undefined, 1_000, 0, 0);
 }
 const ids = (reader: LeaseBoardReader): string[] => reader.leases().map(({ taskId }) => taskId);
 
 test("what was added and not dropped is read, with all that an extension needs", () => {
   const held = new Set<Execution>();
-  const board = new LeaseBoard(() => held, () => undefined);
+  const board = new LeaseBoard(
+    () => held,
+    () => undefined,
+  );
   const reader = new LeaseBoardReader(board.memory);
   const [one, two] = [execution("ä😀", 5), execution("two")];
   for (const each of [one, two]) held.add(each);

@@ -12,6 +12,7 @@ import type {
   TaskEventType,
   UnrecordedOutcome,
 } from "@omniq/core";
+import { referenceLength, type KindFields } from "./kinds.ts";
 
 const letters = { completed: "c", failed: "f", cancelled: "x", expired: "e" } as const;
 const statuses: Readonly<Record<string, ResultStatus>> = { c: "completed", f: "failed", x: "cancelled", e: "expired" };
@@ -44,12 +45,7 @@ function readOutcome(text: string): { readonly value?: string; readonly error?: 
   }
 }
 
-/** The fields of a record that the client knows. */
-export function headOf(task: NewTask): string {
-  return `${task.name}\0${task.queue}\0${task.priority}\0${task.maxAttempts}\0${task.resultTtlMs ?? "-"}\0${task.rememberMs}\x001\x000`;
-}
-
-/** With a reference, the envelope is one that the server has. */
+/** The body of a task that is not plain. With a reference, the envelope is that of a kind which the server has. */
 export function bodyOf(task: NewTask, reference: string | undefined): string {
   if (reference !== undefined) return `@${reference}:${task.payload}`;
   return `${task.envelope.length}:${task.envelope}${task.payload}`;
@@ -114,6 +110,15 @@ export interface Activity {
   readonly progress?: string | undefined;
 }
 
+/** Whether this is the short record of a plain task: state, number, time in hex, reference, payload, all but the last of fixed length. */
+export function isShort(record: string): boolean {
+  return record.charCodeAt(0) === 112;
+}
+
+const numberEnd = 13;
+const timeEnd = 24;
+const shortHead = timeEnd + referenceLength;
+
 /** A task from its record. `edges` are the fields and values of its dependencies, where it has any. */
 export function readTask(
   id: string,
@@ -121,10 +126,11 @@ export function readTask(
   now: number,
   active: Activity | undefined,
   edges: readonly string[] | undefined,
-  envelopeOf: (reference: string) => string,
+  kindOf: (reference: string) => KindFields,
 ): StoredTask {
-  const end = record.indexOf("\0\0", 13);
-  const fields = record.slice(13, end).split("\0");
+  if (isShort(record)) return readShort(id, record, active, kindOf);
+  const end = record.indexOf("\0\0", numberEnd);
+  const fields = record.slice(numberEnd, end).split("\0");
   const [name = "", queue = "", priority, maxAttempts, resultTtl, , run, attempt, enqueued, at] = fields;
   const enqueuedAt = Number(enqueued);
   const runAt = at === "=" ? enqueuedAt : Number(at);
@@ -139,7 +145,7 @@ export function readTask(
     name,
     queue,
     payload: record.slice(cut),
-    envelope: refers ? envelopeOf(record.slice(end + 3, colon)) : record.slice(colon + 1, cut),
+    envelope: refers ? kindOf(record.slice(end + 3, colon)).envelope : record.slice(colon + 1, cut),
     priority: Number(priority),
     maxAttempts: Number(maxAttempts),
     resultTtlMs: resultTtl === "-" ? null : Number(resultTtl),
@@ -158,6 +164,38 @@ export function readTask(
   }
   if (edges !== undefined && edges.length > 0) {
     task.dependencies = edgesInOrder(edges).map((edge) => edge.slice(0, edge.indexOf("\0")));
+  }
+  return task;
+}
+
+function readShort(
+  id: string,
+  record: string,
+  active: Activity | undefined,
+  kindOf: (reference: string) => KindFields,
+): StoredTask {
+  const { name, queue, envelope, priority, maxAttempts, resultTtlMs } = kindOf(record.slice(timeEnd, shortHead));
+  const enqueuedAt = Number.parseInt(record.slice(numberEnd, timeEnd), 16);
+  const task: { -readonly [K in keyof StoredTask]: StoredTask[K] } = {
+    id,
+    name,
+    queue,
+    payload: record.slice(shortHead),
+    envelope,
+    priority,
+    maxAttempts,
+    resultTtlMs,
+    state: active === undefined ? "ready" : "active",
+    run: 1,
+    attempt: active === undefined ? 0 : active.attempt,
+    expiries: 0,
+    enqueuedAt,
+    runAt: enqueuedAt,
+    cancelling: active === undefined ? false : active.cancelling,
+  };
+  if (active !== undefined) {
+    task.startedAt = active.startedAt;
+    if (active.progress !== undefined) task.progress = active.progress;
   }
   return task;
 }
@@ -241,8 +279,19 @@ export function readOutcomes(edges: readonly string[]): DependencyOutcome[] {
   });
 }
 
+/** An outcome says nothing of its task's envelope. */
+const unread = (): KindFields => ({
+  name: "",
+  queue: "",
+  priority: 0,
+  maxAttempts: 1,
+  resultTtlMs: null,
+  rememberMs: 0,
+  envelope: "",
+});
+
 export function readUnrecorded(member: string, record: string): UnrecordedOutcome {
-  const task = readTask(member.slice(12), record, 0, undefined, undefined, () => "");
+  const task = readTask(member.slice(12), record, 0, undefined, undefined, unread);
   return {
     taskId: task.id,
     run: task.run,

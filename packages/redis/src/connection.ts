@@ -49,15 +49,18 @@ export class Connection {
   }
 
   /** Runs a script on the main connection. */
-  async run<T>(name: ScriptName, args: ScriptArguments): Promise<T> {
-    if (!this.#opened) await this.open();
+  run<T>(name: ScriptName, args: ScriptArguments): Promise<T> {
+    if (!this.#opened) return this.open().then(() => this.run<T>(name, args));
     return this.main().send((client) => this.evaluate<T>(client, name, [], args));
   }
 
   /** The same for what must be on replicas before it is acknowledged. */
-  async write<T>(name: ScriptName, args: ScriptArguments): Promise<T> {
+  write<T>(name: ScriptName, args: ScriptArguments): Promise<T> {
     const { waitReplicas } = this.options;
-    if (waitReplicas === 0) return this.run<T>(name, args);
+    return waitReplicas === 0 ? this.run<T>(name, args) : this.#replicated<T>(name, args, waitReplicas);
+  }
+
+  async #replicated<T>(name: ScriptName, args: ScriptArguments, waitReplicas: number): Promise<T> {
     if (!this.#opened) await this.open();
     return this.main().send(async (client) => {
       const answer = await this.evaluate<T>(client, name, [], args);
@@ -71,14 +74,13 @@ export class Connection {
   }
 
   /** Sends a script to a client. `keys` come after the prefix, and must be this namespace's. */
-  async evaluate<T>(client: Client, name: ScriptName, keys: readonly string[], args: ScriptArguments): Promise<T> {
-    try {
-      return (await client.evalsha(hashes[name], 1 + keys.length, this.prefix, ...keys, ...args)) as T;
-    } catch (error) {
+  evaluate<T>(client: Client, name: ScriptName, keys: readonly string[], args: ScriptArguments): Promise<T> {
+    const all = [this.prefix, ...keys, ...args];
+    return (client.evalsha(hashes[name], 1 + keys.length, all as string[]) as Promise<T>).catch((error: unknown) => {
       if (!isNoScript(error)) throw error;
       // The server was restarted, or this is another node: the text itself loads it.
-      return (await client.eval(sources[name], 1 + keys.length, this.prefix, ...keys, ...args)) as T;
-    }
+      return client.eval(sources[name], 1 + keys.length, all as string[]) as Promise<T>;
+    });
   }
 
   /** The main connection. */

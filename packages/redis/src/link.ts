@@ -43,19 +43,20 @@ export class Link {
   }
 
   /** Sends when there is a connection. What was sent and not answered when it broke rejects: it may have taken effect. */
-  async send<T>(call: (client: Client) => Promise<T>): Promise<T> {
-    if (this.#closed) throw this.closedError();
-    if (this.#own && this.client.status !== "ready") await this.#ready();
-    let reject!: (error: unknown) => void;
-    const broken = new Promise<never>((_resolve, fail) => (reject = fail));
-    this.#underWay.add(reject);
-    try {
-      return await Promise.race([call(this.client), broken]);
-    } catch (error) {
-      throw this.#closed ? this.closedError() : failure(error, this.#what);
-    } finally {
-      this.#underWay.delete(reject);
-    }
+  send<T>(call: (client: Client) => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(this.closedError());
+    if (this.#own && this.client.status !== "ready") return this.#ready().then(() => this.send(call));
+    return new Promise<T>((resolve, fail) => {
+      const reject = (error: unknown): void => {
+        this.#underWay.delete(reject);
+        fail(this.#closed ? this.closedError() : failure(error, this.#what));
+      };
+      this.#underWay.add(reject);
+      call(this.client).then((answer) => {
+        this.#underWay.delete(reject);
+        resolve(answer);
+      }, reject);
+    });
   }
 
   /** Breaks the connection; it is made again. What is under way rejects. */

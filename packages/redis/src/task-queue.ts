@@ -9,6 +9,7 @@ import {
   type Lease,
   type LeaseExtension,
   type LeaseState,
+  type NewTask,
   type Page,
   type PageRequest,
   type QueueCancelState,
@@ -26,13 +27,14 @@ import {
   type TaskQueueCapabilities,
   type UnrecordedOutcome,
 } from "@omniq/core";
-import { readLease, readOutcomes, readTask, readUnrecorded } from "./codec.ts";
+import { readLease, readTask, readUnrecorded } from "./codec.ts";
 import { readAnswers, writeCalls, writeSettlements } from "./batches.ts";
 import type { Connection } from "./connection.ts";
-import { Envelopes } from "./envelopes.ts";
+import { Kinds, type Kind, type KindFields } from "./kinds.ts";
+import { hasLeases, readLeases, type ReserveReply } from "./leases.ts";
 import { Lifetime } from "./lifetime.ts";
 import { listKey, readSequencePage, writeCursor } from "./pages.ts";
-import { Waiting, type ReserveReply } from "./waiting.ts";
+import { Waiting } from "./waiting.ts";
 
 const purgeStepSize = 500;
 /** How many records one step of a list looks at. */
@@ -50,7 +52,7 @@ function newToken(): string {
   return pool.toString("base64url", used - 12, used);
 }
 
-type EnvelopeOf = (reference: string) => string;
+type KindOf = (reference: string) => KindFields;
 type Shown = readonly [id: string, record: string, lease: string, edges: readonly string[]];
 
 export class RedisTaskQueue implements TaskQueue {
@@ -59,7 +61,7 @@ export class RedisTaskQueue implements TaskQueue {
   readonly capabilities: TaskQueueCapabilities;
   readonly #connection: Connection;
   readonly #waiting: Waiting;
-  readonly #envelopes: Envelopes;
+  readonly #kinds: Kinds;
   readonly #life: Lifetime;
 
   constructor(
@@ -72,7 +74,7 @@ export class RedisTaskQueue implements TaskQueue {
     this.capabilities = capabilities;
     this.#connection = connection;
     this.#waiting = new Waiting(connection);
-    this.#envelopes = new Envelopes(connection);
+    this.#kinds = new Kinds(connection);
     this.#life = new Lifetime("task queue", async () => {
       await this.#waiting.idle();
       await onClose();
@@ -88,17 +90,12 @@ export class RedisTaskQueue implements TaskQueue {
       );
     }
     if (calls.length === 0) return [];
-    let answer = await this.#write(
-      "enqueue",
-      writeCalls(calls, (text) => this.#envelopes.referenceOf(text)),
-    );
-    if (answer === "envelopes") {
-      // The server was emptied: envelopes go along with their tasks, and are stored anew in time.
-      this.#envelopes.forget();
-      answer = await this.#write(
-        "enqueue",
-        writeCalls(calls, () => undefined),
-      );
+    const kindOf = (task: NewTask): Kind => this.#kinds.of(task);
+    let answer = await this.#write("enqueue", writeCalls(calls, kindOf));
+    if (answer === "kinds") {
+      // The server was emptied: tasks say all themselves, and kinds are stored anew in time.
+      this.#kinds.forget();
+      answer = await this.#write("enqueue", writeCalls(calls, kindOf));
     }
     return readAnswers(calls, answer);
   }
@@ -111,7 +108,7 @@ export class RedisTaskQueue implements TaskQueue {
     let sentAt = performance.now();
     let reply = await this.#run<ReserveReply>("reserve", reserveArguments(request, request.waitMs > 0 ? "w" : "n", ""));
     for (;;) {
-      if (reply[2].length > 0) {
+      if (hasLeases(reply)) {
         // Aborted meanwhile: the tasks keep their place.
         if (signal?.aborted === true || ended.aborted) await this.#giveBack(reply);
         else return this.#leases(reply, sentAt);
@@ -136,7 +133,7 @@ export class RedisTaskQueue implements TaskQueue {
         });
       signal?.throwIfAborted();
       if (woken === undefined || ended.aborted) {
-        if (woken !== undefined && woken[2].length > 0) await this.#giveBack(woken);
+        if (woken !== undefined && hasLeases(woken)) await this.#giveBack(woken);
         return [];
       }
       reply = woken;
@@ -179,7 +176,7 @@ export class RedisTaskQueue implements TaskQueue {
     const sentAt = performance.now();
     const args = writeSettlements(settlements);
     args.push(...reserveArguments(request, "n", ""));
-    const [states, reply] = await this.#run<readonly [readonly number[], ReserveReply]>("settleAndReserve", args);
+    const [states, reply] = await this.#run<readonly [string, ReserveReply]>("settleAndReserve", args);
     return { states: readStates(states), leases: await this.#leases(reply, sentAt) };
   }
 
@@ -191,8 +188,8 @@ export class RedisTaskQueue implements TaskQueue {
     this.#life.check(options.signal);
     if (ids.length === 0) return [];
     const [now, found] = await this.#run<readonly [string, readonly (Shown | 0)[]]>("get", ids);
-    return this.#envelopes.reading(() =>
-      found.map((shown) => (shown === 0 ? undefined : readShown(shown, Number(now), this.#envelopes.textOf))),
+    return this.#kinds.reading(() =>
+      found.map((shown) => (shown === 0 ? undefined : readShown(shown, Number(now), this.#kinds.read))),
     );
   }
 
@@ -217,9 +214,7 @@ export class RedisTaskQueue implements TaskQueue {
         states.join(""),
       ]);
       items.push(
-        ...(await this.#envelopes.reading(() =>
-          found.map((shown) => readShown(shown, Number(now), this.#envelopes.textOf)),
-        )),
+        ...(await this.#kinds.reading(() => found.map((shown) => readShown(shown, Number(now), this.#kinds.read)))),
       );
       numbers.push(...found.map((shown) => shown[1].slice(1, 13)));
       if (next === "") break;
@@ -356,11 +351,11 @@ export class RedisTaskQueue implements TaskQueue {
   }
 
   #leases(reply: ReserveReply, sentAt: number): Promise<readonly Lease[]> {
-    return this.#envelopes.reading(() => readLeases(reply, sentAt, this.#envelopes.textOf));
+    return this.#kinds.reading(() => readLeases(reply, sentAt, this.#kinds.read));
   }
 
   async #giveBack(reply: ReserveReply): Promise<void> {
-    const settlements = readLeases(reply, 0, () => "").map(({ taskId, queue, token, run, attempt }) => ({
+    const settlements = (await this.#leases(reply, 0)).map(({ taskId, queue, token, run, attempt }) => ({
       taskId,
       queue,
       token,
@@ -400,48 +395,10 @@ function reserveArguments(request: ReserveRequest, mode: "n" | "w" | "b", stopKe
   return [mode, request.limit, request.leaseMs, newToken(), request.worker, stopKey, queues.length, ...queues];
 }
 
-function readStates(states: readonly number[]): SettleState[] {
-  return states.map((state) => (state === 0 ? "lost" : "settled"));
+function readStates(digits: string): SettleState[] {
+  return Array.from(digits, (digit) => (digit === "0" ? "lost" : "settled"));
 }
 
-function readShown([id, record, lease, edges]: Shown, now: number, envelopeOf: EnvelopeOf): StoredTask {
-  return readTask(id, record, now, lease === "" ? undefined : readLease(lease), edges, envelopeOf);
-}
-
-function readLeases(
-  [nowText, , found, token, deadlineText]: ReserveReply,
-  sentAt: number,
-  envelopeOf: EnvelopeOf,
-): Lease[] {
-  const now = Number(nowText);
-  const deadline = Number(deadlineText);
-  const leases: Lease[] = [];
-  for (let index = 0; index + 2 < found.length; index += 3) {
-    const id = (found[index] as string).slice(12);
-    const record = found[index + 1] as string;
-    const more = found[index + 2] as string | readonly [string, readonly string[]];
-    const [info, edges] = typeof more === "string" ? [more, undefined] : more;
-    const [attempt = "1", startedAt] = info === "" ? ["1", now] : info.split("\0");
-    const task = readTask(
-      id,
-      record,
-      now,
-      { attempt: Number(attempt), startedAt: Number(startedAt), cancelling: false },
-      edges,
-      envelopeOf,
-    );
-    leases.push({
-      taskId: id,
-      queue: task.queue,
-      token: `${token}.${leases.length}`,
-      run: task.run,
-      attempt: task.attempt,
-      task,
-      deadline,
-      sentAt,
-      cancelling: false,
-      dependencies: edges === undefined ? [] : readOutcomes(edges),
-    });
-  }
-  return leases;
+function readShown([id, record, lease, edges]: Shown, now: number, kindOf: KindOf): StoredTask {
+  return readTask(id, record, now, lease === "" ? undefined : readLease(lease), edges, kindOf);
 }

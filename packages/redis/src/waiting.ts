@@ -2,16 +2,8 @@
 import { randomBytes } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { Connection, ScriptArguments } from "./connection.ts";
+import { hasLeases, type ReserveReply } from "./leases.ts";
 import type { Link } from "./link.ts";
-
-/** What a reserve script answers: the server's time, when to look again, and the leases. */
-export type ReserveReply = readonly [
-  now: string,
-  nextAt: string,
-  leases: readonly (string | readonly unknown[])[],
-  token: string,
-  deadline: string,
-];
 
 /** More waits at a time than this look again now and then in place of a connection of their own. */
 const maxConnections = 64;
@@ -70,7 +62,7 @@ export class Waiting {
       for (const signal of signals) signal.removeEventListener("abort", stop);
       if (ended) {
         const giveBack = work.then(
-          (reply) => (reply[2].length > 0 ? wait.abandoned(reply) : undefined),
+          (reply) => (hasLeases(reply) ? wait.abandoned(reply) : undefined),
           () => undefined,
         );
         const tracked = giveBack.catch(() => undefined).finally(() => this.#ending.delete(tracked));
@@ -127,7 +119,7 @@ export class Waiting {
     const until = performance.now() + wait.waitMs;
     while (!signals.some((signal) => signal.aborted)) {
       const reply = await this.#connection.run<ReserveReply>("reserve", wait.request(""));
-      if (reply[2].length > 0 || performance.now() >= until) return reply;
+      if (hasLeases(reply) || performance.now() >= until) return reply;
       await new Promise((done) => setTimeout(done, Math.min(pollMs, Math.max(1, until - performance.now()))));
     }
     return undefined;

@@ -91,11 +91,47 @@ export async function startNode(...args: string[]): Promise<Node> {
   return node;
 }
 
+/** The master, of the three of a cluster, that has this slot. */
+export function masterOf(slot: number): number {
+  return [0, 1, 2].find((index) => slot < Math.floor(((index + 1) * 16_384) / 3)) ?? 2;
+}
+
+/** Makes a node a replica of the master of a cluster, and waits until it has what the master has. */
+export async function addReplica(master: Node): Promise<Node> {
+  const node = await startClusterNode();
+  const [client, above] = [node, master].map((each) => new Redis(each.url, { protocol: 2 })) as [Redis, Redis];
+  try {
+    await client.cluster("MEET", "127.0.0.1", master.port);
+    const id = String(await above.cluster("MYID"));
+    for (let tries = 0; ; tries++) {
+      try {
+        await client.cluster("REPLICATE", id);
+        break;
+      } catch (error) {
+        // It has not heard of the master yet.
+        if (tries > 300) throw error;
+        await sleep(50);
+      }
+    }
+    for (let tries = 0; !(await client.info("replication")).includes("master_link_status:up"); tries++) {
+      if (tries > 300) throw new Error("the replica does not catch up");
+      await sleep(50);
+    }
+  } finally {
+    client.disconnect();
+    above.disconnect();
+  }
+  return node;
+}
+
+function startClusterNode(): Promise<Node> {
+  const quick = ["--repl-diskless-sync-delay", "0", "--cluster-node-timeout", "2000"];
+  return startNode("--cluster-enabled", "yes", "--appendonly", "no", ...quick);
+}
+
 /** A cluster of three masters. */
 export async function startCluster(): Promise<readonly Node[]> {
-  const nodes = await Promise.all(
-    [0, 1, 2].map(() => startNode("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no")),
-  );
+  const nodes = await Promise.all([0, 1, 2].map(() => startClusterNode()));
   const clients = nodes.map((node) => new Redis(node.url, { protocol: 2 }));
   try {
     for (const [index, client] of clients.entries()) {

@@ -96,12 +96,7 @@ export class Engine implements PumpHost {
     this.#mode = mode;
     this.#heartbeats.start();
     if (runtime.remote !== undefined && runtime.taskQueue.capabilities.remoteHeartbeats) {
-      this.#thread ??= new HeartbeatThread(
-        runtime.remote,
-        options.leaseMs,
-        runtime.logger,
-        () => this.#held,
-      );
+      this.#thread ??= new HeartbeatThread(runtime.remote, options.leaseMs, runtime.logger, () => this.#held);
     }
     this.#pump.kick();
   }

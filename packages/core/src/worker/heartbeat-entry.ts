@@ -11,9 +11,21 @@ const reader = new LeaseBoardReader(board);
 let lastCount = -1;
 let lastLife = performance.now();
 let extending = false;
-let queue: TaskQueue | undefined;
 
 parentPort?.on("message", (moved: SharedArrayBuffer) => reader.moved(moved));
+
+/** Shorter leases leave no time to connect when they are needed. */
+const longLeaseMs = 10_000;
+let connecting: Promise<TaskQueue> | undefined;
+
+/** Most workers are never blocked: with long leases the connection is made at the first sign of silence, long before the first extension. */
+function connected(): Promise<TaskQueue> {
+  connecting ??= connect().catch((error: unknown) => {
+    connecting = undefined;
+    throw error;
+  });
+  return connecting;
+}
 
 async function connect(): Promise<TaskQueue> {
   const { adapter } = (await import(remote.module)) as { adapter: AnyAdapter };
@@ -26,7 +38,7 @@ async function extend(silentMs: number): Promise<void> {
   // A handler that hangs for longer than its time limit must lose its lease at last.
   const alive = reader.leases().filter(({ silenceMs }) => silenceMs === null || silentMs <= silenceMs);
   if (alive.length === 0) return;
-  queue ??= await connect();
+  const queue = await connected();
   const { maxBatch } = queue.capabilities;
   for (let start = 0; start < alive.length; start += maxBatch) {
     const part = alive.slice(start, start + maxBatch);
@@ -50,6 +62,7 @@ setInterval(
       lastLife = now;
     }
     const silentMs = now - lastLife;
+    if (silentMs >= leaseMs / 8 || leaseMs < longLeaseMs) connected().catch(() => undefined);
     if (silentMs < leaseMs / 4 || now - extendedAt < leaseMs / 4 || extending) return;
     extending = true;
     extendedAt = now;
@@ -63,11 +76,4 @@ setInterval(
       });
   },
   Math.max(1, Math.floor(leaseMs / 12)),
-);
-// A connection made in time: connecting while the lease runs out could be too late.
-connect().then(
-  (made) => {
-    queue ??= made;
-  },
-  () => undefined,
 );

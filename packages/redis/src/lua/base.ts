@@ -31,6 +31,44 @@ local function lower(kind, queue, at)
   local known = call('HGET', Q, kind .. queue)
   if not known or at < tonumber(known) then call('HSET', Q, kind .. queue, S(at)) end
 end
+-- Pieces of a column, NUL after each. A plain search: patterns would look at each byte of a payload.
+local function split(text)
+  local list, n, from = {}, 0, 1
+  local to = find(text, '\0', 1, true)
+  while to do
+    n = n + 1
+    list[n] = sub(text, from, to - 1)
+    from = to + 1
+    to = find(text, '\0', from, true)
+  end
+  return list
+end
+-- Texts that may have NUL: one column, or an argument each. Gives where the next argument is.
+local function texts(a)
+  local n = tonumber(ARGV[a])
+  if n == 0 then return split(ARGV[a + 1]), a + 2 end
+  local list = {}
+  for i = 1, n do list[i] = ARGV[a + i] end
+  return list, a + n + 1
+end
+-- What a short record refers to.
+local kinds = {}
+local function kind(reference)
+  local known = kinds[reference]
+  if not known then
+    local text = call('HGET', P .. 'v', reference)
+    if not text then error('a task refers to the kind ' .. reference .. ', which was deleted from ' .. P .. 'v') end
+    known = { head = sub(text, 1, find(text, '\0\0', 1, true) - 1) }
+    kinds[reference] = known
+  end
+  return known
+end
+-- A record with all its fields.
+local function expand(rec)
+  if sub(rec, 1, 1) ~= 'p' then return rec end
+  local reference = sub(rec, 25, 30)
+  return 'r' .. sub(rec, 2, 13) .. kind(reference).head .. '\0' .. S(tonumber(sub(rec, 14, 24), 16)) .. '\0=\0\0@' .. reference .. ':' .. sub(rec, 31)
+end
 local function bucket(at, element)
   local number = S(floor(at / 60000))
   if call('RPUSH', P .. 'x:' .. number, element) == 1 then call('ZADD', P .. 'xs', number, number) end

@@ -179,8 +179,8 @@ call('HSET', P .. 'm', 'version', ARGV[1])
 return ARGV[1]
 `;
 
-/** ARGV: reference, text. Stores an envelope that many tasks share. */
-export const envelope: string = String.raw`
+/** ARGV: reference, text. Stores what many tasks share. Answers 1, or 0 where something else has the reference. */
+export const kind: string = String.raw`
 call('HSETNX', P .. 'v', ARGV[1], ARGV[2])
-return 1
+return call('HGET', P .. 'v', ARGV[1]) == ARGV[2] and 1 or 0
 `;

@@ -1,60 +1,71 @@
 // The script of `enqueue`: a plain batch goes the short way; whatever has options is checked whole before the first write.
 
 /**
- * ARGV: `f` or `s`, number of calls, number of tasks; for each call its numbers of tasks and events; for each task id, queue, head, body
- * and, in a slow batch, options and dependencies; for each event id, task id, time, text. Answers, for each task, 1 (enqueued), 0 (duplicate) or
- * text (letter and holder); a call with unknown dependencies answers their list.
+ * ARGV as `writePlain` says. Answers the number of tasks when all are new, else a digit for each (1 enqueued, 0 duplicate), or `kinds` when a
+ * kind is not there: then nothing is stored.
  */
 export const enqueueFast: string = String.raw`
-local total = tonumber(ARGV[3])
-local ids, a = {}, 4
-for i = 1, total do ids[i] = ARGV[a + (i - 1) * 4] end
-local stored = call('HMGET', T, unpack(ids))
-local plain = true
-for i = 1, total do if stored[i] then plain = false end end
-local first = advance(total)
-local replies, pairs_, lists, order, seen = {}, {}, {}, {}, {}
-local tail = '\0' .. NOW .. '\0=\0\0'
-for i = 1, total do
-  local id = ids[i]
-  local rec = stored[i]
-  if (rec and known(rec)) or seen[id] then replies[i] = 0
-  else
-    if rec then evict(id, rec) end
-    seen[id] = true
-    local queue = ARGV[a + 1]
-    local number = format('%012x', first + i - 1)
-    pairs_[#pairs_ + 1] = id
-    pairs_[#pairs_ + 1] = 'r' .. number .. ARGV[a + 2] .. tail .. ARGV[a + 3]
-    local list = lists[queue]
-    if not list then
-      list = {}
-      lists[queue] = list
-      order[#order + 1] = queue
-    end
-    list[#list + 1] = number .. id
-    replies[i] = 1
-  end
-  a = a + 4
+local total, ids, runs = tonumber(ARGV[2]), split(ARGV[3]), tonumber(ARGV[4])
+for n = 1, runs do
+  local reference = ARGV[n * 5]
+  if reference ~= '' and call('HEXISTS', P .. 'v', reference) == 0 then return 'kinds' end
 end
-if #pairs_ > 0 then
+local bodies = texts(5 + runs * 5)
+local stored = call('HMGET', T, unpack(ids))
+local first = advance(total) - 1
+local pairs_, lists, order, seen, i, new = {}, {}, {}, {}, 0, 0
+local replies
+for n = 1, runs do
+  local a = n * 5
+  local reference, queue = ARGV[a], ARGV[a + 1]
+  local state, middle
+  if reference ~= '' then state, middle = 'p', format('%011x', now) .. reference
+  else state, middle = 'r', ARGV[a + 2] .. '\0' .. NOW .. '\0=\0\0' .. ARGV[a + 3] end
+  local list = lists[queue]
+  if not list then
+    list = {}
+    lists[queue] = list
+    order[#order + 1] = queue
+  end
+  local k = #list
+  for _ = 1, tonumber(ARGV[a + 4]) do
+    i = i + 1
+    local id, rec = ids[i], stored[i]
+    if seen[id] or (rec and known(rec)) then
+      replies = replies or {}
+      replies[i] = 0
+    else
+      if rec then evict(id, rec) end
+      seen[id] = true
+      local number = format('%012x', first + i)
+      pairs_[new + 1] = id
+      pairs_[new + 2] = state .. number .. middle .. bodies[i]
+      new = new + 2
+      k = k + 1
+      list[k] = number .. id
+    end
+  end
+end
+if new > 0 then
   call('HSET', T, unpack(pairs_))
   for _, queue in ipairs(order) do
     local list = lists[queue]
-    if call('RPUSH', P .. 'r:' .. queue, unpack(list)) == #list then
+    if #list > 0 and call('RPUSH', P .. 'r:' .. queue, unpack(list)) == #list then
       call('HSETNX', Q, 'm' .. queue, '0,-,-,-,-,-')
       mark(queue)
     end
   end
 end
-return replies
+if not replies then return total end
+for n = 1, total do replies[n] = replies[n] or 1 end
+return table.concat(replies)
 `;
 
-/** The last arguments are the envelopes that tasks refer to, and their number: unless all are there, nothing is stored. */
-export const envelopesKnown: string = String.raw`
+/** The last arguments are the kinds that tasks refer to, and their number: unless all are there, nothing is stored. */
+export const kindsKnown: string = String.raw`
 local refers = tonumber(ARGV[#ARGV])
 for i = 1, refers do
-  if call('HEXISTS', P .. 'v', ARGV[#ARGV - i]) == 0 then return 'envelopes' end
+  if call('HEXISTS', P .. 'v', ARGV[#ARGV - i]) == 0 then return 'kinds' end
 end
 `;
 
@@ -82,6 +93,7 @@ local function evict(id, rec)
 end
 `;
 
+/** ARGV as `writeAny` says. Answers, for each task of each call, 1, 0 or text (letter and holder); for a call with unknown dependencies their list. */
 export const enqueueSlow: string = String.raw`
 local a, firsts = 4, nil
 local function read_options(text)
@@ -229,7 +241,7 @@ local function expect(parent)
   local t = L.load(parent)
   if t.x.df then return end
   if t.state == 'a' then
-    local rec = call('HGET', T, parent)
+    local rec = expand(call('HGET', T, parent))
     local stop = find(rec, '\0\0', 14, true)
     call('HSET', T, parent, sub(rec, 1, stop - 1) .. '\0df1' .. sub(rec, stop))
     local lease = call('HGET', P .. 'l:' .. t.queue, parent)

@@ -1,7 +1,7 @@
 // All scripts by name, each put together from the parts that it needs.
 import { append, base, notify } from "./base.ts";
 import * as control from "./control.ts";
-import { enqueueFast, enqueueSlow, envelopesKnown, knownIds } from "./enqueue.ts";
+import { enqueueFast, enqueueSlow, knownIds, kindsKnown } from "./enqueue.ts";
 import * as inspect from "./inspect.ts";
 import { outcomes, results } from "./outcomes.ts";
 import { reserve } from "./reserve.ts";
@@ -31,7 +31,7 @@ export type ScriptName =
   | "record"
   | "wake"
   | "open"
-  | "envelope"
+  | "kind"
   | "sweep"
   | "get"
   | "list"
@@ -53,9 +53,9 @@ export type ScriptName =
   | "advanceSchedule";
 
 export const sources: Readonly<Record<ScriptName, string>> = {
-  enqueue: `${base}${envelopesKnown}if ARGV[1] == 'f' then\n${knownIds}${enqueueFast}end\n${results}${append}${library}local L = library()\n${knownIds}${enqueueSlow}`,
+  enqueue: `${base}if ARGV[1] == 'f' then\n${knownIds}${enqueueFast}end\n${kindsKnown}${results}${append}${library}local L = library()\n${knownIds}${enqueueSlow}`,
   reserve: `${base}${results}${library}${reserve}begin()\nadvance(0)\nreturn reserve(1)`,
-  settle: `${leasing}${settle}begin()\nreturn settle(1)`,
+  settle: `${leasing}${settle}begin()\nlocal states = settle(1)\nreturn states`,
   settleAndReserve: `${leasing}${settle}${reserve}begin()\nlocal states, a = settle(1)\nreturn { states, reserve(a) }`,
   extend: `${base}${extend}`,
   cancel: `${full}${control.cancel}`,
@@ -67,7 +67,7 @@ export const sources: Readonly<Record<ScriptName, string>> = {
   record: `${full}${control.record}`,
   wake: `${base}${control.wake}`,
   open: `${base}${control.open}`,
-  envelope: `${base}${control.envelope}`,
+  kind: `${base}${control.kind}`,
   sweep: `${full}${sweep}`,
   get: `${base}${inspect.show}${inspect.get}`,
   list: `${base}${inspect.show}${inspect.list}`,

@@ -8,19 +8,19 @@ for i = 1, #ARGV do
   local state = rec and sub(rec, 1, 1)
   if not rec or state == 'R' or state == 'G' then replies[i] = 0
   else
-    replies[i] = show(ARGV[i], rec, state)
+    replies[i] = show(ARGV[i], rec)
   end
 end
 return { NOW, replies }
 `;
 
 export const show: string = String.raw`
-local function show(id, rec, state)
-  local lease = ''
-  local queue = match(rec, '^[^%z]+%z([^%z]+)', 14)
+local function show(id, rec)
+  local lease, long = '', expand(rec)
+  local state, queue = sub(long, 1, 1), match(long, '^[^%z]+%z([^%z]+)', 14)
   if find('rdkh', state, 1, true) then lease = call('HGET', P .. 'l:' .. queue, id) or '' end
-  local cut = find(rec, '\0\0', 14, true)
-  local edges = find(sub(rec, 14, cut), '\0dn', 1, true) and call('HGETALL', P .. 'c:' .. sub(rec, 2, 13)) or {}
+  local cut = find(long, '\0\0', 14, true)
+  local edges = find(sub(long, 14, cut), '\0dn', 1, true) and call('HGETALL', P .. 'c:' .. sub(rec, 2, 13)) or {}
   return { id, rec, lease, edges }
 end
 `;
@@ -78,11 +78,12 @@ for _, candidate in ipairs(candidates) do
     looked = looked + 1
     last = candidate[1]
     local rec = call('HGET', T, candidate[2])
-    local state = rec and sub(rec, 1, 1)
+    local long = rec and expand(rec)
+    local state = long and sub(long, 1, 1)
     if rec and find('rdkhsbfce', state, 1, true) and tonumber(sub(rec, 2, 13), 16) == candidate[1] then
-      local own, queue = match(rec, '^([^%z]+)%z([^%z]+)', 14)
+      local own, queue = match(long, '^([^%z]+)%z([^%z]+)', 14)
       if (only == '' or queue == only) and (name == '' or own == name) then
-        local shown = show(candidate[2], rec, state)
+        local shown = show(candidate[2], rec)
         local now_is = state
         if shown[3] ~= '' then now_is = 'a'
         elseif find('rdkh', state, 1, true) then now_is = 'r'

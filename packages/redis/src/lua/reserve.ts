@@ -9,7 +9,7 @@ end
 local function reserve(a)
   local mode, limit, lease_ms, token, worker, stop = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
   local queues = tonumber(ARGV[a + 6])
-  local leases, taken = {}, 0
+  local parts, lengths, edges, taken = {}, {}, {}, 0
   local deadline = S(now + math.ceil(lease_ms))
   local fresh = '\0' .. deadline .. '\0001\0' .. NOW .. '\0000\0' .. worker .. '\0-\0\0'
   local next_at, stopped, L = nil, false, nil
@@ -18,12 +18,18 @@ local function reserve(a)
     stopped = true
   end
   local function sooner(at) if at and (not next_at or at < next_at) then next_at = at end end
-  local function give(rec, element, id, n)
-    local cut = find(rec, '\0\0', 14, true)
-    leases[#leases + 1] = element
-    leases[#leases + 1] = rec
-    leases[#leases + 1] = ''
-    return (sub(rec, 1, 1) == 'r' and 'p' or 'x') .. token .. '.' .. n .. fresh .. sub(rec, 1, cut - 1)
+  -- What the client gets of one lease: id, what it cannot tell of a first attempt, record.
+  local function tell(id, info, rec)
+    local n = #parts
+    parts[n + 1], parts[n + 2], parts[n + 3], parts[n + 4] = id, '\0', info, '\0'
+    parts[n + 5] = rec
+    lengths[#lengths + 1] = #id + #info + #rec + 2
+  end
+  -- The lease of a short record ends with the reference to its kind, and is settled without a look at the record.
+  local function give(rec, state, id, n)
+    tell(id, '', rec)
+    if state == 'p' then return 'q' .. token .. '.' .. n .. fresh .. sub(rec, 1, 30) end
+    return (state == 'r' and 'p' or 'x') .. token .. '.' .. n .. fresh .. sub(rec, 1, find(rec, '\0\0', 14, true) - 1)
   end
   -- Takes up to n from the list, while they come before the ranked set's first; gives how many it took and whether the list had more.
   local function from_list(queue, n, score, member)
@@ -37,14 +43,14 @@ local function reserve(a)
     for i = 1, #elements do
       local rec = recs[i]
       local state = rec and sub(rec, 1, 1)
-      if (state == 'r' or state == 'd') and sub(rec, 2, 13) == sub(elements[i], 1, 12) then
+      if (state == 'p' or state == 'r' or state == 'd') and sub(rec, 2, 13) == sub(elements[i], 1, 12) then
         if score then
-          local at = match(rec, '^[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z(%d+)', 14)
+          local at = match(expand(rec), '^[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z(%d+)', 14)
           local own = 4398046511104000 + tonumber(at)
           if own > score or (own == score and tonumber(sub(elements[i], 1, 12), 16) > tonumber(sub(member, 1, 12), 16)) then break end
         end
         written[#written + 1] = ids[i]
-        written[#written + 1] = give(rec, elements[i], ids[i], taken + got)
+        written[#written + 1] = give(rec, state, ids[i], taken + got)
         got = got + 1
       else stale = stale + 1 end
       used = i
@@ -76,10 +82,8 @@ local function reserve(a)
     local started = x.sa or NOW
     call('HSET', P .. 'l:' .. queue, id, (plain and 'p' or 'x') .. token .. '.' .. taken .. '\0' .. deadline .. '\0' .. S(t.attempt + 1) .. '\0' ..
       started .. '\0000\0' .. worker .. '\0' .. (x.pr or '-') .. '\0\0' .. sub(rec, 1, cut - 1), '\0', '${"-".repeat(100)}')
-    leases[#leases + 1] = member
-    leases[#leases + 1] = rec
-    local info = S(t.attempt + 1) .. '\0' .. started
-    leases[#leases + 1] = x.dn and { info, call('HGETALL', P .. 'c:' .. t.seq) } or info
+    tell(id, S(t.attempt + 1) .. ',' .. started, rec)
+    if x.dn then edges[#edges + 1] = { #lengths - 1, call('HGETALL', P .. 'c:' .. t.seq) } end
     if x.gk and not t.slot then
       local G = queue .. '\0' .. x.gk
       call('HDEL', P .. 'gc', G)
@@ -151,6 +155,6 @@ local function reserve(a)
       end
     end
   end
-  return { NOW, next_at and S(next_at) or '', leases, token, deadline }
+  return { NOW, next_at and S(next_at) or '', token, deadline, table.concat(lengths, ','), table.concat(parts), edges }
 end
 `;

@@ -1,98 +1,124 @@
 // The parts of scripts that end leases (settle) and push their deadlines out (extend).
 
-/** ARGV from `a` on: how many, then for each id, queue, token, outcome letter, store flag or delay, body or error, number of events, events. */
+/** ARGV from `a` on as `writeSettlements` says. Answers a digit for each: 1 settled, 0 lost; and where the next argument is. */
 export const settle: string = String.raw`
+-- What settling the tasks of a kind needs, made once for each script.
+local function ending_of(reference)
+  local k = kind(reference)
+  if not k.before then
+    local named, ttl, rem = match(k.head, '^([^%z]+%z[^%z]+)%z[^%z]+%z[^%z]+%z([^%z]+)%z([^%z]+)%z')
+    local till = now + tonumber(rem)
+    local expires = ttl == '-' and '-' or S(now + tonumber(ttl))
+    k.keeps = ttl ~= '0'
+    k.before = '1\0001\0' .. named .. '\0'
+    k.after = '\0' .. NOW .. '\0' .. expires .. '\0' .. S(till) .. '\0'
+    k.results = expires == '-' and 'inf' or S(floor(tonumber(expires) / 60000))
+    k.till = till
+  end
+  return k
+end
 local function settle(a)
   local n = tonumber(ARGV[a])
-  a = a + 1
-  local items, by_queue, order, states = {}, {}, {}, {}
-  for i = 1, n do
-    local events = tonumber(ARGV[a + 6])
-    local queue = ARGV[a + 1]
-    items[i] = { a, events }
-    local list = by_queue[queue]
-    if not list then
-      list = { ids = {}, at = {} }
-      by_queue[queue] = list
-      order[#order + 1] = queue
+  local ids, tokens, ops = split(ARGV[a + 1]), split(ARGV[a + 2]), ARGV[a + 3]
+  local queues, extras = split(ARGV[a + 4]), split(ARGV[a + 5])
+  local counts = ARGV[a + 6] ~= '' and split(ARGV[a + 6])
+  local bodies
+  bodies, a = texts(a + 7)
+  local event_at, by_queue, order, states = {}, {}, {}, {}
+  local one_queue, one_extra = #queues == 1 and queues[1], #extras == 1 and extras[1]
+  if counts then
+    for i = 1, n do
+      event_at[i] = a
+      a = a + counts[i] * 4
     end
-    list.ids[#list.ids + 1] = ARGV[a]
-    list.at[#list.at + 1] = i
-    a = a + 7 + events * 4
   end
   -- Numbers in the order in which results are appended to their bucket, the slow ones after the others: pages go on after a number.
   local number = advance(n)
   local leases, done, over, buckets, removed, told, events = {}, {}, {}, {}, {}, {}, {}
-  for _, queue in ipairs(order) do
-    local list = by_queue[queue]
-    local found = call('HMGET', P .. 'l:' .. queue, unpack(list.ids))
-    for k, i in ipairs(list.at) do leases[i] = found[k] end
+  if one_queue then
+    order[1] = one_queue
+    leases = call('HMGET', P .. 'l:' .. one_queue, unpack(ids))
+  else
+    for i = 1, n do
+      local list = by_queue[queues[i]]
+      if not list then
+        list = { ids = {}, at = {} }
+        by_queue[queues[i]] = list
+        order[#order + 1] = queues[i]
+      end
+      list.ids[#list.ids + 1] = ids[i]
+      list.at[#list.at + 1] = i
+    end
+    for _, queue in ipairs(order) do
+      local list = by_queue[queue]
+      local found = call('HMGET', P .. 'l:' .. queue, unpack(list.ids))
+      for k, i in ipairs(list.at) do leases[i] = found[k] end
+    end
   end
   local others
-  if n > 0 and call('EXISTS', P .. 'r') == 1 then
-    local ids = {}
-    for i = 1, n do ids[i] = ARGV[items[i][1]] end
-    others = call('HMGET', P .. 'r', unpack(ids))
-  end
+  if n > 0 and call('EXISTS', P .. 'r') == 1 then others = call('HMGET', P .. 'r', unpack(ids)) end
   local function take_events(i)
-    local at = items[i][1] + 7
-    for e = 1, items[i][2] do
+    local at = event_at[i]
+    for e = 1, counts and counts[i] or 0 do
       events[#events + 1] = { ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3] }
       at = at + 4
     end
   end
+  local function put_in(name, element)
+    local bin = buckets[name]
+    if not bin then
+      bin = {}
+      buckets[name] = bin
+    end
+    bin[#bin + 1] = element
+  end
   local slow = {}
   for i = 1, n do
-    local at = items[i][1]
-    local id, op, lease = ARGV[at], ARGV[at + 3], leases[i]
-    local way = 'slow'
-    if lease and not done[id] and sub(lease, 1, 1) == 'p' and (op == 'c' or op == 'x') then
-      local token, attempt, nq, ttl, rem, run =
+    local id, token, lease, op = ids[i], tokens[i], leases[i], sub(ops, i, i)
+    local letter = lease and not done[id] and (op == 'c' or op == 'x') and sub(lease, 1, 1)
+    local way, keeps, till, bin, before, after, run
+    if letter == 'q' then
+      if sub(lease, 2, #token + 2) == token .. '\0' then
+        local k = ending_of(sub(lease, -6))
+        way, keeps, till, bin, before, after, run = 'fast', k.keeps, k.till, k.results, k.before, k.after, 1
+      end
+    elseif letter == 'p' then
+      local current, attempt, named, ttl, rem, own =
         match(lease, '^.([^%z]*)%z%d+%z(%d+)%z%d+%z%d%z[^%z]*%z[^%z]*%z%z.............([^%z]+%z[^%z]+)%z[^%z]+%z[^%z]+%z([^%z]+)%z([^%z]+)%z([^%z]+)')
-      if token == ARGV[at + 2] then
-        way = 'fast'
-        done[id] = true
-        states[i] = 1
-        local queue = ARGV[at + 1]
-        local list = removed[queue]
-        if not list then
-          list = {}
-          removed[queue] = list
-        end
-        list[#list + 1] = id
-        local till = now + tonumber(rem)
-        local stands = others and others[i] and not result_expired(others[i]) and
-          tonumber(match(others[i], '^.............(%d+)')) >= tonumber(run)
-        if ARGV[at + 4] == '1' and ttl ~= '0' and not stands then
-          local expires = ttl == '-' and '-' or S(now + tonumber(ttl))
-          local seq12 = format('%012x', number)
-          number = number + 1
-          over[#over + 1] = id
-          over[#over + 1] = 'R' .. seq12 .. run .. '\0' .. attempt .. '\0' .. nq .. '\0' .. op .. '\0' .. NOW .. '\0' .. expires .. '\0' .. S(till) .. '\0' .. token ..
-            '\0\0' .. ARGV[at + 5]
-          local name = expires == '-' and 'inf' or S(floor(tonumber(expires) / 60000))
-          local bin = buckets[name]
-          if not bin then
-            bin = {}
-            buckets[name] = bin
-          end
-          bin[#bin + 1] = 'r' .. seq12 .. id
-          told[#told + 1] = id
-        else
-          over[#over + 1] = id
-          over[#over + 1] = 'G' .. S(till) .. '\0' .. token .. '\0' .. op .. '\0' .. NOW
-          local name = S(floor(math.max(till, now + 600000) / 60000))
-          local bin = buckets[name]
-          if not bin then
-            bin = {}
-            buckets[name] = bin
-          end
-          bin[#bin + 1] = 'g' .. id
-        end
-        if items[i][2] > 0 then take_events(i) end
+      if current == token then
+        local expires = ttl == '-' and '-' or S(now + tonumber(ttl))
+        way, keeps, till, run = 'fast', ttl ~= '0', now + tonumber(rem), tonumber(own)
+        bin = expires == '-' and 'inf' or S(floor(tonumber(expires) / 60000))
+        before = own .. '\0' .. attempt .. '\0' .. named .. '\0'
+        after = '\0' .. NOW .. '\0' .. expires .. '\0' .. S(till) .. '\0'
       end
     end
-    if way == 'slow' then slow[#slow + 1] = i end
+    if way then
+      done[id] = true
+      states[i] = 1
+      local queue = one_queue or queues[i]
+      local list = removed[queue]
+      if not list then
+        list = {}
+        removed[queue] = list
+      end
+      list[#list + 1] = id
+      local other = others and others[i]
+      local stands = other and not result_expired(other) and tonumber(match(other, '^.............(%d+)')) >= run
+      local at = #over
+      over[at + 1] = id
+      if keeps and not stands and (one_extra or extras[i]) == '1' then
+        local seq12 = format('%012x', number)
+        number = number + 1
+        over[at + 2] = 'R' .. seq12 .. before .. op .. after .. token .. '\0\0' .. bodies[i]
+        put_in(bin, 'r' .. seq12 .. id)
+        told[#told + 1] = id
+      else
+        over[at + 2] = 'G' .. S(till) .. '\0' .. token .. '\0' .. op .. '\0' .. NOW
+        put_in(S(floor(math.max(till, now + 600000) / 60000)), 'g' .. id)
+      end
+      if counts then take_events(i) end
+    else slow[#slow + 1] = i end
   end
   for queue, list in pairs(removed) do call('HDEL', P .. 'l:' .. queue, unpack(list)) end
   if #over > 0 then call('HSET', T, unpack(over)) end
@@ -102,15 +128,14 @@ local function settle(a)
   if #slow > 0 then
     local L = library()
     for _, i in ipairs(slow) do
-      local at = items[i][1]
       local stored
-      states[i], stored = L.settle(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], number)
+      states[i], stored = L.settle(ids[i], one_queue or queues[i], tokens[i], sub(ops, i, i), one_extra or extras[i], bodies[i], number)
       number = number + 1
       if states[i] == 2 then
         states[i] = 1
-        if items[i][2] > 0 then take_events(i) end
+        if counts then take_events(i) end
       end
-      if stored then told[#told + 1] = ARGV[at] end
+      if stored then told[#told + 1] = ids[i] end
     end
   end
   notify(told)
@@ -120,7 +145,7 @@ local function settle(a)
     local line = call('HGET', Q, 'm' .. queue)
     if line and sub(line, 3, 4) ~= '-,' then mark(queue) end
   end
-  return states, a
+  return table.concat(states), a
 end
 `;
 

@@ -1,8 +1,9 @@
 // The part of the scripts that knows records: how a task is read, written, placed and found again.
 
 /**
- * A record: state, 12 hex digits of the enqueue number, then fields that NUL divides, NUL NUL, and the opaque body. States: `r` in the
- * queue's list, `d` the same with dependents, `k` in the ranked set, `h` in its group, `s` scheduled, `b` blocked, `f` dead letter,
+ * A record: state, 12 hex digits of the enqueue number, then fields that NUL divides, NUL NUL, and the opaque body. A plain task that nothing
+ * has happened to yet has a short one: `p`, the number, the time in 11 hex digits, a reference of 6 characters to its kind, the payload;
+ * `expand` makes the long one of it. States: `p` and `r` in the queue's list, `d` the same with dependents, `k` in the ranked set, `h` in its group, `s` scheduled, `b` blocked, `f` dead letter,
  * `c` cancelled, `e` expired, `R` over with its result, `G` gone but remembered. An active task keeps its record; its lease says the rest.
  */
 export const store: string = String.raw`
@@ -28,6 +29,10 @@ function L.load(id)
   if not rec then return nil end
   local state = sub(rec, 1, 1)
   if state == 'R' or state == 'G' then return nil end
+  if state == 'p' then
+    state = 'r'
+    rec = expand(rec)
+  end
   local t = L.parse(id, rec)
   if state == 'r' or state == 'd' or state == 'k' or state == 'h' then
     local lease = call('HGET', P .. 'l:' .. t.queue, id)

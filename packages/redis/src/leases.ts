@@ -1,0 +1,70 @@
+// The answer of a reserve, and the leases in it: one text for all, since each piece of a reply costs both sides.
+import type { Lease } from "@omniq/core";
+import { readOutcomes, readTask } from "./codec.ts";
+import type { KindFields } from "./kinds.ts";
+
+/** What a reserve script answers. */
+export type ReserveReply = readonly [
+  /** The server's time. */
+  now: string,
+  /** When to look again, or empty. */
+  nextAt: string,
+  token: string,
+  deadline: string,
+  /** Bytes of each lease in the text. */
+  lengths: string,
+  /** For each lease id, NUL, attempt and first start (empty: it is the first, now), NUL, record. */
+  text: string,
+  /** Of leases with dependencies: which one, and the fields and values of its edges. */
+  edges: readonly (readonly [index: number, edges: readonly string[]])[],
+];
+
+export function hasLeases(reply: ReserveReply): boolean {
+  return reply[4] !== "";
+}
+
+export function readLeases(
+  [nowText, , token, deadlineText, lengthsText, text, edgeList]: ReserveReply,
+  sentAt: number,
+  kindOf: (reference: string) => KindFields,
+): Lease[] {
+  if (lengthsText === "") return [];
+  const now = Number(nowText);
+  const deadline = Number(deadlineText);
+  const edgesOf = new Map(edgeList);
+  return cut(text, lengthsText).map((entry, index) => {
+    const idEnd = entry.indexOf("\0");
+    const infoEnd = entry.indexOf("\0", idEnd + 1);
+    const comma = entry.indexOf(",", idEnd);
+    const first = infoEnd === idEnd + 1;
+    const attempt = first ? 1 : Number(entry.slice(idEnd + 1, comma));
+    const startedAt = first ? now : Number(entry.slice(comma + 1, infoEnd));
+    const edges = edgesOf.get(index);
+    const id = entry.slice(0, idEnd);
+    const activity = { attempt, startedAt, cancelling: false };
+    const task = readTask(id, entry.slice(infoEnd + 1), now, activity, edges, kindOf);
+    return {
+      taskId: id,
+      queue: task.queue,
+      token: `${token}.${index}`,
+      run: task.run,
+      attempt,
+      task,
+      deadline,
+      sentAt,
+      cancelling: false,
+      dependencies: edges === undefined ? [] : readOutcomes(edges),
+    };
+  });
+}
+
+/** The pieces of a text by their lengths in bytes. */
+function cut(text: string, lengthsText: string): string[] {
+  const lengths = lengthsText.split(",").map(Number);
+  const total = lengths.reduce((sum, length) => sum + length, 0);
+  let at = 0;
+  // As many characters as bytes: all of them are ASCII.
+  if (text.length === total) return lengths.map((length) => text.slice(at, (at += length)));
+  const bytes = Buffer.from(text);
+  return lengths.map((length) => bytes.toString("utf8", at, (at += length)));
+}
