@@ -264,6 +264,33 @@ describe("coalescing", () => {
     expect(results.map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
     expect(sent).toBe(1);
   });
+  test("short round trips to another process are under way two at a time, any others one at a time", async () => {
+    const most = async (reach: "network" | "process"): Promise<number> => {
+      let underWay = 0;
+      let seen = 0;
+      const coalescer = new EnqueueCoalescer({
+        capabilities: { ...capabilities, reach, maxBatch: 1_000 },
+        enqueue: async (calls: readonly EnqueueCall[]) => {
+          seen = Math.max(seen, ++underWay);
+          await Promise.resolve();
+          underWay--;
+          return accept(calls);
+        },
+      } as unknown as TaskQueue);
+      for (let round = 0; round < 100 && seen < 2; round++) {
+        const answers = await Promise.all(
+          Array.from({ length: 100 }, (_, n) => coalescer.send(call(`${round}-${n}-`))),
+        );
+        expect(answers.map((answer) => answer.state === "accepted" && answer.receipts[0]?.id)).toEqual(
+          Array.from({ length: 100 }, (_, n) => `${round}-${n}-0`),
+        );
+      }
+      await coalescer.close();
+      return seen;
+    };
+    expect(await most("network")).toBe(2);
+    expect(await most("process")).toBe(1);
+  });
   test("an abort takes a call out that was not sent; after closing nothing is taken", async () => {
     const seen: string[] = [];
     const coalescer = new EnqueueCoalescer(

@@ -111,7 +111,7 @@ export interface Activity {
 }
 
 /** Whether this is the short record of a plain task: state, number, time in hex, reference, payload, all but the last of fixed length. */
-export function isShort(record: string): boolean {
+function isShort(record: string): boolean {
   return record.charCodeAt(0) === 112;
 }
 

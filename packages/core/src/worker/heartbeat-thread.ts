@@ -56,6 +56,7 @@ export class HeartbeatThread {
   }
   async stop(): Promise<void> {
     clearInterval(this.#timer);
+    this.#board.close();
     await this.#thread.terminate();
   }
 }

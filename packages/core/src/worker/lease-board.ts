@@ -72,6 +72,11 @@ export class LeaseBoard {
     execution.boardSlot = -1;
   }
 
+  /** Its executions may outlive it, and must not be dropped from another board. */
+  close(): void {
+    for (const execution of this.#held()) execution.boardSlot = -1;
+  }
+
   #fits(count: number, text: string): boolean {
     const { marks, text: space } = this.#views;
     // A UTF-16 unit has at most three bytes of UTF-8, so that nothing need be counted.
