@@ -66,7 +66,7 @@ function counted(count: number, handle: (payload: number) => void) {
 }
 
 async function openOmniQ(folder: string): Promise<FileContestant> {
-  let run = (_: number): void => {};
+  let run: (payload: number) => void = () => {};
   const work = defineTask({ name: "work", input: typeOnly<number>(), run: (payload) => run(payload) });
   const omniq = new OmniQ({ taskQueue: file({ baseDir: folder }) });
   await omniq.connect();

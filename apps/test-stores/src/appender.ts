@@ -40,6 +40,8 @@ async function main(start: AppenderStart): Promise<void> {
   process.disconnect();
 }
 
+// Nobody is left to judge what it does.
+process.once("disconnect", () => process.exit(0));
 main(JSON.parse(process.argv[2] ?? "") as AppenderStart).catch((error: unknown) => {
   console.error(error);
   process.exit(1);

@@ -1,4 +1,5 @@
 // Stand-ins for cloud object stores, for tests: S3 and Google Cloud Storage of our own, Azure by Azurite.
+export { connectFromThread, meetForeignObjects, passTask } from "./configured.ts";
 export { azuriteAccount, azuriteKey, startAzureServer } from "./azure-server.ts";
 export { type GcsServerOptions, startGcsServer } from "./gcs-server.ts";
 export { type S3ServerOptions, startS3Server } from "./s3-server.ts";

@@ -14,6 +14,9 @@ type Answer = { readonly kind: "passed"; readonly pid: number; readonly from: nu
 /** How long one that was passed by may take to do something again. */
 const patienceMs = 60_000;
 
+/** A process that has done nothing yet has no journal. */
+const sizeOf = (journal: string): number => statSync(journal, { throwIfNoEntry: false })?.size ?? 0;
+
 /** The process is to be left alone by other faults. */
 export const asleep: Set<number> = new Set();
 
@@ -37,9 +40,9 @@ export async function passBy({ child, journal }: Sleeper): Promise<Fault> {
     process.send({ kind: "pass-by", pid });
     const { from, to } = await answer;
     if (to === 0) throw new Error(`process ${pid} was stopped, and the log did not pass it by`);
-    const size = statSync(journal).size;
+    const size = sizeOf(journal);
     const deadline = Date.now() + patienceMs;
-    while (statSync(journal).size === size) {
+    while (sizeOf(journal) === size) {
       if (child.exitCode !== null) throw new Error(`process ${pid} was passed by and ended with ${child.exitCode}`);
       if (Date.now() > deadline) throw new Error(`process ${pid} was passed by and does nothing since`);
       await sleep(100);

@@ -16,5 +16,6 @@ export function azure(options: AzureOptions): ObjectStore {
 /** What the File backend looks for behind `az://container/prefix`, and `abfs://`. */
 export const store: ObjectStoreAdapter = {
   scheme: "az",
+  module: import.meta.url,
   fromUrl: (url, storageOptions) => new AzureStore(checkUrl(url, storageOptions)),
 };

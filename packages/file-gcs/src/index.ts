@@ -16,5 +16,6 @@ export function gcs(options: GcsOptions): ObjectStore {
 /** What the File backend looks for behind `gs://bucket/prefix`, and `gcs://`. */
 export const store: ObjectStoreAdapter = {
   scheme: "gs",
+  module: import.meta.url,
   fromUrl: (url, storageOptions) => new GcsStore(checkUrl(url, storageOptions)),
 };

@@ -16,5 +16,6 @@ export function s3(options: S3Options): ObjectStore {
 /** What the File backend looks for behind `s3://bucket/prefix`. */
 export const store: ObjectStoreAdapter = {
   scheme: "s3",
+  module: import.meta.url,
   fromUrl: (url, storageOptions) => new S3Store(checkUrl(url, storageOptions)),
 };

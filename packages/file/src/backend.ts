@@ -7,7 +7,8 @@ import { checkpointPrefix } from "./names.ts";
 import type { ObjectStore } from "./object-store.ts";
 import type { CheckedOptions } from "./options.ts";
 import { probeStore } from "./probe.ts";
-import { isRemote, ownStore, packagedStore } from "./stores.ts";
+import { remoteBackend } from "./remote-backend.ts";
+import { isRemote, ownStore, packagedStore, type PackagedStore } from "./stores.ts";
 
 /** UTF-8 bytes of a payload, a result's value and an event's data. */
 const maxPayloadBytes = 16_777_216;
@@ -28,18 +29,22 @@ export class FileBackend implements Backend {
   #store: Promise<ObjectStore> | undefined;
   #closing: Promise<void> | undefined;
 
-  /** `loaded`: the store of `baseDir`, where the configuration has loaded its package. */
-  constructor(options: CheckedOptions, loaded?: ObjectStore) {
+  /** `loaded`: the store of `baseDir`, where its package is loaded already, or is being loaded. */
+  constructor(options: CheckedOptions, loaded?: PackagedStore | Promise<PackagedStore>) {
     this.#options = options;
     const { baseDir, store, storageOptions, minimumLeaseMs, ...tuning } = options;
-    const own = loaded ?? (baseDir === undefined ? undefined : ownStore(baseDir, storageOptions));
+    const own = baseDir === undefined || loaded !== undefined ? undefined : ownStore(baseDir, storageOptions);
     if (own !== undefined) this.#store = Promise.resolve(own);
+    if (loaded !== undefined) {
+      this.#store = Promise.resolve(loaded).then(({ store: packaged }) => packaged);
+      // Whoever calls hears of it.
+      this.#store.catch(() => undefined);
+    }
     const far = baseDir === undefined ? (store?.reach ?? "network") === "network" : isRemote(baseDir);
     const reach = far ? "network" : ((store ?? own)?.reach ?? "host");
     if (baseDir !== undefined && reach !== "process") {
-      // Sources load sources, the build loads the build.
-      const module = new URL(import.meta.url.endsWith(".ts") ? "./index.ts" : "./index.js", import.meta.url).href;
-      this.remote = { module, options: { baseDir, storageOptions, minimumLeaseMs, ...tuning } };
+      const storeModule = loaded instanceof Promise ? undefined : loaded?.module;
+      this.remote = remoteBackend({ baseDir, storageOptions, minimumLeaseMs, ...tuning }, storeModule);
     }
     const { deletionGraceMs, eventTtlMs, checkpointBytes, giveUpMs } = tuning;
     const openLog = async (): Promise<CommitLog> => {
@@ -104,9 +109,12 @@ export class FileBackend implements Backend {
   #openStore(): Promise<ObjectStore> {
     const { store, baseDir, storageOptions } = this.#options;
     if (store !== undefined) return Promise.resolve(store);
-    return (this.#store ??= packagedStore(baseDir as string, storageOptions).catch((error: unknown) => {
-      this.#store = undefined;
-      throw error;
-    }));
+    return (this.#store ??= packagedStore(baseDir as string, storageOptions).then(
+      ({ store: packaged }) => packaged,
+      (error: unknown) => {
+        this.#store = undefined;
+        throw error;
+      },
+    ));
   }
 }

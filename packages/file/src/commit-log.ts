@@ -71,8 +71,10 @@ export class CommitLog implements OrderedLog {
     return { state: "stored", position };
   }
 
-  async read(position: number): Promise<ReadAnswer> {
-    const answers = await this.#readSome(position);
+  async read(position: number, upTo?: number): Promise<ReadAnswer> {
+    // Whoever lost a race and goes on by appending looks one further at once: where that is there too, the append would be in vain.
+    const isLoser = upTo !== undefined && this.#ahead?.position !== position;
+    const answers = await this.#readSome(position, isLoser ? 2 : 1);
     const first = answers[0] as ObjectAnswer;
     // Told that something was here, and now nothing is: deleted, as this process slept.
     if (first.object === undefined && position === this.#taken) return { state: "stale" };
@@ -106,11 +108,11 @@ export class CommitLog implements OrderedLog {
   }
 
   /** The commits at a position and, while they go on, behind it, asked for at once. */
-  async #readSome(position: number): Promise<readonly ObjectAnswer[]> {
+  async #readSome(position: number, least: number): Promise<readonly ObjectAnswer[]> {
     const ahead = this.#ahead?.position === position ? this.#ahead.answer : undefined;
     this.#ahead = undefined;
     const answers = await Promise.all(
-      Array.from({ length: this.#width }, async (_, index) => {
+      Array.from({ length: Math.max(this.#width, least) }, async (_, index) => {
         if (index === 0 && ahead !== undefined) return ahead;
         return await this.#readOne(position + index);
       }),

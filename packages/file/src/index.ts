@@ -2,7 +2,7 @@
 import { defineAdapter, type Adapter } from "@omniq/core";
 import { FileBackend } from "./backend.ts";
 import { checkOptions, type FileConfig, type FileOptions } from "./options.ts";
-import { ownStore, packagedStore, storeSchemes } from "./stores.ts";
+import { isRemote, packagedStore, storeSchemes } from "./stores.ts";
 
 export { CommitLog, defaultDeletionGraceMs, type CommitLogOptions } from "./commit-log.ts";
 export type { FileBackend } from "./backend.ts";
@@ -71,10 +71,8 @@ export const file: Adapter<"file", FileOptions, FileBackend> = defineAdapter<"fi
   load: async (options, loader) => {
     const checked = checkOptions(options);
     const { baseDir = "", storageOptions } = checked;
-    const store =
-      ownStore(baseDir, storageOptions) ??
-      (await packagedStore(baseDir, storageOptions, (name) => loader.import(name)));
-    return new FileBackend(checked, store);
+    if (!isRemote(baseDir)) return new FileBackend(checked);
+    return new FileBackend(checked, await packagedStore(baseDir, storageOptions, (name) => loader.import(name)));
   },
 });
 export { file as adapter };

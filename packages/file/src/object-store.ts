@@ -81,5 +81,7 @@ export interface ObjectStore {
 /** What a package of a store exports as `store`: how a URL and `storageOptions` become one. Throws `OMNIQ_CONFIG_INVALID`. */
 export interface ObjectStoreAdapter {
   readonly scheme: string;
+  /** `import.meta.url` of the module that exports this, so that heartbeat threads find it too, whatever folder the process was started in. */
+  readonly module?: string | undefined;
   fromUrl(url: string, storageOptions: unknown): ObjectStore;
 }

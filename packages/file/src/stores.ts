@@ -56,18 +56,24 @@ function pathOf(url: string): string {
   }
 }
 
+/** A store, and the module that it came from. */
+export interface PackagedStore {
+  readonly store: ObjectStore;
+  readonly module: string | undefined;
+}
+
 /** The store of a URL, from the package of its scheme. `load` imports a package, or rejects with `OMNIQ_ADAPTER_NOT_FOUND`. */
 export async function packagedStore(
   baseDir: string,
   storageOptions: unknown,
   load: (specifier: string) => Promise<Readonly<Record<string, unknown>>> = importFromHere,
-): Promise<ObjectStore> {
+): Promise<PackagedStore> {
   const scheme = schemeOf(baseDir) ?? "";
   const specifier = packages[scheme] ?? `@omniq/file-${scheme}`;
-  const { store } = await load(specifier);
-  if (typeof (store as ObjectStoreAdapter | undefined)?.fromUrl !== "function")
+  const { store } = (await load(specifier)) as { readonly store?: ObjectStoreAdapter };
+  if (typeof store?.fromUrl !== "function")
     throw new OmniQError("OMNIQ_ADAPTER_INCOMPATIBLE", `${specifier} has no export \`store\` that makes object stores`);
-  return (store as ObjectStoreAdapter).fromUrl(baseDir, storageOptions);
+  return { store: store.fromUrl(baseDir, storageOptions), module: store.module };
 }
 
 /** For code that gives a URL without a configuration: the package as the working folder sees it, else as this one does. */

@@ -3,9 +3,10 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { OmniQ, type NewTask } from "@omniq/core";
+import { OmniQ, OmniQError, type NewTask } from "@omniq/core";
 import { adapter, file, MemoryObjects, MemoryObjectStore } from "@omniq/file";
 import { memory } from "@omniq/memory";
+import { sqlite } from "@omniq/sqlite";
 import { afterAll, describe, expect, test } from "vitest";
 
 const root = mkdtempSync(join(tmpdir(), "omniq-file-"));
@@ -55,6 +56,22 @@ describe("options", () => {
     await expect(OmniQ.load({ config, adapters: [file] })).rejects.toMatchObject({ message });
   });
   test.each([
+    ["s3://bucket/prefix", "s3"],
+    ["az://container/prefix", "azure"],
+    ["abfs://container@account.dfs.core.windows.net/prefix", "azure"],
+    ["gs://bucket/prefix", "gcs"],
+    ["gcs://bucket/prefix", "gcs"],
+  ])("%s is a store of the package for %s", async (baseDir, name) => {
+    const missing = {
+      import: async (specifier: string) => {
+        throw new OmniQError("OMNIQ_ADAPTER_NOT_FOUND", `run npm install ${specifier}`);
+      },
+    };
+    await expect(file.load?.({ baseDir } as never, missing)).rejects.toMatchObject({
+      message: `run npm install @omniq/file-${name}`,
+    });
+  });
+  test.each([
     [{}, "baseDir"],
     [{ baseDir: "" }, "baseDir"],
     [{ baseDir: "x", store: new MemoryObjectStore() }, "exclude"],
@@ -62,15 +79,24 @@ describe("options", () => {
     [{ baseDir: "./x", storageOptions: { region: "r" } }, "storageOptions"],
     [{ baseDir: "file://relative/path" }, "file:///absolute"],
     [{ baseDir: "x", deletionGraceMs: 0 }, "deletionGraceMs"],
+    [{ baseDir: "x", giveUpMs: "soon" }, "giveUpMs"],
+    [{ baseDir: 7 }, "baseDir"],
+    [{ store: {} }, "store"],
+    [undefined, "object"],
   ])("refuses %j", (options, name) => {
     expect(() => file(options as never)).toThrow(name);
   });
 });
 
-describe("each component on its own", () => {
-  test.each(["resultStorage", "eventStorage", "scheduleStorage", "taskQueue"] as const)("%s", async (kind) => {
-    await using files = file({ baseDir: join(root, kind) });
-    await using other = memory();
+const kinds = ["resultStorage", "eventStorage", "scheduleStorage", "taskQueue"] as const;
+const others = {
+  memory: () => memory(),
+  SQLite: (name: string) => sqlite({ databasePath: join(root, `${name}.db`) }),
+} as const;
+describe.each(["memory", "SQLite"] as const)("each component on its own beside %s", (beside) => {
+  test.each(kinds)("%s", async (kind) => {
+    await using files = file({ baseDir: join(root, `${beside}-${kind}`) });
+    await using other = others[beside](kind);
     const components = {
       taskQueue: other,
       resultStorage: other,
@@ -85,6 +111,14 @@ describe("each component on its own", () => {
     await worker.start();
     const handles = await Promise.all([1, 2, 3].map((number) => omniq.enqueue(double, number)));
     expect(await Promise.all(handles.map((handle) => handle.result()))).toEqual([2, 4, 6]);
+    const every = await omniq.schedules.put("every", { everyMs: 86_400_000, task: double.with(1) });
+    expect((await omniq.schedules.get("every"))?.id).toBe(every.id);
     await worker.stop();
+    // Each is where it was put.
+    expect((await files.resultStorage().list({}, { limit: 10 })).items.length).toBe(kind === "resultStorage" ? 3 : 0);
+    expect((await files.eventStorage().query({}, { limit: 100 })).items.length > 0).toBe(kind === "eventStorage");
+    expect((await files.scheduleStorage().get(["every"]))[0]?.id).toBe(
+      kind === "scheduleStorage" ? "every" : undefined,
+    );
   });
 });

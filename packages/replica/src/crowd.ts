@@ -7,11 +7,18 @@ const recentCommits = 64;
 /** No turn, no rank and no loss makes anyone wait for longer. */
 const longestMs = 1_000;
 
+/** A loser reads, rests for up to a round trip, and appends. */
+const loserTrips = 3;
+/** 4, 8, 16, 32, 64, 128, 192…: rare enough to cost whoever is alone a twentieth at most. */
+const isBreak = (row: number): boolean => row >= 4 && (row % 64 === 0 || (row < 64 && (row & (row - 1)) === 0));
+
 export class Crowd {
   /** Lanes of others, with the position of their last commit, and of the last one that reserved; the latest writer last. */
   readonly #lanes = new Map<string, { wroteAt: number; reservedAt: number }>();
   #roundTripMs = 5;
   #hasWon = false;
+  /** Appends of this process's own since the last commit of another. */
+  #row = 0;
 
   /** An append took so long. */
   timed(ms: number): void {
@@ -20,10 +27,12 @@ export class Crowd {
   /** An append of this process's own came in first. */
   won(): void {
     this.#hasWon = true;
+    this.#row++;
   }
   saw(commit: Commit, position: number, own: string): void {
     for (const { lane, operations } of commit.requests) {
       if (lane === undefined || lane.id === own) continue;
+      this.#row = 0;
       const known = this.#lanes.get(lane.id) ?? { wroteAt: 0, reservedAt: Number.NEGATIVE_INFINITY };
       known.wroteAt = position;
       if (operations.some(({ verb }) => verb === "reserve")) known.reservedAt = position;
@@ -40,14 +49,17 @@ export class Crowd {
   lostMs(): number {
     return Math.random() * this.#roundTripMs;
   }
-  /** How long a winner waits before it writes again: about a round trip for each of the others who wrote lately. */
+  /**
+   * How long a winner waits before it writes again: about a round trip for each of the others who wrote lately. A loser that has to read what
+   * came first is always a round trip behind, and nobody sees it; so a long row of wins is broken now and then, for as long as a loser needs.
+   */
   turnMs(position: number): number {
     if (!this.#hasWon) return 0;
     this.#hasWon = false;
     const from = position - 2 * (this.#lanes.size + 1);
     let writers = 0;
     for (const { wroteAt } of this.#lanes.values()) if (wroteAt > from) writers++;
-    return Math.min(longestMs, writers * this.#roundTripMs);
+    return Math.min(longestMs, Math.max(writers, isBreak(this.#row) ? loserTrips : 0) * this.#roundTripMs);
   }
   /**
    * How long an idle process waits before it asks for what became ready: its rank among those who reserved lately, by rendezvous hash of the

@@ -257,8 +257,10 @@ export class Replica implements Executor {
         this.#crowd.won();
         this.#notify();
       } else {
+        // What came first is read, and not what may come after it: the next append finds that out, a round trip sooner.
         const storedAt = answer.state === "stored" && !byPosition ? answer.position : undefined;
-        await this.#persist(() => this.#catchUp(storedAt), deadline, resendMs);
+        const upTo = answer.state === "taken" ? position : storedAt;
+        await this.#persist(() => this.#catchUp(upTo), deadline, resendMs);
       }
       // Loaded anew since it was sent, be it only by this pass: the commit that decides may be in a checkpoint.
       if (this.#epoch !== epoch) inDoubt = true;
