@@ -31,7 +31,9 @@ export function natsFailure(error: unknown, what: string): OmniQError {
       { cause: error },
     );
   }
-  if (name === "PermissionViolationError") {
+  // A request that was refused has it as its cause.
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause.name : "";
+  if (name === "PermissionViolationError" || cause === "PermissionViolationError") {
     return new OmniQError(
       "OMNIQ_BACKEND_FAILED",
       `${what}: the NATS user lacks a permission; it needs to publish to $JS.API.>, $JS.FC.> and the subjects of the prefix, and to subscribe to _INBOX.>`,
