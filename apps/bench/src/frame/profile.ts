@@ -44,7 +44,8 @@ export function hottest(profile: Profiler.Profile, count: number): readonly Hot[
   for (const [index, id] of (profile.samples ?? []).entries()) {
     const spent = Math.max(0, profile.timeDeltas?.[index] ?? 0);
     const frame = nodes.get(id);
-    if (frame === undefined) continue;
+    // The profiler itself, at work on what it has found.
+    if (frame === undefined || (frame.functionName === "dispatch" && frame.url === "")) continue;
     total += spent;
     const name = nameOf(frame);
     times.set(name, (times.get(name) ?? 0) + spent);

@@ -92,7 +92,7 @@ export function chartSvg(all: Readonly<Record<string, BackendResults>>): string 
         itemStyle: { color: bar.ratio >= 1 ? better : worse },
         label: {
           show: true,
-          position: bar.ratio >= 1 ? "right" : "left",
+          position: "right",
           formatter: `${showRatio(bar.ratio)}  ${bar.peer}`,
           color: "#444",
         },
