@@ -69,7 +69,7 @@ export async function drainByProcesses(
     await Promise.all(crew.map((worker) => worker.next("ready")));
     const spent = startMeter(place.serverPid);
     const doneBy = crew.map(() => 0);
-    const marks: { at: number; total: number }[] = [];
+    const total = (): number => doneBy.reduce((sum, done) => sum + done, 0);
     await within(
       `${count} tasks to be done by ${processes} processes`,
       new Promise<void>((resolve, reject) => {
@@ -77,14 +77,12 @@ export async function drainByProcesses(
           worker.listen((message) => {
             if (message.kind !== "progress") return;
             doneBy[index] = message.done;
-            const total = doneBy.reduce((sum, done) => sum + done, 0);
-            marks.push({ at: message.at, total });
-            if (total >= count) resolve();
+            if (total() >= count) resolve();
           }, reject);
           worker.tell();
         }
       }),
-      () => `${marks.at(-1)?.total ?? 0} were`,
+      () => `${total()} were`,
     );
     const endings = crew.map((worker) => {
       const over = worker.next("over");
@@ -92,16 +90,18 @@ export async function drainByProcesses(
       return over;
     });
     let client = 0;
-    for (const { payloads, microseconds } of await Promise.all(endings)) {
+    const starts: number[] = [];
+    for (const { payloads, times, microseconds } of await Promise.all(endings)) {
       for (const payload of payloads) ledger.note(payload);
+      for (const at of times) starts.push(at);
       client += microseconds;
     }
     const { server } = spent();
-    // The first tenth warms up, as in one process.
-    const first = marks.find(({ total }) => total >= count / 10);
-    const end = Math.max(...marks.map(({ at }) => at));
-    const seconds = (end - (first?.at ?? end)) / 1_000;
-    return { rate: (count - (first?.total ?? 0)) / seconds, client: client / count, server: server && server / count };
+    // As in one process: from the first tenth to the start of the last.
+    const sorted = Float64Array.from(starts).toSorted();
+    const warm = Math.max(1, Math.floor(count / 10));
+    const seconds = ((sorted[count - 1] ?? 0) - (sorted[warm - 1] ?? 0)) / 1_000;
+    return { rate: (count - warm) / seconds, client: client / count, server: server && server / count };
   } finally {
     for (const worker of crew) worker.end();
   }

@@ -13,9 +13,14 @@ export interface WorkerOrder {
 export type WorkerMessage =
   | { readonly kind: "ready" }
   | { readonly kind: "listening" }
-  | { readonly kind: "progress"; readonly done: number; readonly at: number }
+  | { readonly kind: "progress"; readonly done: number }
   | { readonly kind: "started"; readonly payload: number; readonly at: number }
-  | { readonly kind: "over"; readonly payloads: readonly number[]; readonly microseconds: number };
+  | {
+      readonly kind: "over";
+      readonly payloads: readonly number[];
+      readonly times: readonly number[];
+      readonly microseconds: number;
+    };
 
 /** Wall time with the fraction of a millisecond; comparable between processes of one host. */
 const now = (): number => performance.timeOrigin + performance.now();
@@ -30,24 +35,25 @@ tell({ kind: "ready" });
 await once(process, "message");
 
 const payloads: number[] = [];
-let lastAt = 0;
+const times: number[] = [];
 let told = 0;
 const own = process.cpuUsage();
 const worker = await queue.work(concurrency, (payload) => {
-  lastAt = now();
+  const at = now();
+  times.push(at);
   payloads.push(payload);
-  if (announce) tell({ kind: "started", payload, at: lastAt });
+  if (announce) tell({ kind: "started", payload, at });
   return resultOf(payload);
 });
 tell({ kind: "listening" });
 const report = setInterval(() => {
-  if (payloads.length > told) tell({ kind: "progress", done: (told = payloads.length), at: lastAt });
+  if (payloads.length > told) tell({ kind: "progress", done: (told = payloads.length) });
 }, 10);
 await once(process, "message");
 clearInterval(report);
 await worker.stop();
 const { user, system } = process.cpuUsage(own);
-await new Promise((sent) => process.send?.({ kind: "over", payloads, microseconds: user + system }, sent));
+await new Promise((sent) => process.send?.({ kind: "over", payloads, times, microseconds: user + system }, sent));
 await queue.close();
 // Some contestants have timers with no end of their own.
 process.exit();

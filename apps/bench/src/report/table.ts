@@ -10,7 +10,7 @@ function cells(row: MeasureRow, contestants: readonly ContestantFacts[], failed:
     const values = row.values[name];
     if (values === undefined) return failed.has(name) ? "failed" : "–";
     const value = median(values);
-    if (ours || row.detail === true) return showValue(value, row);
+    if (ours || row.detail === true || !Number.isFinite(value)) return showValue(value, row);
     const rivals = row.values[rival];
     return rivals === undefined
       ? showValue(value, row)
