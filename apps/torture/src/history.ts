@@ -1,0 +1,60 @@
+// What is known of a run when it is over: the journals, the faults, and how the store's clock was set.
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Line, Noted, Of } from "./journal.ts";
+
+/** A fault that a process suffered; what it did meanwhile proves nothing against the queue. Host time. */
+export interface FaultSpan {
+  readonly pid: number;
+  readonly from: number;
+  readonly to: number;
+}
+/** The store's clock was set, at this host time, forward or backward by so much. */
+export interface ClockStep {
+  readonly at: number;
+  readonly ms: number;
+}
+/** What the checks need to know beside the journals. */
+export interface Circumstances {
+  readonly faults: readonly FaultSpan[];
+  /** Steps of the clock by which the store decides what is due; those of workers and producers alone change nothing. */
+  readonly storeSteps: readonly ClockStep[];
+  /** How far two views of the store's clock may differ: HTTP dates have whole seconds. */
+  readonly toleranceMs: number;
+}
+
+/** How long after a step processes may still differ, beside the step itself: a clock that never runs backward stands until it is caught up with. */
+const settlingMs = 1_000;
+
+export class History implements Circumstances {
+  readonly lines: readonly Noted[];
+  readonly faults: readonly FaultSpan[];
+  readonly storeSteps: readonly ClockStep[];
+  readonly toleranceMs: number;
+
+  constructor(lines: readonly Noted[], { faults, storeSteps, toleranceMs }: Circumstances) {
+    this.lines = lines;
+    this.faults = faults;
+    this.storeSteps = storeSteps;
+    this.toleranceMs = toleranceMs;
+  }
+
+  of<Kind extends Line["kind"]>(kind: Kind): readonly Of<Kind>[] {
+    return this.lines.filter((line): line is Of<Kind> => line.kind === kind);
+  }
+
+  /** Whether the store's clock did not simply go on between two moments. */
+  disturbed(from: number, to: number): boolean {
+    return this.storeSteps.some(({ at, ms }) => at - settlingMs <= to && at + Math.abs(ms) + settlingMs >= from);
+  }
+}
+
+/** All lines that are whole: the last one of a killed process may be torn. */
+export function readJournals(folder: string): readonly Noted[] {
+  return readdirSync(folder).flatMap((name) =>
+    readFileSync(join(folder, name), "utf8")
+      .split("\n")
+      .filter((text) => text.endsWith("}"))
+      .map((text) => JSON.parse(text) as Noted),
+  );
+}

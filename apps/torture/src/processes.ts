@@ -1,0 +1,104 @@
+// A crew of processes. Who takes over from a dead one takes its place, so that the plan hits the same kind.
+import { fork, type ChildProcess } from "node:child_process";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { clockEnvironment, setClock } from "./clocks.ts";
+import type { Crew, CrewOptions } from "./crew.ts";
+import type { FaultSpan } from "./history.ts";
+import { hostMs } from "./host-time.ts";
+
+interface Place {
+  readonly program: "worker" | "producer";
+  readonly rest: readonly string[];
+  child: ChildProcess | undefined;
+  /** Where its clock is set. */
+  clock: string | undefined;
+}
+
+export class ProcessCrew implements Crew {
+  readonly faults: FaultSpan[] = [];
+  readonly unexpected: string[] = [];
+  readonly #options: CrewOptions;
+  readonly #places: Place[] = [];
+  #serial = 0;
+  #ending = false;
+
+  constructor(options: CrewOptions) {
+    this.#options = options;
+    const place = (program: Place["program"], ...rest: readonly string[]): void => {
+      const made: Place = { program, rest, child: undefined, clock: undefined };
+      this.#places.push(made);
+      this.#start(made);
+    };
+    for (let index = 0; index < options.workers; index++) place("worker", "torture");
+    place("worker", "poison");
+    for (let index = 0; index < options.producers; index++)
+      place("producer", String(options.seed + index), String(options.until));
+  }
+
+  #start(place: Place): void {
+    const { config, journals, clockLibrary } = this.#options;
+    const { program, rest } = place;
+    const name = `${program}-${++this.#serial}`;
+    let environment = {};
+    place.clock = undefined;
+    if (clockLibrary !== undefined) {
+      place.clock = join(journals, "..", `${name}.clock`);
+      setClock(place.clock, 0);
+      environment = clockEnvironment(clockLibrary, place.clock);
+    }
+    const child = fork(
+      fileURLToPath(new URL(`./${program}.js`, import.meta.url)),
+      [config, join(journals, `${name}.jsonl`), ...rest],
+      { stdio: ["ignore", "ignore", "pipe", "ipc"], env: { ...process.env, ...environment } },
+    );
+    let said = "";
+    child.stderr?.on("data", (data: Buffer) => (said = (said + data.toString()).slice(-2_000)));
+    place.child = child;
+    child.once("exit", (code, signal) => {
+      place.child = undefined;
+      if (child.pid !== undefined && signal !== null)
+        this.faults.push({ pid: child.pid, from: hostMs() - 100, to: hostMs() });
+      // A producer that ended by itself is done; one that failed is a finding.
+      if (code !== 0 && code !== null) this.unexpected.push(`${program} ${child.pid} ended with ${code}: ${said}`);
+      if (!this.#ending && (program === "worker" || code !== 0)) this.#start(place);
+    });
+  }
+
+  kill(place: number): boolean {
+    return this.#places[place]?.child?.kill("SIGKILL") ?? false;
+  }
+  stop(place: number): boolean {
+    return this.#places[place]?.child?.kill("SIGTERM") ?? false;
+  }
+  suspend(place: number, stopMs: number): boolean {
+    const child = this.#places[place]?.child;
+    if (child?.pid === undefined || !child.kill("SIGSTOP")) return false;
+    this.faults.push({ pid: child.pid, from: hostMs(), to: hostMs() + stopMs + 1_000 });
+    void sleep(stopMs).then(() => child.kill("SIGCONT"));
+    return true;
+  }
+  setClock(place: number, offMs: number): boolean {
+    const found = this.#places[place];
+    if (found?.child === undefined || found.clock === undefined) return false;
+    setClock(found.clock, offMs);
+    return true;
+  }
+  producing(): boolean {
+    return this.#places.some(({ program, child }) => program === "producer" && child !== undefined);
+  }
+  async end(): Promise<void> {
+    this.#ending = true;
+    const children = this.#places.flatMap(({ child }) => child ?? []);
+    await Promise.all(
+      children.map(
+        (child) =>
+          new Promise((resolve) => {
+            child.once("exit", resolve);
+            child.kill("SIGTERM");
+          }),
+      ),
+    );
+  }
+}
