@@ -14,6 +14,11 @@ interface Known {
   settled: Outcome | undefined;
 }
 
+/** When a lease began at the latest, by the store's clock: a command may look at the clock first and wait for its turn then. */
+export function latestBegin({ from, sent, at }: Lease): number {
+  return from + Math.ceil(at - sent);
+}
+
 /**
  * Leases of one task come in the order of run, expiries, attempt: the queue counts what it ended itself. So of two that follow each other either
  * the expiries have grown, and the first was not renewed for its whole length; or its holder has sent a settlement, a retry that charged an
@@ -87,8 +92,8 @@ function sameRun(history: History, before: Lease, after: Lease, end: Known): str
   // A settlement whose answer was lost may have ended it, and another lease that nobody knows ran out.
   if (end.sent.has("retry") || end.sent.has("release") || history.disturbed(end.held, after.at)) return false;
   const leaseMs = before.deadline - before.from;
-  if (after.from < end.deadline)
-    return `it had two leases at a time for ${end.deadline - after.from} ms by the store's clock`;
+  if (latestBegin(after) < end.deadline)
+    return `it had two leases at a time for ${end.deadline - latestBegin(after)} ms by the store's clock`;
   if (after.at < end.held + leaseMs - history.toleranceMs)
     return `it had two leases at a time for ${Math.ceil(end.held + leaseMs - after.at)} ms`;
   return false;

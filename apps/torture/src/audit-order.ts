@@ -1,4 +1,5 @@
 // What must come first: inside a group the task that was enqueued first, inside a queue the one of higher priority, then the one enqueued first.
+import { latestBegin } from "./audit-leases.ts";
 import type { History } from "./history.ts";
 import type { Of } from "./journal.ts";
 
@@ -58,10 +59,12 @@ export function checkGroupOrder(history: History, violations: string[]): void {
         if (latest === undefined || before.from > latest.from) latest = before;
         before = byAnswer[++next];
       }
-      if (latest !== undefined && after.from < latest.from && !history.disturbed(latest.accepted.sent, after.at))
-        violations.push(
-          `${after.task} of group ${group} was leased before ${latest.task}, which was enqueued first`,
-        );
+      if (
+        latest !== undefined &&
+        latestBegin(after) < latest.from &&
+        !history.disturbed(latest.accepted.sent, after.at)
+      )
+        violations.push(`${after.task} of group ${group} was leased before ${latest.task}, which was enqueued first`);
     }
   }
 }

@@ -1,6 +1,6 @@
 // Reads everything back and checks the recorded history against the rules.
 import type { OmniQ } from "@omniq/core";
-import { checkLeases } from "./audit-leases.ts";
+import { checkLeases, latestBegin } from "./audit-leases.ts";
 import { checkGroupOrder, checkGroups, checkOrder } from "./audit-order.ts";
 import { checkResults, readResults } from "./audit-results.ts";
 import { checkCounts, checkSchedule } from "./audit-storage.ts";
@@ -63,9 +63,11 @@ export async function audit(
 
 /** No lease before the task is due by the store's clock, and no start before its delay is over by everyone's. */
 function checkStarts(history: History, violations: string[]): void {
-  for (const { task, from, runAt, sent, at } of history.of("lease"))
-    if (from < runAt && !history.disturbed(sent, at))
-      violations.push(`${task} was leased ${runAt - from} ms before it was due`);
+  for (const lease of history.of("lease")) {
+    const early = lease.runAt - latestBegin(lease);
+    if (early > 0 && !history.disturbed(lease.sent, lease.at))
+      violations.push(`${lease.task} was leased ${early} ms before it was due`);
+  }
   for (const { task, at, since, notBefore } of history.of("start"))
     if (notBefore !== undefined && at < notBefore - history.toleranceMs && !history.disturbed(since ?? 0, at))
       violations.push(`${task} started ${Math.ceil(notBefore - at)} ms early`);

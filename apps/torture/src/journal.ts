@@ -39,6 +39,7 @@ export type Line =
       /** It could start as soon as it was enqueued: no delay, no group, no dependencies. */
       readonly plain: boolean;
       readonly group?: string | undefined;
+      /** When it began at the earliest. */
       readonly from: number;
       readonly deadline: number;
       readonly runAt: number;
