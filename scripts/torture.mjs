@@ -5,12 +5,13 @@ import { fork } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { clockEnvironment, clockLibrary, setClock } from "../apps/torture/dist/clocks.js";
+import { clockEnvironment, setClock } from "../apps/torture/dist/clocks.js";
 import { cleanUpAfter } from "./clean-up.mjs";
+import { findClockLibrary } from "./clock-library.mjs";
 import { clouds, startFaultyCloud } from "./cloud-stand.mjs";
 import { startFaultyServer } from "./faulty-server.mjs";
 import { backends, makePlace, writeConfig } from "./interchange.mjs";
-import { installPackages, serversNeeded, startServers } from "./servers.mjs";
+import { serversNeeded, startServers } from "./servers.mjs";
 import { root } from "./steps.mjs";
 
 const { values } = parseArgs({
@@ -117,10 +118,3 @@ if (status === 0) rmSync(folder, { recursive: true, force: true });
 if (library === undefined) console.log("Clocks were left alone.");
 console.log(status === 0 ? "\n1 passed, 0 failed" : "\n0 passed, 1 failed");
 process.exitCode = status ?? 1;
-
-function findClockLibrary() {
-  const found = clockLibrary() ?? (installPackages(["faketime"]) ? clockLibrary() : undefined);
-  if (found === undefined)
-    console.log("No clock is set, as libfaketime is not here: install the package faketime (Debian, Ubuntu)");
-  return found;
-}

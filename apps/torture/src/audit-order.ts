@@ -71,31 +71,43 @@ export function checkGroupOrder(history: History, violations: string[]): void {
 
 /**
  * A task that could start as soon as it was enqueued waits from the answer of its enqueue until its first lease is asked for. No reserve that
- * began and ended meanwhile may give one of lower priority, or one of the same that was enqueued later. Answers how many pairs it judged.
+ * began and ended meanwhile may give one of lower priority, or one of the same that was enqueued later. Answers how many pairs waited side by side whose order is given.
  */
 export function checkOrder(history: History, violations: string[]): number {
   checkAnswers(history, violations);
   const plain = new Map(firstLeases(history).flatMap((lease) => (lease.plain ? [[lease.token, lease]] : [])));
   const inTime = history.of("lease").toSorted((a, b) => a.sent - b.sent);
-  let judged = 0;
   for (const waiting of plain.values()) {
     const { accepted, queue, priority } = waiting;
     for (let index = firstFrom(inTime, accepted.at); index < inTime.length; index++) {
       const given = inTime[index] as Lease;
       if (given.sent > waiting.sent) break;
       if (given.at > waiting.sent || given.queue !== queue || given.priority > priority) continue;
-      const later = (plain.get(given.token)?.accepted.sent ?? 0) >= accepted.at;
-      judged++;
-      if (given.priority === priority ? !later : false) continue;
-      if (!history.disturbed(accepted.sent, given.at))
-        violations.push(
-          given.priority < priority
-            ? `${given.task} of priority ${given.priority} was leased while ${waiting.task} of priority ${priority} waited`
-            : `${given.task} was leased while ${waiting.task}, which was enqueued first, waited`,
-        );
+      const isLater = (plain.get(given.token)?.accepted.sent ?? 0) >= accepted.at;
+      if ((given.priority === priority && !isLater) || history.disturbed(accepted.sent, given.at)) continue;
+      violations.push(
+        given.priority < priority
+          ? `${given.task} of priority ${given.priority} was leased while ${waiting.task} of priority ${priority} waited`
+          : `${given.task} was leased while ${waiting.task}, which was enqueued first, waited`,
+      );
     }
   }
-  return judged;
+  return countOrdered([...plain.values()]);
+}
+
+/** Pairs that waited at the same time, one of which has to come first. */
+function countOrdered(leases: readonly First[]): number {
+  const inTime = leases.toSorted((a, b) => a.accepted.at - b.accepted.at);
+  let count = 0;
+  for (const [index, one] of inTime.entries()) {
+    for (let next = index + 1; next < inTime.length; next++) {
+      const other = inTime[next] as First;
+      if (other.accepted.at > one.sent) break;
+      if (other.queue === one.queue && (other.priority !== one.priority || other.accepted.sent >= one.accepted.at))
+        count++;
+    }
+  }
+  return count;
 }
 
 /** Inside one answer leases of a queue come by priority. */
