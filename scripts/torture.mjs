@@ -98,10 +98,12 @@ const app = fork(`${root}apps/torture/dist/main.js`, options, {
     ...(hostClock ? clockEnvironment(library, clockFile) : {}),
   },
 });
-// The app chooses the faults from its seed; the servers are here.
+// The app chooses the faults from its seed; the servers are here. One that is being started again is not ended before it is there.
+const restarts = own.map(() => Promise.resolve());
 app.on("message", async ({ id, fault }) => {
   const server = own[fault.server];
-  if (fault.kind === "restart") await server.restart(fault.crash, fault.awayMs);
+  if (fault.kind === "restart")
+    await (restarts[fault.server] = restarts[fault.server].then(() => server.restart(fault.crash, fault.awayMs)));
   else if (fault.kind === "cut") await server.cut(fault.awayMs);
   else server.setClock(fault.offMs);
   if (app.connected) app.send({ id });

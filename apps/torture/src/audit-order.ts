@@ -71,7 +71,8 @@ export function checkGroupOrder(history: History, violations: string[]): void {
 
 /**
  * A task that could start as soon as it was enqueued waits from the answer of its enqueue until its first lease is asked for. No reserve that
- * began and ended meanwhile may give one of lower priority, or one of the same that was enqueued later. Answers how many pairs waited side by side whose order is given.
+ * began and ended meanwhile may give one of lower priority, or one of the same that was enqueued later, unless a claim that ended with its
+ * process or connection may have held the first. Answers how many pairs waited side by side whose order is given.
  */
 export function checkOrder(history: History, violations: string[]): number {
   checkAnswers(history, violations);
@@ -84,7 +85,8 @@ export function checkOrder(history: History, violations: string[]): number {
       if (given.sent > waiting.sent) break;
       if (given.at > waiting.sent || given.queue !== queue || given.priority > priority) continue;
       const isLater = (plain.get(given.token)?.accepted.sent ?? 0) >= accepted.at;
-      if ((given.priority === priority && !isLater) || history.disturbed(accepted.sent, given.at)) continue;
+      if (given.priority === priority && !isLater) continue;
+      if (history.disturbed(accepted.sent, given.at) || history.interrupted(given.sent, given.at)) continue;
       violations.push(
         given.priority < priority
           ? `${given.task} of priority ${given.priority} was leased while ${waiting.task} of priority ${priority} waited`

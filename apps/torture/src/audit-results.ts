@@ -47,8 +47,11 @@ export function checkResults(
     if (verdict !== "right" && verdict !== "unlucky") violations.push(`${one.task} ${verdict}`);
     return verdict === "unlucky";
   });
-  // Three faults in a row on one task are rare; many would mean that leases are lost without a fault.
-  if (unlucky.length > Math.max(3, accepted.length / 50)) {
+  // Three leases that run out in a row are rarer than one; many dead letters would mean that leases are lost without a fault.
+  const { length: leases } = history.of("lease");
+  const ranOut = history.of("lease").filter(({ expiries }) => expiries > 0).length;
+  const share = leases === 0 ? 0 : ranOut / leases;
+  if (unlucky.length > Math.max(3, accepted.length * Math.max(0.02, share / 2))) {
     const some = unlucky.slice(0, 5).map(({ task }) => task);
     violations.push(`${unlucky.length} tasks became dead letters, more than faults explain: ${some.join(", ")}`);
   }

@@ -5,6 +5,8 @@ import type { FaultSpan } from "./history.ts";
 export interface Crew {
   /** When someone suffered a fault. */
   readonly faults: readonly FaultSpan[];
+  /** When processes ended, began to end, or went on after a stop. */
+  readonly ends: readonly number[];
   /** Ends that no fault explains. */
   readonly unexpected: string[];
   /** Ends one at once, as a crash does. False where the place is empty. */

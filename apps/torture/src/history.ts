@@ -17,24 +17,33 @@ export interface ClockStep {
 /** What the checks need to know beside the journals. */
 export interface Circumstances {
   readonly faults: readonly FaultSpan[];
+  /**
+   * When processes or connections ended, in part or whole. A reserve that ends with them may hold tasks for a moment that nobody is given: the
+   * server takes the claim back, or the process gives back what came too late.
+   */
+  readonly ends: readonly number[];
   /** Steps of the clock by which the store decides what is due; those of workers and producers alone change nothing. */
   readonly storeSteps: readonly ClockStep[];
   /** How far two views of the store's clock may differ: HTTP dates have whole seconds. */
   readonly toleranceMs: number;
 }
 
+/** How long a claim may last that nobody waits for any more. */
+const lingeringMs = 2_000;
 /** How long after a step processes may still differ, beside the step itself: a clock that never runs backward stands until it is caught up with. */
 const settlingMs = 1_000;
 
 export class History implements Circumstances {
   readonly lines: readonly Noted[];
   readonly faults: readonly FaultSpan[];
+  readonly ends: readonly number[];
   readonly storeSteps: readonly ClockStep[];
   readonly toleranceMs: number;
 
-  constructor(lines: readonly Noted[], { faults, storeSteps, toleranceMs }: Circumstances) {
+  constructor(lines: readonly Noted[], { faults, ends, storeSteps, toleranceMs }: Circumstances) {
     this.lines = lines;
     this.faults = faults;
+    this.ends = ends;
     this.storeSteps = storeSteps;
     this.toleranceMs = toleranceMs;
   }
@@ -46,6 +55,11 @@ export class History implements Circumstances {
   /** Whether the store's clock did not simply go on between two moments. */
   disturbed(from: number, to: number): boolean {
     return this.storeSteps.some(({ at, ms }) => at - settlingMs <= to && at + Math.abs(ms) + settlingMs >= from);
+  }
+
+  /** Whether a claim of someone who ended may have held tasks in this time. */
+  interrupted(from: number, to: number): boolean {
+    return this.ends.some((at) => at + lingeringMs >= from && at <= to);
   }
 }
 

@@ -23,6 +23,7 @@ interface Hand {
  */
 export class InProcessCrew implements Crew {
   readonly faults: FaultSpan[] = [];
+  readonly ends: number[] = [];
   readonly unexpected: string[] = [];
   readonly #config: string;
   readonly #hands: (Hand | undefined)[] = [];
@@ -75,6 +76,7 @@ export class InProcessCrew implements Crew {
     const hand = this.#hands[place];
     if (hand === undefined) return false;
     this.#hands[place] = undefined;
+    this.ends.push(hostMs());
     const left = this.#leave(hand)
       .then(async () => {
         this.#hands[place] = await this.#hire();

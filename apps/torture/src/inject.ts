@@ -18,6 +18,8 @@ export interface Injection {
   readonly count: Count;
   /** Steps of clocks that a store goes by. */
   readonly storeSteps: readonly ClockStep[];
+  /** When servers and connections went away and came back. */
+  readonly outages: readonly number[];
 }
 
 /** Where the host's clock is set, if it can be. */
@@ -29,6 +31,7 @@ export interface InjectOptions {
 export async function inject(plan: readonly PlannedFault[], { crew, hostClock }: InjectOptions): Promise<Injection> {
   const count: Count = { kill: 0, stop: 0, suspend: 0, restart: 0, cut: 0, clock: 0 };
   const storeSteps: ClockStep[] = [];
+  const outages: number[] = [];
   const under: Promise<unknown>[] = [];
   /** The clocks that are off, by how much, and which step set them so. */
   const off = new Map<string, { readonly ms: number; readonly by: PlannedFault | undefined }>();
@@ -47,8 +50,10 @@ export async function inject(plan: readonly PlannedFault[], { crew, hostClock }:
   for (const fault of plan) {
     await sleep(fault.afterMs);
     let done = true;
-    if (fault.kind === "restart" || fault.kind === "cut") under.push(ask(fault));
-    else if (fault.kind === "kill") done = crew.kill(fault.process);
+    if (fault.kind === "restart" || fault.kind === "cut") {
+      outages.push(hostMs());
+      under.push(ask(fault).then(() => outages.push(hostMs())));
+    } else if (fault.kind === "kill") done = crew.kill(fault.process);
     else if (fault.kind === "stop") done = crew.stop(fault.process);
     else if (fault.kind === "suspend") {
       done = crew.suspend(fault.process, fault.stopMs);
@@ -66,7 +71,7 @@ export async function inject(plan: readonly PlannedFault[], { crew, hostClock }:
     if (done) count[fault.kind]++;
   }
   await Promise.all(under);
-  return { count, storeSteps };
+  return { count, storeSteps, outages };
 }
 
 let asked = 0;

@@ -1,5 +1,5 @@
 // `pnpm torture --backend X --minutes M --seed S`: producers, workers and schedulers in many processes, faults from a seed, then an audit.
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,8 +11,10 @@ import { planFaults, type Targets } from "./faults.ts";
 import { hostMs } from "./host-time.ts";
 import { InProcessCrew } from "./in-process.ts";
 import { inject, type Count } from "./inject.ts";
+import { openJournal } from "./journal.ts";
 import { patiently } from "./patience.ts";
 import { ProcessCrew } from "./processes.ts";
+import { fillPaused } from "./produce.ts";
 import { leaseMs, tick } from "./tasks.ts";
 
 const options = new Command("torture")
@@ -82,11 +84,16 @@ async function main(): Promise<number> {
     servers: JSON.parse(options.servers) as Targets["servers"],
     clocks: hostClock !== undefined ? "host" : clockLibrary !== undefined ? "processes" : "none",
   });
-  const { count, storeSteps } = await inject(plan, { crew, hostClock });
+  const { count, storeSteps, outages } = await inject(plan, { crew, hostClock });
   for (const id of schedules) await patiently(() => omniq.schedules.pause(id));
   await settle(omniq, crew);
+  const ends = [...crew.ends, ...outages];
+  if (!options.inProcess) openJournal(join(journals, "main.jsonl"));
+  await patiently(() => fillPaused(omniq, seed));
+  await settle(omniq, crew);
   await crew.end();
-  const circumstances = { faults: crew.faults, storeSteps, toleranceMs: options.tolerance };
+  const circumstances = { faults: crew.faults, ends, storeSteps, toleranceMs: options.tolerance };
+  writeFileSync(join(folder, "circumstances.json"), JSON.stringify(circumstances));
   const found = await patiently(() => audit(omniq, journals, circumstances, schedules));
   await omniq.close();
   return report(found, count, crew.unexpected);

@@ -3,7 +3,7 @@ import { fork, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { clockEnvironment, setClock } from "./clocks.ts";
+import { clockEnvironment, forgetClock, setClock } from "./clocks.ts";
 import type { Crew, CrewOptions } from "./crew.ts";
 import type { FaultSpan } from "./history.ts";
 import { hostMs } from "./host-time.ts";
@@ -18,6 +18,7 @@ interface Place {
 
 export class ProcessCrew implements Crew {
   readonly faults: FaultSpan[] = [];
+  readonly ends: number[] = [];
   readonly unexpected: string[] = [];
   readonly #options: CrewOptions;
   readonly #places: Place[] = [];
@@ -41,7 +42,8 @@ export class ProcessCrew implements Crew {
     const { config, journals, clockLibrary } = this.#options;
     const { program, rest } = place;
     const name = `${program}-${++this.#serial}`;
-    let environment = {};
+    // A clock of its own, or the host's, by the file that this process has too.
+    let environment: Record<string, string | undefined> = { FAKETIME_SHARED: undefined };
     place.clock = undefined;
     if (clockLibrary !== undefined) {
       place.clock = join(journals, "..", `${name}.clock`);
@@ -58,8 +60,11 @@ export class ProcessCrew implements Crew {
     place.child = child;
     child.once("exit", (code, signal) => {
       place.child = undefined;
-      if (child.pid !== undefined && signal !== null)
-        this.faults.push({ pid: child.pid, from: hostMs() - 100, to: hostMs() });
+      this.ends.push(hostMs());
+      if (child.pid !== undefined) {
+        forgetClock(child.pid);
+        if (signal !== null) this.faults.push({ pid: child.pid, from: hostMs() - 100, to: hostMs() });
+      }
       // A producer that ended by itself is done; one that failed is a finding.
       if (code !== 0 && code !== null) this.unexpected.push(`${program} ${child.pid} ended with ${code}: ${said}`);
       if (!this.#ending && (program === "worker" || code !== 0)) this.#start(place);
@@ -70,13 +75,18 @@ export class ProcessCrew implements Crew {
     return this.#places[place]?.child?.kill("SIGKILL") ?? false;
   }
   stop(place: number): boolean {
+    this.ends.push(hostMs());
     return this.#places[place]?.child?.kill("SIGTERM") ?? false;
   }
   suspend(place: number, stopMs: number): boolean {
     const child = this.#places[place]?.child;
     if (child?.pid === undefined || !child.kill("SIGSTOP")) return false;
     this.faults.push({ pid: child.pid, from: hostMs(), to: hostMs() + stopMs + 1_000 });
-    void sleep(stopMs).then(() => child.kill("SIGCONT"));
+    void sleep(stopMs).then(() => {
+      child.kill("SIGCONT");
+      // What it was told meanwhile it does now.
+      this.ends.push(hostMs());
+    });
     return true;
   }
   setClock(place: number, offMs: number): boolean {

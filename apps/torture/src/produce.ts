@@ -21,14 +21,6 @@ export async function produce(omniq: OmniQ, options: ProduceOptions): Promise<vo
   const below = (limit: number): number => Math.floor(random() * limit);
   const retrying = new Set<Promise<void>>();
 
-  /** Makes a call and notes its tasks. */
-  async function accept(expect: Expected, call: () => Promise<{ id: string } | { id: string }[]>): Promise<string> {
-    const sent = hostMs();
-    const handles = [await call()].flat();
-    const at = hostMs();
-    for (const { id } of handles) journal({ kind: "accepted", task: id, expect, sent, at });
-    return handles[0]?.id ?? "";
-  }
   async function one(kind: number, n: number): Promise<void> {
     const expect = { output: n * 2 };
     if (kind < 40) {
@@ -71,6 +63,27 @@ export async function produce(omniq: OmniQ, options: ProduceOptions): Promise<vo
     await sleep(below(10));
   }
   await Promise.all(retrying);
+}
+
+/** Makes a call and notes its tasks; answers the id of the first. */
+async function accept(expect: Expected, call: () => Promise<{ id: string } | { id: string }[]>): Promise<string> {
+  const sent = hostMs();
+  const handles = [await call()].flat();
+  const at = hostMs();
+  for (const { id } of handles) journal({ kind: "accepted", task: id, expect, sent, at });
+  return handles[0]?.id ?? "";
+}
+
+/** A backlog of all priorities that the workers meet all at once, so that there is an order to judge where nothing fails. */
+export async function fillPaused(omniq: OmniQ, seed: number): Promise<void> {
+  const random = seeded(seed);
+  const queue = omniq.queue("torture");
+  await queue.pause();
+  for (let n = 0; n < 20; n++) {
+    const calls = Array.from({ length: 20 }, () => work.with({ n, ms: 5 }, { priority: Math.floor(random() * 7) - 3 }));
+    await accept({ output: n * 2 }, () => omniq.enqueueMany(calls));
+  }
+  await queue.resume();
 }
 
 /** Waits until a task is a dead letter with a result, and starts it again. */

@@ -126,6 +126,13 @@ describe("order", () => {
     expect(await found([waits, { ...high, expiries: 1 } as Written, lease("low", 500, low)])).toEqual([]);
   });
 
+  test("a claim of someone who ended may have held the task that waited", async () => {
+    const low = lease("low", 3_500, { priority: 1 });
+    const waited = lease("waits", 9_000, { priority: 2 });
+    expect(await found([waits, waited, low], { ends: [2_000] })).toEqual([]);
+    expect(await found([waits, waited, low], { ends: [1_000, 4_000] })).toHaveLength(1);
+  });
+
   test("a later task of the same priority that is leased first is found", async () => {
     const early = lease("later", 500, { priority: 2 });
     expect(await found([waits, high, accepted("later", 120, 130), early])).toEqual([

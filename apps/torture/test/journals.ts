@@ -55,7 +55,7 @@ export async function auditOf(
     const text = lines.map((line) => `${JSON.stringify({ pid: 1, ...line })}\n`).join("");
     // The last line of a killed process may be torn.
     writeFileSync(join(folder, "one.jsonl"), `${text}{"pid":1,"kind":"sta`);
-    const all = { faults: [], storeSteps: [], toleranceMs: 5, ...circumstances };
+    const all = { faults: [], ends: [], storeSteps: [], toleranceMs: 5, ...circumstances };
     return await audit(omniq, folder, all, schedules);
   } finally {
     rmSync(folder, { recursive: true, force: true });
