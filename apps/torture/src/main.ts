@@ -52,7 +52,7 @@ const schedules = ["every-second", "every-second-too"];
 
 /** Waits until all that was accepted has come to its end. */
 async function settle(omniq: OmniQ, crew: Crew): Promise<void> {
-  const limit = hostMs() + 300_000 + 5 * leaseMs;
+  const limit = hostMs() + 600_000 + 5 * leaseMs;
   for (;;) {
     let left = 0;
     for (const name of ["torture", "poison"]) {
@@ -61,7 +61,7 @@ async function settle(omniq: OmniQ, crew: Crew): Promise<void> {
     }
     if (left === 0 && !crew.producing()) return;
     if (hostMs() > limit) {
-      crew.unexpected.push(`${left} tasks were still live five minutes after the last fault`);
+      crew.unexpected.push(`${left} tasks were still live ten minutes after the last fault`);
       return;
     }
     await sleep(250);
