@@ -27,7 +27,7 @@ export function latestBegin({ from, sent, at }: Lease): number {
 export function checkLeases(
   history: History,
   violations: string[],
-): { readonly redeliveries: number; readonly releases: number } {
+): { readonly redeliveries: number; readonly unexplained: number; readonly releases: number } {
   const known = knownOf(history, violations);
   const retried = new Set(history.of("retrying").map(({ task }) => task));
   const byTask = new Map<string, Lease[]>();
@@ -37,6 +37,7 @@ export function checkLeases(
     else others.push(lease);
   }
   let redeliveries = 0;
+  let unexplained = 0;
   let releases = 0;
   for (const leases of byTask.values()) {
     leases.sort((a, b) => a.run - b.run || a.expiries - b.expiries || a.attempt - b.attempt || a.at - b.at);
@@ -45,8 +46,12 @@ export function checkLeases(
       if (before === undefined) continue;
       const end = known.get(before.token);
       if (end === undefined) continue;
-      if (before.expiries < after.expiries) redeliveries++;
-      else if (before.attempt === after.attempt) releases++;
+      if (before.expiries < after.expiries) {
+        redeliveries++;
+        if (!history.suffered(before.pid, before.sent, after.at) && !history.disturbed(before.sent, after.at))
+          unexplained++;
+      }
+      if (before.expiries === after.expiries && before.attempt === after.attempt) releases++;
       const wrong =
         before.run === after.run
           ? sameRun(history, before, after, end)
@@ -54,7 +59,7 @@ export function checkLeases(
       if (wrong !== false) violations.push(`${after.task}: ${wrong}`);
     }
   }
-  return { redeliveries, releases };
+  return { redeliveries, unexplained, releases };
 }
 
 function knownOf(history: History, violations: string[]): Map<string, Known> {

@@ -15,6 +15,8 @@ export interface Findings {
   readonly leases: number;
   /** Leases that followed one which ran out, and those that followed a release. */
   readonly redeliveries: number;
+  /** Redeliveries after a lease whose holder suffered no fault: it was too slow, as a busy host makes it. */
+  readonly unexplained: number;
   readonly releases: number;
   /** Pairs of tasks whose order was judged. */
   readonly ordered: number;
@@ -39,7 +41,7 @@ export async function audit(
   const results = await readResults(omniq);
   const { unlucky, revived } = checkResults(history, results, violations);
   checkStarts(history, violations);
-  const { redeliveries, releases } = checkLeases(history, violations);
+  const { redeliveries, unexplained, releases } = checkLeases(history, violations);
   checkGroups(history, violations);
   checkGroupOrder(history, violations);
   const ordered = checkOrder(history, violations);
@@ -51,6 +53,7 @@ export async function audit(
     executions: history.of("start").length,
     leases: history.of("lease").length,
     redeliveries,
+    unexplained,
     releases,
     ordered,
     revived,

@@ -3,8 +3,12 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Line, Noted, Of } from "./journal.ts";
 
+/** Stands for all processes. */
+export const everyone = 0;
+
 /** A fault that a process suffered; what it did meanwhile proves nothing against the queue. Host time. */
 export interface FaultSpan {
+  /** The process, or {@link everyone} when a server was away. */
   readonly pid: number;
   readonly from: number;
   readonly to: number;
@@ -55,6 +59,13 @@ export class History implements Circumstances {
   /** Whether the store's clock did not simply go on between two moments. */
   disturbed(from: number, to: number): boolean {
     return this.storeSteps.some(({ at, ms }) => at - settlingMs <= to && at + Math.abs(ms) + settlingMs >= from);
+  }
+
+  /** Whether a process, or the way to its server, suffered a fault in this time. */
+  suffered(pid: number, from: number, to: number): boolean {
+    return this.faults.some(
+      (fault) => (fault.pid === pid || fault.pid === everyone) && fault.from <= to && fault.to >= from,
+    );
   }
 
   /** Whether a claim of someone who ended may have held tasks in this time. */

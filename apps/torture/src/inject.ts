@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { setClock } from "./clocks.ts";
 import type { Crew } from "./crew.ts";
 import type { Clock, PlannedFault } from "./faults.ts";
-import type { ClockStep } from "./history.ts";
+import { everyone, type ClockStep, type FaultSpan } from "./history.ts";
 import { hostMs } from "./host-time.ts";
 
 /** How often each was done. */
@@ -18,8 +18,8 @@ export interface Injection {
   readonly count: Count;
   /** Steps of clocks that a store goes by. */
   readonly storeSteps: readonly ClockStep[];
-  /** When servers and connections went away and came back. */
-  readonly outages: readonly number[];
+  /** When servers and connections were away. */
+  readonly outages: readonly FaultSpan[];
 }
 
 /** Where the host's clock is set, if it can be. */
@@ -31,7 +31,7 @@ export interface InjectOptions {
 export async function inject(plan: readonly PlannedFault[], { crew, hostClock }: InjectOptions): Promise<Injection> {
   const count: Count = { kill: 0, stop: 0, suspend: 0, restart: 0, cut: 0, clock: 0 };
   const storeSteps: ClockStep[] = [];
-  const outages: number[] = [];
+  const outages: FaultSpan[] = [];
   const under: Promise<unknown>[] = [];
   /** The clocks that are off, by how much, and which step set them so. */
   const off = new Map<string, { readonly ms: number; readonly by: PlannedFault | undefined }>();
@@ -51,8 +51,8 @@ export async function inject(plan: readonly PlannedFault[], { crew, hostClock }:
     await sleep(fault.afterMs);
     let done = true;
     if (fault.kind === "restart" || fault.kind === "cut") {
-      outages.push(hostMs());
-      under.push(ask(fault).then(() => outages.push(hostMs())));
+      const from = hostMs();
+      under.push(ask(fault).then(() => outages.push({ pid: everyone, from, to: hostMs() })));
     } else if (fault.kind === "kill") done = crew.kill(fault.process);
     else if (fault.kind === "stop") done = crew.stop(fault.process);
     else if (fault.kind === "suspend") {

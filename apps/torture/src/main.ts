@@ -14,7 +14,7 @@ import { inject, type Count } from "./inject.ts";
 import { openJournal } from "./journal.ts";
 import { patiently } from "./patience.ts";
 import { ProcessCrew } from "./processes.ts";
-import { fillPaused } from "./produce.ts";
+import { fillPaused, retryTheDead } from "./produce.ts";
 import { leaseMs, tick } from "./tasks.ts";
 
 const options = new Command("torture")
@@ -87,12 +87,13 @@ async function main(): Promise<number> {
   const { count, storeSteps, outages } = await inject(plan, { crew, hostClock });
   for (const id of schedules) await patiently(() => omniq.schedules.pause(id));
   await settle(omniq, crew);
-  const ends = [...crew.ends, ...outages];
+  const ends = [...crew.ends, ...outages.flatMap(({ from, to }) => [from, to])];
   if (!options.inProcess) openJournal(join(journals, "main.jsonl"));
+  await patiently(() => retryTheDead(omniq));
   await patiently(() => fillPaused(omniq, seed));
   await settle(omniq, crew);
   await crew.end();
-  const circumstances = { faults: crew.faults, ends, storeSteps, toleranceMs: options.tolerance };
+  const circumstances = { faults: [...crew.faults, ...outages], ends, storeSteps, toleranceMs: options.tolerance };
   writeFileSync(join(folder, "circumstances.json"), JSON.stringify(circumstances));
   const found = await patiently(() => audit(omniq, journals, circumstances, schedules));
   await omniq.close();
@@ -105,7 +106,7 @@ function report(found: Findings, count: Count, unexpected: readonly string[]): n
     `faults: ${count.kill} kills, ${count.stop} stops, ${count.suspend} suspensions, ${count.restart} server restarts, ${count.cut} cuts, ${count.clock} clock steps, ${found.blocked} blocked event loops`,
   );
   console.log(
-    `judged: ${found.leases} leases, ${found.executions} executions, ${found.redeliveries} redeliveries, ${found.releases} releases, ${found.ordered} orders, ${found.revived} retried dead letters, ${found.occurrences} scheduled`,
+    `judged: ${found.leases} leases, ${found.executions} executions, ${found.redeliveries} redeliveries (${found.unexplained} with no fault but a busy host), ${found.releases} releases, ${found.ordered} orders, ${found.revived} retried dead letters, ${found.occurrences} scheduled`,
   );
   console.log(`${found.accepted} accepted, ${found.unlucky} dead letters by faults: ${violations.length} violations`);
   for (const violation of violations.slice(0, 50)) console.log(`  ${violation}`);

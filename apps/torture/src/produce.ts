@@ -89,6 +89,18 @@ export async function fillPaused(omniq: OmniQ, seed: number): Promise<void> {
 /** Waits until a task is a dead letter with a result, and starts it again. */
 async function retryWhenDead(omniq: OmniQ, id: string): Promise<void> {
   while ((await patiently(() => omniq.tasks.get(id)))?.state !== "failed") await sleep(200);
+  await retry(omniq, id);
+}
+
+/** Starts the dead letters again whose producers died before they could. */
+export async function retryTheDead(omniq: OmniQ): Promise<void> {
+  const dead: string[] = [];
+  for await (const { id } of omniq.tasks.list({ queue: "torture", name: phoenix.name, states: ["failed"] }))
+    dead.push(id);
+  for (const id of dead) await retry(omniq, id);
+}
+
+async function retry(omniq: OmniQ, id: string): Promise<void> {
   journal({ kind: "retrying", task: id });
   // One whose outcome is not recorded yet is busy; one that was retried by a call whose answer was lost is unknown.
   while ((await patiently(() => omniq.tasks.retry([id])))[0] === "busy") await sleep(50);

@@ -2,7 +2,7 @@
 import { OmniQ } from "@omniq/core";
 import { memory } from "@omniq/memory";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { Circumstances } from "../src/history.ts";
+import { everyone, type Circumstances } from "../src/history.ts";
 import { accepted, auditOf, lease, settle, settled, type Written } from "./journals.ts";
 
 let omniq: OmniQ;
@@ -74,6 +74,16 @@ describe("leases", () => {
       redelivered(4_500),
     ]);
     expect([releases, redeliveries]).toEqual([1, 1]);
+  });
+
+  test("a lease that ran out is explained by a fault of its holder, of all, or of the store's clock", async () => {
+    const unexplained = async (circumstances: Partial<Circumstances>): Promise<number> =>
+      (await auditOf(omniq, [first, redelivered(4_500)], circumstances)).unexplained;
+    const span = { from: 2_000, to: 3_000 };
+    expect(await unexplained({ faults: [{ pid: 1, ...span }] })).toBe(0);
+    expect(await unexplained({ faults: [{ pid: everyone, ...span }] })).toBe(0);
+    expect(await unexplained({ storeSteps: [{ at: 2_000, ms: 100 }] })).toBe(0);
+    expect(await unexplained({ faults: [{ pid: 2, ...span }] })).toBe(1);
   });
 
   test("a lease after the task was settled for good is found", async () => {
