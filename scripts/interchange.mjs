@@ -1,5 +1,6 @@
-// `pnpm interchange [--all] [--slice I/N] [BACKEND…]`: the example app on combinations of backends, by configuration alone; all must show the same
-// results. Without `--all` a selection in which every pair of backends meets in every pair of components. A slice is every N-th of them.
+// `pnpm interchange [--all | --clouds] [--slice I/N] [BACKEND…]`: the example app on combinations of backends, by configuration alone; all must show
+// the same results. Without `--all` a selection in which every pair of backends meets in every pair of components; with `--clouds` each cloud store
+// for everything, and for each component beside others. A slice is every N-th of them.
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -8,6 +9,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { cleanUpAfter } from "./clean-up.mjs";
+import { cloudOptions, clouds, startCloud } from "./cloud-stand.mjs";
 import { serversNeeded, startServers } from "./servers.mjs";
 import { root } from "./steps.mjs";
 
@@ -15,15 +17,16 @@ const run = promisify(execFile);
 
 /** What describes each backend, with names of this run's own so that nothing else is touched. */
 const descriptions = {
-  memory: () => ({ type: "memory" }),
+  memory: ({ name }) => ({ type: "memory", name }),
   sqlite: ({ folder }) => ({ type: "sqlite", database_path: join(folder, "omniq.db") }),
   postgres: ({ name }) => ({ type: "postgres", dsn: process.env.OMNIQ_TEST_POSTGRES_URL, schema: name }),
   redis: ({ name }) => ({ type: "redis", url: process.env.OMNIQ_TEST_REDIS_URL, prefix: name }),
   nats: ({ name }) => ({ type: "nats", servers: [process.env.OMNIQ_TEST_NATS_URL], prefix: name }),
   file: ({ folder }) => ({ type: "file", base_dir: join(folder, "files") }),
+  ...Object.fromEntries(clouds.map((kind) => [kind, ({ name }) => ({ type: "file", ...cloudOptions(kind, name) })])),
 };
 
-/** The backends whose adapters are here. */
+/** The backends whose adapters are here; cloud stores stand apart. */
 export const backends = Object.keys(descriptions).filter((name) => existsSync(`${root}packages/${name}/package.json`));
 
 /** Task queue × result storage × event storage: all, or the Latin square in which every pair meets. */
@@ -35,6 +38,16 @@ export function combinations(names, all) {
       else chosen.push([tasks, results, names[(i + j) % names.length]]);
     }
   }
+  return chosen;
+}
+
+/** Each cloud store for all three components, each as one of them beside each of `others`, and all three together in each order. */
+export function cloudCombinations(others) {
+  const chosen = clouds.map((cloud) => [cloud, cloud, cloud]);
+  for (const cloud of clouds)
+    for (const other of others)
+      for (const place of [0, 1, 2]) chosen.push([0, 1, 2].map((index) => (index === place ? cloud : other)));
+  for (const shift of [0, 1, 2]) chosen.push(clouds.map((_, index) => clouds[(index + shift) % clouds.length]));
   return chosen;
 }
 
@@ -57,10 +70,10 @@ export function makePlace(app) {
   return mkdtempSync(`${root}apps/${app}/.omniq/run-`);
 }
 
-/** Writes a configuration with names of its own; answers its path and the name on servers. */
-export function writeConfig([tasks, results, events], folder) {
+/** Writes a configuration with names of its own, with `more` options for those types; answers its path and the name on servers. */
+export function writeConfig([tasks, results, events], folder, more = {}) {
   const place = { folder, name: `omniq_x_${randomBytes(6).toString("hex")}` };
-  const described = (type) => descriptions[type](place);
+  const described = (type) => ({ ...descriptions[type](place), ...more[type] });
   const config = join(folder, "omniq.json");
   const text = JSON.stringify({
     task_queue: described(tasks),
@@ -81,10 +94,14 @@ export async function runCombination([tasks, results, events], documents) {
       [`${root}apps/example/dist/main.js`, "--config", config, "--dir", documents, "--workers", "1", "--rows", "30"],
       { timeout: 120_000 },
     );
-    return stdout
-      .split("\n")
-      .filter((line) => /document-\d+\.md +│|24 files +│|tasks that were retried|lost +│|recorded twice/.test(line))
-      .join("\n");
+    return (
+      stdout
+        .split("\n")
+        // How wide a column is depends on times.
+        .map((line) => line.replaceAll(/ +/g, " "))
+        .filter((line) => /document-\d+\.md +│|24 files +│|tasks that were retried|lost +│|recorded twice/.test(line))
+        .join("\n")
+    );
   } finally {
     await cleanUpAfter(name, [tasks, results, events]);
     rmSync(folder, { recursive: true, force: true });
@@ -93,18 +110,24 @@ export async function runCombination([tasks, results, events], documents) {
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const { values, positionals: named } = parseArgs({
-    options: { all: { type: "boolean", default: false }, slice: { type: "string", default: "1/1" } },
+    options: {
+      all: { type: "boolean", default: false },
+      clouds: { type: "boolean", default: false },
+      slice: { type: "string", default: "1/1" },
+    },
     allowPositionals: true,
   });
   const [slice, slices] = values.slice.split("/").map(Number);
   const names = named.length > 0 ? named : backends;
   const { stop } = await startServers(serversNeeded(names));
+  const stands = values.clouds ? await Promise.all(clouds.map(startCloud)) : [];
   const base = mkdtempSync(join(tmpdir(), "omniq-documents-"));
   const documents = makeDocuments(join(base, "documents"));
   let passed = 0;
   let failed = 0;
   let expected;
-  const chosen = combinations(names, values.all).filter((_, index) => index % slices === slice - 1);
+  const every = values.clouds ? cloudCombinations(names) : combinations(names, values.all);
+  const chosen = every.filter((_, index) => index % slices === slice - 1);
   for (const combination of chosen) {
     const started = Date.now();
     const seen = await runCombination(combination, documents).catch(
@@ -120,6 +143,7 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.a
     if (!same) console.log(seen);
   }
   rmSync(base, { recursive: true, force: true });
+  for (const stand of stands) await stand.stop();
   await stop();
   console.log(`\n${passed} passed, ${failed} failed`);
   process.exitCode = failed === 0 && passed > 0 ? 0 : 1;

@@ -35,7 +35,7 @@ const kinds = {
     url: (port) => `redis://127.0.0.1:${port}`,
     usable: (port) => talk(port, "PING\r\n", (answer) => answer.startsWith("+PONG")),
     find: () => onPath("redis-server") ?? onPath("valkey-server"),
-    start: (binary, port, folder, more = []) =>
+    start: (binary, port, folder, more, env) =>
       launch(
         binary,
         [
@@ -52,6 +52,7 @@ const kinds = {
           ...more,
         ],
         folder,
+        { env },
       ),
     // Every write is on disk before it is answered, so that a crash of the server loses nothing.
     durable: ["--appendonly", "yes", "--appendfsync", "always"],
@@ -79,7 +80,8 @@ const kinds = {
     url: (port) => `nats://127.0.0.1:${port}`,
     usable: (port) => talk(port, "", natsUsable),
     find: () => onPath("nats-server"),
-    start: (binary, port, folder) => launch(binary, ["-js", "-a", "127.0.0.1", "-p", port, "-sd", folder], folder),
+    start: (binary, port, folder, _more, env) =>
+      launch(binary, ["-js", "-a", "127.0.0.1", "-p", port, "-sd", folder], folder, { env }),
   },
 };
 
@@ -125,14 +127,15 @@ async function obtain(name, kind, started) {
 
 /**
  * A server of one's own, never one that was found: `{ url, port, pid, restart(crash, awayMs), stop() }`. It keeps what it acknowledged when it
- * crashes, for tests of faults, unless `durable` is false: then it runs with the settings of `startServers`.
+ * crashes, for tests of faults, unless `durable` is false: then it runs with the settings of `startServers`. It runs with `environment` beside
+ * what this process has.
  */
-export async function startOwnServer(name, { durable = true } = {}) {
+export async function startOwnServer(name, { durable = true, environment = {} } = {}) {
   const kind = kinds[name];
   const started = [];
   const killAll = () => started[0]?.kill();
   process.once("exit", killAll);
-  const { server, port } = await begin(name, kind, durable ? kind.durable : [], started);
+  const { server, port } = await begin(name, kind, durable ? kind.durable : [], started, environment);
   return {
     url: kind.url(port),
     port,
@@ -146,7 +149,7 @@ export async function startOwnServer(name, { durable = true } = {}) {
 }
 
 /** Starts a server, notes it in `started` at once so that it ends with this process, and waits until it answers. */
-async function begin(name, kind, more, started) {
+async function begin(name, kind, more, started, environment = {}) {
   const binary = kind.find() ?? (installPackages(kind.packages) ? kind.find() : undefined);
   if (binary === undefined)
     throw new Error(
@@ -156,7 +159,7 @@ async function begin(name, kind, more, started) {
   const port = await freePort();
   let server;
   try {
-    server = await kind.start(binary, String(port), folder, more);
+    server = await kind.start(binary, String(port), folder, more, { ...process.env, ...environment });
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;
@@ -177,15 +180,15 @@ async function begin(name, kind, more, started) {
   return { server, port };
 }
 
-/** Starts a process whose output goes to a file in its folder. `owner` is the uid and gid that it runs as. */
-function launch(binary, args, folder, owner = {}, signal = "SIGTERM") {
+/** Starts a process whose output goes to a file in its folder. `more` is the environment, the uid and the gid that it runs with. */
+function launch(binary, args, folder, more, signal = "SIGTERM") {
   const logFile = join(folder, "server.log");
   let failure = "";
   let child;
   let end;
   const begin = () => {
     const output = openSync(logFile, "a");
-    child = spawn(binary, args, { cwd: folder, stdio: ["ignore", output, output], ...owner });
+    child = spawn(binary, args, { cwd: folder, stdio: ["ignore", output, output], ...more });
     closeSync(output);
     end = new Promise((resolve) => {
       child.once("exit", resolve);
@@ -227,7 +230,7 @@ function launch(binary, args, folder, owner = {}, signal = "SIGTERM") {
 }
 
 /** PostgreSQL refuses to run as root, so root runs it as another user. */
-function startPostgres(binary, port, folder) {
+function startPostgres(binary, port, folder, _more, env) {
   const owner = isRoot ? unprivilegedUser() : {};
   if (isRoot) chownSync(folder, owner.uid, owner.gid);
   const data = join(folder, "data");
@@ -254,7 +257,7 @@ function startPostgres(binary, port, folder) {
     "-c",
     "max_connections=200",
   ];
-  return launch(join(binary, "postgres"), args, folder, owner, "SIGINT");
+  return launch(join(binary, "postgres"), args, folder, { ...owner, env }, "SIGINT");
 }
 
 /** The folder that has both `postgres` and `initdb`: on PATH, else the newest of Debian's. */
@@ -344,7 +347,7 @@ function executable(file) {
 }
 
 /** Installs Debian packages where that is allowed. Their services are kept from starting: the tests start their own. */
-function installPackages(packages) {
+export function installPackages(packages) {
   if (!isRoot || onPath("apt-get") === undefined) return false;
   console.log(`Installing ${packages.join(", ")} with apt-get…`);
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };

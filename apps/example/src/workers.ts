@@ -8,6 +8,11 @@ export interface Workers {
   stop(): Promise<void>;
 }
 
+/** Short, so that the tasks of a worker that died are soon taken over; stores far away need longer ones. */
+export function leaseOf(omniq: OmniQ): number {
+  return Math.max(3_000, omniq.components.taskQueue.capabilities.minimumLeaseMs);
+}
+
 /** Starts `count` workers on the configuration. A process that dies is replaced; its tasks are taken over when their leases run out. */
 export async function startWorkers(
   omniq: OmniQ,
@@ -19,7 +24,7 @@ export async function startWorkers(
     omniq.components.taskQueue.capabilities.reach === "process" ||
     omniq.components.resultStorage?.capabilities.reach === "process"
   ) {
-    const worker = omniq.worker({ tasks, concurrency: 4 * count, leaseMs: 3_000 });
+    const worker = omniq.worker({ tasks, concurrency: 4 * count, leaseMs: leaseOf(omniq) });
     await worker.start();
     return {
       description: "one worker in this process (the backend cannot be shared with others)",

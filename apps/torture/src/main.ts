@@ -1,17 +1,22 @@
 // `pnpm torture --backend X --minutes M --seed S`: producers, workers and schedulers in many processes, faults from a seed, then an audit.
-import { fork, type ChildProcess } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { OmniQ } from "@omniq/core";
-import { audit, type Fault } from "./audit.ts";
-import { planFaults, type PlannedFault } from "./faults.ts";
-import { asleep, passBy, type Sleeper } from "./pass-by.ts";
+import { audit, type Findings } from "./audit.ts";
+import type { Crew, CrewOptions } from "./crew.ts";
+import { planFaults, type Targets } from "./faults.ts";
+import { hostMs } from "./host-time.ts";
+import { InProcessCrew } from "./in-process.ts";
+import { inject, type Count } from "./inject.ts";
+import { openJournal } from "./journal.ts";
+import { passByWorkers } from "./pass-by.ts";
 import { patiently } from "./patience.ts";
-import { tick } from "./tasks.ts";
+import { ProcessCrew } from "./processes.ts";
+import { fillPaused, retryTheDead } from "./produce.ts";
+import { leaseMs, tick } from "./tasks.ts";
 
 const options = new Command("torture")
   .requiredOption("--config <file>", "the backends (scripts/torture.mjs makes it from --backend)")
@@ -20,13 +25,17 @@ const options = new Command("torture")
   .option("--workers <n>", "worker processes", Number, 4)
   .option("--producers <n>", "producer processes", Number, 2)
   .option("--every <ms>", "mean time between faults", Number, 650)
+  .option("--servers <json>", "own servers, which the parent process does faults to when it is asked", String, "[]")
+  .option("--clock-library <file>", "libfaketime: each process's clock is set")
+  .option("--host-clock <file>", "the file by which this process's clock and those of all its children are set")
+  .option("--tolerance <ms>", "how far two views of the store's clock may differ", Number, 5)
   .option(
     "--pass-by <n>",
-    "workers that the parent process stops until the log has passed them by, one after the other",
+    "workers that the parent stops until the log has passed them by, one after the other",
     Number,
     0,
   )
-  .option("--servers <n>", "own servers, which the parent process restarts or cuts off when it is asked to", Number, 0)
+  .option("--in-process", "everything in this process, for backends that live in one", false)
   .parse()
   .opts<{
     config: string;
@@ -35,140 +44,89 @@ const options = new Command("torture")
     workers: number;
     producers: number;
     every: number;
+    servers: string;
+    clockLibrary?: string;
+    hostClock?: string;
+    tolerance: number;
     passBy: number;
-    servers: number;
+    inProcess: boolean;
   }>();
+const { config, seed, workers, producers, hostClock } = options;
 
 const folder = mkdtempSync(join(tmpdir(), "omniq-torture-"));
 const journals = join(folder, "journals");
 mkdirSync(journals);
 const schedules = ["every-second", "every-second-too"];
-const faults: Fault[] = [];
-const children = new Set<ChildProcess>();
-/** Who runs in which place; who takes over from a dead process takes its place, so that the plan hits the same kind. */
-const places: Sleeper[] = [];
-let serial = 0;
-let replacing = true;
 
-function start(program: "worker" | "producer", place: number, ...rest: readonly string[]): void {
-  const journal = join(journals, `${program}-${++serial}.jsonl`);
-  const child = fork(fileURLToPath(new URL(`./${program}.js`, import.meta.url)), [options.config, journal, ...rest], {
-    stdio: ["ignore", "ignore", "pipe", "ipc"],
-  });
-  let said = "";
-  child.stderr?.on("data", (data: Buffer) => (said = (said + data.toString()).slice(-2_000)));
-  children.add(child);
-  places[place] = { child, journal };
-  child.once("exit", (code, signal) => {
-    children.delete(child);
-    if (child.pid !== undefined && signal !== null)
-      faults.push({ pid: child.pid, from: Date.now() - 100, to: Date.now() });
-    // A producer that ended by itself is done; one that failed is a finding.
-    if (code !== 0 && code !== null) unexpected.push(`${program} ${child.pid} ended with ${code}: ${said}`);
-    if (replacing && (program === "worker" || code !== 0)) start(program, place, ...rest);
-  });
-}
-const unexpected: string[] = [];
-
-type Count = Record<PlannedFault["kind"], number>;
-
-async function injectFaults(plan: readonly PlannedFault[]): Promise<Count> {
-  const count: Count = { kill: 0, suspend: 0, restart: 0, cut: 0 };
-  for (const fault of plan) {
-    await sleep(fault.afterMs);
-    if (fault.kind === "restart" || fault.kind === "cut") process.send?.(fault);
-    else {
-      const victim = places[fault.process]?.child;
-      // A producer that is done leaves its place empty.
-      if (victim?.pid === undefined || victim.exitCode !== null || asleep.has(victim.pid)) continue;
-      if (fault.kind === "suspend") {
-        faults.push({ pid: victim.pid, from: Date.now(), to: Date.now() + fault.stopMs + 1_000 });
-        victim.kill("SIGSTOP");
-        void sleep(fault.stopMs).then(() => victim.kill("SIGCONT"));
-      } else victim.kill("SIGKILL");
-    }
-    count[fault.kind]++;
-  }
-  return count;
-}
-
-/** Stops one worker after the other until the log has passed it by; answers with how many there were. */
-async function passByWorkers(until: number): Promise<number> {
-  let done = 0;
-  for (; done < options.passBy && Date.now() < until; done++) {
-    // The first place is a worker's, and whoever is there has had time to do something.
-    await sleep(Math.max(5_000, 2 * options.every));
-    const place = done % options.workers;
-    const sleeper = places[place];
-    if (sleeper === undefined) continue;
-    try {
-      faults.push(await passBy(sleeper));
-    } catch (error) {
-      unexpected.push(String(error));
-    }
-  }
-  return done;
-}
-
-async function main(): Promise<number> {
-  console.log(
-    `seed ${options.seed}, ${options.minutes} minutes, ${options.workers} workers, ${options.producers} producers`,
-  );
-  const omniq = await OmniQ.load({ file: options.config });
-  await patiently(() => omniq.connect());
-  for (const id of schedules)
-    await patiently(() => omniq.schedules.put(id, { everyMs: 1_000, missed: "all", task: tick.with() }));
-  const until = Date.now() + options.minutes * 60_000;
-  let place = 0;
-  for (let index = 0; index < options.workers; index++) start("worker", place++, "torture");
-  start("worker", place++, "poison");
-  for (let index = 0; index < options.producers; index++)
-    start("producer", place++, String(options.seed + index), String(until));
-  const passing = passByWorkers(until);
-  const count = await injectFaults(
-    planFaults(options.seed, options.minutes * 60_000, options.every, place, options.servers),
-  );
-  const passedBy = await passing;
-  for (const id of schedules) await patiently(() => omniq.schedules.pause(id));
-  // Without faults, all that was accepted must come to its end.
-  const limit = Date.now() + 300_000;
+/** Waits until all that was accepted has come to its end. */
+async function settle(omniq: OmniQ, crew: Crew): Promise<void> {
+  const limit = hostMs() + 600_000 + 5 * leaseMs;
   for (;;) {
-    const counts = [];
-    for (const name of ["torture", "poison"]) counts.push(await patiently(() => omniq.queue(name).counts()));
-    const left = counts.reduce(
-      (total, one) => total + one.blocked + one.scheduled + one.ready + one.active + one.unrecorded,
-      0,
-    );
-    const producing = [...children].some((child) => child.spawnargs.some((word) => word.endsWith("producer.js")));
-    if (left === 0 && !producing) break;
-    if (Date.now() > limit) {
-      unexpected.push(`${left} tasks were still live five minutes after the last fault`);
-      break;
+    let left = 0;
+    for (const name of ["torture", "poison"]) {
+      const { blocked, scheduled, ready, active, unrecorded } = await patiently(() => omniq.queue(name).counts());
+      left += blocked + scheduled + ready + active + unrecorded;
+    }
+    if (left === 0 && !crew.producing()) return;
+    if (hostMs() > limit) {
+      crew.unexpected.push(`${left} tasks were still live ten minutes after the last fault`);
+      return;
     }
     await sleep(250);
   }
-  replacing = false;
-  await Promise.all(
-    [...children].map(
-      (child) =>
-        new Promise((resolve) => {
-          child.once("exit", resolve);
-          child.kill("SIGTERM");
-        }),
-    ),
-  );
-  const found = await patiently(() => audit(omniq, journals, faults, schedules));
+}
+
+async function main(): Promise<number> {
+  console.log(`seed ${seed}, ${options.minutes} minutes, ${workers} workers, ${producers} producers`);
+  const omniq = await OmniQ.load({ file: config });
+  await patiently(() => omniq.connect());
+  for (const id of schedules)
+    await patiently(() => omniq.schedules.put(id, { everyMs: 1_000, missed: "all", task: tick.with() }));
+  const until = hostMs() + options.minutes * 60_000;
+  const { clockLibrary } = options;
+  const crewOptions: CrewOptions = { config, journals, workers, producers, seed, until, clockLibrary };
+  const crew = options.inProcess ? await InProcessCrew.start(crewOptions) : new ProcessCrew(crewOptions);
+  const plan = planFaults(seed, options.minutes * 60_000, options.every, {
+    workers,
+    processes: workers + 1 + producers,
+    servers: JSON.parse(options.servers) as Targets["servers"],
+    clocks: hostClock !== undefined ? "host" : clockLibrary !== undefined ? "processes" : "none",
+  });
+  const passing =
+    crew instanceof ProcessCrew ? passByWorkers(crew, workers, options.passBy, Math.max(5_000, 2 * options.every)) : 0;
+  const { count, storeSteps, outages } = await inject(plan, { crew, hostClock });
+  const passedBy = await passing;
+  for (const id of schedules) await patiently(() => omniq.schedules.pause(id));
+  await settle(omniq, crew);
+  const ends = [...crew.ends, ...outages.flatMap(({ from, to }) => [from, to])];
+  if (!options.inProcess) openJournal(join(journals, "main.jsonl"));
+  await patiently(() => retryTheDead(omniq));
+  await patiently(() => fillPaused(omniq, seed));
+  await settle(omniq, crew);
+  await crew.end();
+  const circumstances = { faults: [...crew.faults, ...outages], ends, storeSteps, toleranceMs: options.tolerance };
+  writeFileSync(join(folder, "circumstances.json"), JSON.stringify(circumstances));
+  const found = await patiently(() => audit(omniq, journals, circumstances, schedules));
   await omniq.close();
+  return report(found, count, passedBy, crew.unexpected);
+}
+
+function report(found: Findings, count: Count, passedBy: number, unexpected: readonly string[]): number {
   const violations = [...unexpected, ...found.violations];
   console.log(
-    `${found.accepted} accepted, ${found.leases} leases, ${found.executions} executions, ${found.occurrences} scheduled, ${count.kill} kills, ${count.suspend} suspensions, ${count.restart} server restarts, ${count.cut} cuts, ${passedBy} passed by, longest call ${found.longest === undefined ? "below 0.5 s" : `${found.longest.verb} ${found.longest.ms} ms`}, ${found.unlucky} dead letters by faults: ${violations.length} violations`,
+    `faults: ${count.kill} kills, ${count.stop} stops, ${count.suspend} suspensions, ${count.restart} server restarts, ${count.cut} cuts, ${count.clock} clock steps, ${found.blocked} blocked event loops, ${passedBy} passed by`,
   );
+  console.log(
+    `judged: ${found.leases} leases, ${found.executions} executions, ${found.redeliveries} redeliveries (${found.unexplained} with no fault but a busy host), ${found.releases} releases, ${found.ordered} orders, ${found.revived} retried dead letters, ${found.occurrences} scheduled`,
+  );
+  const { longest } = found;
+  console.log(
+    `longest call without a fault: ${longest === undefined ? "below 500 ms" : `${longest.verb}, ${longest.ms} ms`}`,
+  );
+  console.log(`${found.accepted} accepted, ${found.unlucky} dead letters by faults: ${violations.length} violations`);
   for (const violation of violations.slice(0, 50)) console.log(`  ${violation}`);
   if (violations.length === 0) rmSync(folder, { recursive: true, force: true });
-  else
-    console.log(
-      `journals: ${folder}; configuration: ${readFileSync(options.config, "utf8").length} bytes at ${options.config}`,
-    );
+  else console.log(`journals: ${folder}; configuration: ${config}`);
   return violations.length === 0 ? 0 : 1;
 }
 

@@ -1,7 +1,9 @@
 // The tasks of a torture run. Each execution leaves a line in its process's journal, for the auditor.
 import { setTimeout as sleep } from "node:timers/promises";
-import { defineTask, typeOnly, type TaskContext } from "@omniq/core";
+import { defineTask, failTask, typeOnly, type TaskContext } from "@omniq/core";
+import { hostMs } from "./host-time.ts";
 import { journal } from "./journal.ts";
+import { runOf } from "./watch-leases.ts";
 
 /** Stores far away need longer leases than others. */
 export const leaseMs: number = Number(process.env["TORTURE_LEASE_MS"] ?? 3_000);
@@ -10,17 +12,19 @@ const retry = { maxAttempts: 10, backoff: "fixed", delayMs: 50, jitter: 0 } as c
 interface Work {
   readonly n: number;
   readonly ms: number;
-  /** Not to be started before this time. */
+  /** When it was sent, and the time before which it is not to be started; host time. */
+  readonly since?: number;
   readonly notBefore?: number;
   readonly group?: string;
 }
 
 /** Notes when a handler starts and ends, whatever comes of it. */
 async function noted<T>(input: Work, context: Pick<TaskContext, "id" | "attempt">, body: () => Promise<T>): Promise<T> {
-  const started = Date.now();
-  journal({ kind: "start", task: context.id, at: started, notBefore: input.notBefore, group: input.group });
+  const { since, notBefore, group } = input;
+  const started = hostMs();
+  journal({ kind: "start", task: context.id, at: started, since, notBefore, group });
   const output = await body();
-  journal({ kind: "end", task: context.id, at: Date.now(), started, group: input.group });
+  journal({ kind: "end", task: context.id, at: hostMs(), started, group });
   return output;
 }
 
@@ -50,7 +54,34 @@ export const flaky = defineTask({
     }),
 });
 
-/** Blocks the event loop for three lease lengths, at most 9 s. */
+/** Becomes a dead letter in its first run, and completes once it is retried. */
+export const phoenix = defineTask({
+  name: "phoenix",
+  queue: "torture",
+  retry,
+  input: typeOnly<Work>(),
+  run: (input, context) =>
+    noted(input, context, async () => {
+      if (runOf(context.id) === 1) throw failTask("the first run always fails");
+      return input.n * 2;
+    }),
+});
+
+/** Hangs at its first attempt until its time is up. */
+export const hang = defineTask({
+  name: "hang",
+  queue: "torture",
+  retry,
+  timeoutMs: 1_000,
+  input: typeOnly<Work>(),
+  run: (input, context) =>
+    noted(input, context, async () => {
+      if (context.attempt === 1) await sleep(3_600_000, undefined, { signal: context.signal });
+      return input.n * 2;
+    }),
+});
+
+/** Blocks the event loop for three lease lengths. */
 export const block = defineTask({
   name: "block",
   queue: "torture",
@@ -58,7 +89,7 @@ export const block = defineTask({
   input: typeOnly<Work>(),
   run: (input, context) =>
     noted(input, context, async () => {
-      const until = performance.now() + Math.min(3 * leaseMs, 9_000);
+      const until = performance.now() + 3 * leaseMs;
       while (performance.now() < until);
       return input.n * 2;
     }),
@@ -90,4 +121,4 @@ export const sum = defineTask({
 /** What the schedules enqueue. */
 export const tick = defineTask({ name: "tick", queue: "torture", retry, run: () => "ticked" });
 
-export const tasks = [work, flaky, block, poison, sum, tick] as const;
+export const tasks = [work, flaky, phoenix, hang, block, poison, sum, tick] as const;

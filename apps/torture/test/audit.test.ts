@@ -1,33 +1,18 @@
-// The auditor finds what it is there for: each kind of violation, made on purpose on an in-memory queue.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+// The auditor's checks of results, starts, counts and schedules find what they are there for, made on purpose on an in-memory queue.
 import { OmniQ } from "@omniq/core";
 import { memory } from "@omniq/memory";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { audit, type Fault } from "../src/audit.ts";
-import type { Line } from "../src/journal.ts";
-import { planFaults } from "../src/faults.ts";
-import { seeded } from "../src/random.ts";
-import { work } from "../src/tasks.ts";
+import { phoenix, work } from "../src/tasks.ts";
+import { accepted, auditOf, type Written } from "./journals.ts";
 
 let omniq: OmniQ;
-let folder: string;
 beforeEach(() => {
   omniq = new OmniQ({ taskQueue: memory() });
-  folder = mkdtempSync(join(tmpdir(), "omniq-audit-"));
 });
-afterEach(async () => {
-  await omniq.close();
-  rmSync(folder, { recursive: true, force: true });
-});
-type Noted = Line & { readonly pid?: number };
-function write(lines: readonly Noted[]): void {
-  writeFileSync(join(folder, "one.jsonl"), lines.map((line) => `${JSON.stringify({ pid: 1, ...line })}\n`).join(""));
-}
-async function violations(lines: readonly Noted[], faults: readonly Fault[] = []): Promise<readonly string[]> {
-  write(lines);
-  return (await audit(omniq, folder, faults, [])).violations;
+afterEach(() => omniq.close());
+
+async function violations(lines: readonly Written[]): Promise<readonly string[]> {
+  return (await auditOf(omniq, lines)).violations;
 }
 async function done(n: number): Promise<string> {
   const { id } = await omniq.enqueue(work, { n, ms: 0 });
@@ -37,21 +22,54 @@ async function done(n: number): Promise<string> {
 
 test("a clean run has no violations", async () => {
   const id = await done(2);
-  expect(await violations([{ kind: "accepted", task: id, expect: { output: 4 } }])).toEqual([]);
+  expect(await violations([accepted(id, 0, 1, { output: 4 })])).toEqual([]);
 });
 
 test("a lost task, a wrong output and a wrong outcome are found", async () => {
   const id = await done(2);
-  expect(await violations([{ kind: "accepted", task: "gone", expect: { output: 1 } }])).toEqual([
-    "gone was accepted and has no result",
+  expect(await violations([accepted("gone", 0, 1)])).toEqual(["gone was accepted and has no result"]);
+  expect(await violations([accepted(id, 0, 1, { output: 5 })])).toEqual([`${id} gave 4, not 5`]);
+  expect(await violations([accepted(id, 0, 1, { code: "OMNIQ_LEASE_LOST" })])).toHaveLength(1);
+});
+
+test("a dead letter has the result of the run that it was retried for, and no other", async () => {
+  const { id } = await omniq.enqueue(phoenix, { n: 2, ms: 0 });
+  await omniq.worker({ tasks: [phoenix], queues: ["torture"] }).drain();
+  const call = accepted(id, 0, 1, { output: 4, dies: true });
+  const [asked, answered]: Written[] = [
+    { kind: "retrying", task: id },
+    { kind: "retried", task: id },
+  ];
+  expect(await violations([call])).toEqual([]);
+  // Its producer died while it asked.
+  expect(await violations([call, asked as Written])).toEqual([]);
+  expect(await violations([call, asked as Written, answered as Written])).toEqual([`${id} has a result of run 1`]);
+  // One that should not have died did.
+  expect(await violations([accepted(id, 0, 1, { output: 4 })])).toHaveLength(1);
+});
+
+test("a result of a run that nobody asked for is found", async () => {
+  await omniq.components.resultStorage?.put([
+    { taskId: "a", run: 2, attempt: 1, name: "work", queue: "torture", status: "completed", value: "0", ttlMs: null },
   ]);
-  expect(await violations([{ kind: "accepted", task: id, expect: { output: 5 } }])).toEqual([`${id} gave 4, not 5`]);
-  expect(await violations([{ kind: "accepted", task: id, expect: { code: "OMNIQ_LEASE_LOST" } }])).toHaveLength(1);
+  expect(await violations([accepted("a", 0, 1)])).toEqual(["a has a result of run 2"]);
+});
+
+test("two results of one task are found", async () => {
+  const id = await done(2);
+  const storage = omniq.components.resultStorage;
+  const list = storage?.list.bind(storage);
+  if (storage === undefined || list === undefined) throw new Error("memory has a result storage");
+  storage.list = async (filter, page) => {
+    const { items } = await list(filter, page);
+    return { items: [...items, ...items] };
+  };
+  expect(await violations([accepted(id, 0, 1, { output: 4 })])).toEqual([`2 results for ${id}`]);
 });
 
 test("dead letters that faults explain are counted, and many of them are found", async () => {
-  const poisoned = memory({ now: () => now });
   let now = 1e12;
+  const poisoned = memory({ now: () => now });
   await omniq.close();
   omniq = new OmniQ({ taskQueue: poisoned });
   const handles = await omniq.enqueueMany(Array.from({ length: 5 }, (_, n) => work.with({ n, ms: 0 })));
@@ -62,76 +80,50 @@ test("dead letters that faults explain are counted, and many of them are found",
     now += 10_000;
   }
   await omniq.scheduler().tick();
-  const lines = handles.map(({ id }): Noted => ({ kind: "accepted", task: id, expect: { output: 0 } }));
-  write(lines.slice(0, 2));
-  const few = await audit(omniq, folder, [], []);
+  const lines = handles.map(({ id }) => accepted(id, 0, 1));
+  const few = await auditOf(omniq, lines.slice(0, 2));
   expect([few.unlucky, few.violations]).toEqual([2, []]);
   expect((await violations(lines))[0]).toMatch(/^5 tasks became dead letters, more than faults explain/);
 });
 
-test("an early start is found", async () => {
-  expect(await violations([{ kind: "start", task: "a", at: 1_000, notBefore: 1_500 }])).toEqual([
-    "a started 500 ms early",
-  ]);
+test("an early start is found, but not where the store's clock was set forward", async () => {
+  const lines: readonly Written[] = [{ kind: "start", task: "a", at: 1_000, since: 500, notBefore: 1_500 }];
+  expect(await violations(lines)).toEqual(["a started 500 ms early"]);
+  expect((await auditOf(omniq, lines, { toleranceMs: 600 })).violations).toEqual([]);
+  expect((await auditOf(omniq, lines, { storeSteps: [{ at: 700, ms: 3_000 }] })).violations).toEqual([]);
 });
 
-test("overlaps inside a group are found, but not those of a process that suffered a fault", async () => {
-  const lines: Noted[] = [
-    { kind: "end", task: "a", at: 200, started: 100, group: "g" },
-    { kind: "end", task: "b", at: 300, started: 150, group: "g", pid: 2 },
-  ];
-  expect(await violations(lines)).toEqual(["a and b of group g overlapped by 50 ms"]);
-  expect(await violations(lines, [{ pid: 1, from: 90, to: 210 }])).toEqual([]);
-});
-
-test("a task that is still live is found", async () => {
+test("a task that is still live is found, and counts that differ from lists", async () => {
   await omniq.enqueue(work, { n: 1, ms: 0 });
   expect(await violations([])).toEqual(["queue torture still has 1 ready"]);
+  const { taskQueue } = omniq.components;
+  const list = taskQueue.list.bind(taskQueue);
+  taskQueue.list = async (filter, page) => ({ ...(await list(filter, page)), items: [] });
+  expect(await violations([])).toContain("queue torture counts 1 ready and lists 0");
 });
 
-test("a schedule whose occurrences are not all there is found", async () => {
+test("an outcome that nobody recorded is found", async () => {
+  const { id } = await omniq.enqueue(work, { n: 1, ms: 0 });
+  await omniq.components.taskQueue.cancel([id]);
+  expect(await violations([])).toContain("queue torture has 1 unrecorded outcomes");
+});
+
+test("a schedule whose occurrences are not all there, or not one after the other, is found", async () => {
   await omniq.schedules.put("every-second", { everyMs: 1_000, task: work.with({ n: 1, ms: 0 }) });
-  await omniq.schedules.runNow("every-second");
-  write([]);
-  const { violations: found } = await audit(omniq, folder, [], ["every-second", "unknown"]);
-  expect(found).toContain("schedule unknown counts undefined runs and has 0 tasks with results");
-});
-
-test("two leases at a time are found, but not one after the end of another", async () => {
-  const lease = { kind: "lease", task: "a", expiries: 0 } as const;
-  const one = { ...lease, token: "one", from: 1_000, deadline: 4_000 };
-  const two = { ...lease, token: "two", from: 3_500, deadline: 6_500 };
-  expect(await violations([one, two])).toEqual(["a had two leases at a time for 500 ms"]);
-  expect(await violations([one, { ...two, from: 4_000 }])).toEqual([]);
-  expect(await violations([one, { kind: "settle", task: "a", token: "one" }, two])).toEqual([]);
-});
-
-test("a task of a group that is leased out of order is found, but not after a lease that nobody knows", async () => {
-  const [first, second] = [await done(1), await done(2)];
-  const accepted: Noted[] = [
-    { kind: "accepted", task: first, expect: { output: 2 } },
-    { kind: "accepted", task: second, expect: { output: 4 } },
-  ];
-  const lease = { kind: "lease", group: "g" } as const;
-  const late = { ...lease, task: first, token: "one", from: 2_000, deadline: 5_000 };
-  const early = { ...lease, task: second, token: "two", from: 1_000, deadline: 4_000, expiries: 0 };
-  expect(await violations([...accepted, { ...late, expiries: 0 }, early])).toEqual([
-    `${second} of group g was leased before ${first}, which was enqueued first`,
-  ]);
-  expect(await violations([...accepted, { ...late, expiries: 1 }, early])).toEqual([]);
-});
-
-test("the same seed gives the same plan of faults, and only where there are servers do faults hit them", () => {
-  const plan = planFaults(7, 600_000, 650, 6, 2);
-  expect(planFaults(7, 600_000, 650, 6, 2)).toEqual(plan);
-  expect(planFaults(8, 600_000, 650, 6, 2)).not.toEqual(plan);
-  expect(new Set(plan.map((fault) => fault.kind))).toEqual(new Set(["kill", "suspend", "restart", "cut"]));
-  expect(new Set(planFaults(7, 600_000, 650, 6, 0).map((fault) => fault.kind))).toEqual(new Set(["kill", "suspend"]));
-});
-
-test("the same seed gives the same numbers", () => {
-  const [one, two, three] = [seeded(7), seeded(7), seeded(8)].map((random) => Array.from({ length: 5 }, random));
-  expect(one).toEqual(two);
-  expect(one).not.toEqual(three);
-  for (const number of one ?? []) expect(number >= 0 && number < 1).toBe(true);
+  const audited = async (): Promise<readonly string[]> =>
+    (await auditOf(omniq, [], {}, ["every-second", "unknown"])).violations;
+  expect(await audited()).toContain("schedule unknown counts undefined runs and has 0 tasks with results");
+  const at = (seconds: number): string => `schedule:every-second@${new Date(1e12 + seconds * 1_000).toISOString()}`;
+  await omniq.components.resultStorage?.put(
+    [at(0), at(1), at(3)].map((taskId) => ({
+      taskId,
+      run: 1,
+      attempt: 1,
+      name: "tick",
+      queue: "torture",
+      status: "completed" as const,
+      ttlMs: null,
+    })),
+  );
+  expect(await audited()).toContain("schedule every-second has a gap of 2000 ms between occurrences");
 });

@@ -201,6 +201,26 @@ const results: readonly Case<TaskQueue>[] = [
     assert.equal(await bench.settle(foreign), "lost");
     assert.deepEqual(await storage.get([id]), [undefined]);
   }),
+  withResults(
+    "a result of a retried dead letter takes the place of the one before, in the list too",
+    async (bench, storage) => {
+      const id = await bench.add();
+      const failed = reference(await bench.takeOne());
+      assert.equal(await bench.settle({ ...failed, outcome: "failed", storeResult: true, error: "{}" }), "settled");
+      await bench.retry(id);
+      const completed = reference(await bench.takeOne());
+      assert.equal(
+        await bench.settle({ ...completed, outcome: "completed", storeResult: true, value: "v" }),
+        "settled",
+      );
+      const seen = ({ run, status }: { readonly run: number; readonly status: string }): string => `${run} ${status}`;
+      assert.deepEqual((await storage.list({}, {})).items.map(seen), ["2 completed"]);
+      assert.deepEqual(
+        (await storage.get([id])).map((result) => result && seen(result)),
+        ["2 completed"],
+      );
+    },
+  ),
   withResults("a waiter for the result wakes when it is settled with it", async (bench, storage) => {
     const id = await bench.add();
     const lease = await bench.takeOne();

@@ -107,9 +107,9 @@ for _, number in ipairs(numbers) do
       if sub(element, 1, 1) == 'r' and own > past then
         local id = sub(element, 14)
         looked = looked + 1
-        local rec = call('HGET', T, id)
-        if not rec or sub(rec, 1, 1) ~= 'R' or sub(rec, 2, 13) ~= sub(element, 2, 13) then rec = call('HGET', P .. 'r', id) end
-        if rec and sub(rec, 2, 13) == sub(element, 2, 13) and not result_expired(rec) then
+        -- Where a dead letter was retried, both places may have a result; one of them stands.
+        local rec = result_of(id, call('HGET', T, id)) or result_of(id, nil, call('HGET', P .. 'r', id))
+        if rec and sub(rec, 2, 13) == sub(element, 2, 13) then
           local is_named, is_in, is = match(rec, '^.............[^%z]+%z[^%z]+%z([^%z]+)%z([^%z]+)%z(.)')
           if (only == '' or is_in == only) and (name == '' or is_named == name) and (status == '' or is == status) then
             items[#items + 1] = id
