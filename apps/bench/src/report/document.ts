@@ -52,8 +52,8 @@ export function section(of: BackendResults): string[] {
   ];
 }
 
-/** Replaces what stands between the marks of a backend. */
-export function withSection(text: string, backend: BackendName, lines: readonly string[]): string {
+/** Replaces what stands between the marks of a backend or of the chart. */
+export function withSection(text: string, backend: BackendName | "chart", lines: readonly string[]): string {
   const [begin, end] = [`<!-- bench:${backend} -->`, `<!-- /bench:${backend} -->`];
   const [from, to] = [text.indexOf(begin), text.indexOf(end)];
   if (from === -1 || to < from) throw new Error(`docs/performance.md lacks the marks ${begin} … ${end}`);
@@ -70,6 +70,7 @@ export function writeDocument(fresh: Numbers): void {
     all[backend] = results;
     text = withSection(text, backend, section(results));
   }
+  text = withSection(text, "chart", ["![OmniQ beside the best peer of each measure](performance.svg)"]);
   writeFileSync(numbers, `${JSON.stringify(all, rounded, 1)}\n`);
   writeFileSync(document, text);
   writeFileSync(
