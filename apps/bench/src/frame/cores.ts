@@ -12,8 +12,3 @@ export const canPin: boolean = availableParallelism() > 1 && spawnSync("taskset"
 export function pin(pid: number, core: number): void {
   if (canPin) spawnSync("taskset", ["-a", "-c", "-p", String(core), String(pid)], { stdio: "ignore" });
 }
-
-/** Lets a process run anywhere again. */
-export function unpin(pid: number): void {
-  if (canPin) spawnSync("taskset", ["-a", "-p", "ffffffff", String(pid)], { stdio: "ignore" });
-}
