@@ -8,11 +8,15 @@ const each = 40;
 
 describe("random schedules hold S1 to S5, L and GC", () => {
   const total = noScenarios();
-  test.each(kindNames)("%s", async (kind) => {
-    const scenarios = await runMany(kinds[kind], 1, each);
-    expect(scenarios.commits).toBeGreaterThan(each);
-    addUp(total, scenarios);
-  });
+  test.each(kindNames)(
+    "%s",
+    async (kind) => {
+      const scenarios = await runMany(kinds[kind], 1, each);
+      expect(scenarios.commits).toBeGreaterThan(each);
+      addUp(total, scenarios);
+    },
+    600_000,
+  );
   test("and every scenario of the model came up", () => {
     for (const [name, count] of Object.entries(total)) expect({ name, count }).not.toEqual({ name, count: 0 });
   });
@@ -32,8 +36,8 @@ describe("a store that breaks its promises is caught", () => {
   };
   test("dates that stand still", async () => {
     expect(await findViolation({ frozenDates: true })).toBeInstanceOf(Violation);
-  });
+  }, 600_000);
   test("creates that overwrite", async () => {
     expect(await findViolation({ careless: true })).toBeInstanceOf(Violation);
-  });
+  }, 600_000);
 });

@@ -9,8 +9,8 @@ const longestMs = 1_000;
 
 /** A loser reads, rests for up to a round trip, and appends. */
 const loserTrips = 3;
-/** 4, 8, 16, 32, 64, 128, 192…: rare enough to cost whoever is alone a twentieth at most. */
-const isBreak = (row: number): boolean => row >= 4 && (row % 64 === 0 || (row < 64 && (row & (row - 1)) === 0));
+/** 16, 32, 64, 128, 192…: rare enough to cost whoever is alone a twentieth, and often enough that nobody is kept out for longer than a second or two. */
+const isBreak = (row: number): boolean => row > 0 && (row === 16 || row === 32 || row % 64 === 0);
 
 export class Crowd {
   /** Lanes of others, with the position of their last commit, and of the last one that reserved; the latest writer last. */
