@@ -7,7 +7,7 @@ const away =
 /** Answers that stay the same however often one asks. */
 const refused = /^(?:WRONGPASS|NOAUTH|NOPERM|ERR invalid password|ERR AUTH)/;
 const network =
-  /^(?:ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_|ERR_SOCKET|ERR_STREAM)|Connection is closed|Stream isn't writeable|Command timed out|max retries per request|Socket timeout|None of startup nodes|Cluster isn't ready|ClusterAllFailedError|Failed to refresh slots|All sentinels are unreachable|AbortError|Command aborted|connect E/;
+  /^(?:ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_|ERR_SOCKET|ERR_STREAM)|Connection is closed|Stream isn't writeable|Command timed out|max retries per request|Socket timeout|None of startup nodes|Cluster isn't ready|ClusterAllFailedError|Failed to refresh slots|Too many Cluster redirections|All sentinels are unreachable|AbortError|Command aborted|connect E/;
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -5,7 +5,7 @@ import { Redis } from "ioredis";
 import { afterAll, test } from "vitest";
 import { isOmniQError, type Lease, type NewTask } from "@omniq/core";
 import { redis } from "@omniq/redis";
-import { addReplica, masterOf, startCluster, type Node } from "./nodes.ts";
+import { addReplica, allKnown, masterOf, startCluster, type Node } from "./nodes.ts";
 
 const nodes: Node[] = [];
 afterAll(() => Promise.all(nodes.map((node) => node.remove())));
@@ -33,6 +33,7 @@ test(
     const masters = await startCluster();
     nodes.push(...masters);
     nodes.push(...(await Promise.all(masters.map((master) => addReplica(master)))));
+    await allKnown(nodes, 3);
     const backend = redis({ cluster: nodes.map((node) => `127.0.0.1:${node.port}`), prefix: "fail-over" });
     try {
       const queue = backend.taskQueue();

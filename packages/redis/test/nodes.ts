@@ -76,13 +76,16 @@ async function answers(port: number): Promise<void> {
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 30_000);
-    const server = createServer();
-    const free = await new Promise<boolean>((done) => {
-      server.once("error", () => done(false));
-      server.listen(port, "127.0.0.1", () => server.close(() => done(true)));
-    });
-    if (free) return port;
+    if ((await isFree(port)) && (await isFree(port + 10_000))) return port;
   }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  return new Promise<boolean>((done) => {
+    server.once("error", () => done(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => done(true)));
+  });
 }
 
 export async function startNode(...args: string[]): Promise<Node> {
@@ -94,6 +97,26 @@ export async function startNode(...args: string[]): Promise<Node> {
 /** The master, of the three of a cluster, that has this slot. */
 export function masterOf(slot: number): number {
   return [0, 1, 2].find((index) => slot < Math.floor(((index + 1) * 16_384) / 3)) ?? 2;
+}
+
+/** Waits until each of these knows all of a cluster's nodes, so many of them replicas: who is not known is not voted for. */
+export async function allKnown(nodes: readonly Node[], replicas: number): Promise<void> {
+  for (const node of nodes) {
+    const client = new Redis(node.url, { protocol: 2 });
+    try {
+      for (let tries = 0; ; tries++) {
+        const lines = String(await client.cluster("NODES"))
+          .trim()
+          .split("\n");
+        const known = lines.filter((line) => line.includes("slave") && line.includes(" connected"));
+        if (lines.length === nodes.length && known.length === replicas) break;
+        if (tries > 300) throw new Error("the nodes do not hear of each other");
+        await sleep(50);
+      }
+    } finally {
+      client.disconnect();
+    }
+  }
 }
 
 /** Makes a node a replica of the master of a cluster, and waits until it has what the master has. */
@@ -126,6 +149,8 @@ export async function addReplica(master: Node): Promise<Node> {
 
 function startClusterNode(): Promise<Node> {
   const quick = ["--repl-diskless-sync-delay", "0", "--cluster-node-timeout", "2000"];
+  // On a busy machine a replica may seem to have been away for long; it takes over all the same.
+  quick.push("--cluster-replica-validity-factor", "0");
   return startNode("--cluster-enabled", "yes", "--appendonly", "no", ...quick);
 }
 
