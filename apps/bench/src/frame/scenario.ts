@@ -34,7 +34,7 @@ export const fullScale: Scale = {
 export const quickScale: Scale = {
   targetMs: 40,
   maxTasks: 500,
-  backlogs: [100, 500],
+  backlogs: [200, 500],
   million: 1_000,
   memoryTasks: 500,
   pickUps: 5,

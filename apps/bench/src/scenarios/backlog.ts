@@ -1,40 +1,43 @@
-// What a task costs with many waiting: a worker at 100 takes a few of them, several times, and the backlog is filled up in between. Processor
-// time of client and server, since so few tasks fit into one or two batches of some contestants that the clock says nothing.
-import { drainHere, fill } from "../frame/drain.ts";
+// What a task costs with many waiting: a worker at 100 is let through a few of them, several times, and the backlog is filled up in between.
+// Processor time of client and server, since so few tasks are a batch or two for some contestants that the clock says little.
+import { fill } from "../frame/drain.ts";
+import { Gate } from "../frame/gate.ts";
+import { startMeter } from "../frame/processor-time.ts";
 import type { Measured, Run, Scenario } from "../frame/scenario.ts";
-import { median } from "../measure.ts";
 
-const samples = 7;
-
-/** Microseconds a task with so many waiting, the median of some samples. The same number of tasks is taken at every backlog. */
-async function cost(run: Run, backlog: number, count: number): Promise<number> {
-  const spent: number[] = [];
-  for (let n = 0; n < samples; n++) {
-    await fill(run, Math.max(0, backlog - run.ledger.left));
-    const { client, server = 0 } = await drainHere(run, 100, count);
-    spent.push(client + server);
-  }
-  return median(spent);
-}
+const samples = 9;
+/** The same at every backlog: half of the smallest, so that what is leased ahead can be filled up. */
+const shareTaken = 0.5;
 
 async function costs(run: Run, backlogs: readonly number[]): Promise<readonly Measured[]> {
-  const count = Math.min(900, Math.floor(Math.min(...backlogs) * 0.9));
-  // Warm when it counts.
-  await fill(run, count);
-  await drainHere(run, 100, count);
+  const { queue, ledger, place } = run;
+  const count = Math.min(500, Math.floor(Math.min(...backlogs) * shareTaken));
+  const gate = new Gate(ledger);
+  const worker = await queue.work(100, gate.handle);
   const measures: Measured[] = [];
   for (const backlog of backlogs) {
+    let spent = 0;
+    // The first sample warms up.
+    for (let sample = 0; sample <= samples; sample++) {
+      await fill(run, Math.max(0, backlog - ledger.left));
+      const meter = startMeter(place.serverPid);
+      await gate.let(count);
+      const { client, server = 0 } = meter();
+      if (sample > 0) spent += client + server;
+    }
     const name = `processor time a task at a backlog of ${backlog.toLocaleString("en")}`;
-    measures.push({ name, value: await cost(run, backlog, count), unit: "µs" });
+    measures.push({ name, value: spent / (samples * count), unit: "µs" });
   }
-  // What cannot say how many wait is drained, so that all can be counted.
-  if (run.queue.waiting === undefined) await drainHere(run, 100, run.ledger.left);
+  const stopped = worker.stop();
+  gate.release();
+  await stopped;
   return measures;
 }
 
 export const backlog: Scenario = {
   name: "backlog",
   about: "what a task costs with 1,000, 10,000 and 100,000 waiting",
+  fits: (_contestant, queue) => queue.waiting !== undefined,
   run: async (run) => await costs(run, run.scale.backlogs),
 };
 
@@ -43,5 +46,6 @@ export const million: Scenario = {
   name: "million",
   about: "what a task costs with 10,000 and a million waiting",
   onDemand: true,
+  fits: (_contestant, queue) => queue.waiting !== undefined,
   run: async (run) => await costs(run, [run.scale.million / 100, run.scale.million]),
 };

@@ -14,7 +14,11 @@ async function timed(run: Run, name: string, width: number, add: () => Promise<n
   const until = started + scale.targetMs;
   await Promise.all(
     Array.from({ length: width }, async () => {
-      while (performance.now() < until && added < scale.maxTasks) added += await add();
+      while (performance.now() < until && added < scale.maxTasks) {
+        // Not `added += await`: that would read the sum before the wait, and lose what others add meanwhile.
+        const more = await add();
+        added += more;
+      }
     }),
   );
   const seconds = (performance.now() - started) / 1_000;

@@ -1,17 +1,16 @@
 // A work queue made by hand on JetStream, the floor: a stream, a pull consumer, acknowledgements. No retries with delay, priorities, counts, results.
 import { AckPolicy, jetstream, jetstreamManager, RetentionPolicy, type JsMsg } from "@nats-io/jetstream";
-import { connect, nanos } from "@nats-io/transport-node";
+import { connect } from "@nats-io/transport-node";
 import type { Contestant } from "../../frame/contestant.ts";
 
 const encoder = new TextEncoder();
-const ackWaitMs = 5_000;
 
 export const contestant: Contestant = {
   name: "JetStream by hand",
   ours: false,
   packages: ["@nats-io/jetstream"],
   settings:
-    "work-queue stream, one durable pull consumer, each message acknowledged after the work and the acknowledgement awaited, ack_wait 5 s",
+    "work-queue stream, one durable pull consumer, each message acknowledged after the work and the acknowledgement awaited",
   durability: "the server's: a publish resolves when the stream has stored it",
   results: "none; finished messages are deleted",
   shared: true,
@@ -25,8 +24,6 @@ export const contestant: Contestant = {
       durable_name: "workers",
       ack_policy: AckPolicy.Explicit,
       max_ack_pending: 10_000,
-      // What was on its way to a worker that stopped comes again after so long.
-      ack_wait: nanos(ackWaitMs),
     });
     const publish = (payload: number): Promise<unknown> => js.publish(subject, encoder.encode(JSON.stringify(payload)));
     return {
