@@ -2,8 +2,6 @@
 import type { Queue, QueueEvents, Worker } from "bullmq";
 import type { OpenQueue } from "../frame/contestant.ts";
 
-const waitMs = 10_000;
-
 /** How a backend makes BullMQ's three classes, and what is closed after them. */
 export interface BullMaker {
   queue(): Queue;
@@ -30,8 +28,7 @@ export function openBull(make: BullMaker): OpenQueue {
       events ??= make.events().setMaxListeners(0);
       await events.waitUntilReady();
       const job = await queue.add("work", payload);
-      // On PostgreSQL some waiters are never told; they fail the run by a time-out of its own.
-      return job.waitUntilFinished(events, waitMs);
+      return job.waitUntilFinished(events);
     },
     waiting: () => queue.getJobCountByTypes("waiting", "active", "delayed", "prioritized"),
     async close() {

@@ -6,7 +6,7 @@ import type { Ledger } from "./ledger.ts";
 export interface Measured {
   readonly name: string;
   readonly value: number;
-  readonly unit: "/s" | "µs" | "ms" | "bytes";
+  readonly unit: "/s" | "µs" | "ms" | "bytes" | "%";
   /** Shown below the one before it, and not in the chart. */
   readonly detail?: boolean;
 }
