@@ -16,14 +16,14 @@ async function trip({ queue, ledger }: Run): Promise<boolean> {
   const answer = queue.roundTrip?.(payload) ?? Promise.resolve();
   const over = new AbortController();
   const late = sleep(patienceMs, undefined, { signal: over.signal }).then(
-    () => false,
-    () => false,
+    () => undefined,
+    () => undefined,
   );
   const came = await Promise.race([answer.then((result) => ({ result })), late]);
   over.abort();
   // It may still fail when the queue is closed.
   answer.catch(() => undefined);
-  if (came === false) return false;
+  if (came === undefined) return false;
   if (Number(came.result) !== resultOf(payload)) throw new Error(`task ${payload} gave ${String(came.result)}`);
   return true;
 }
