@@ -152,7 +152,7 @@ test(
     const prefix = `cluster_${randomUUID().slice(0, 6)}`;
     await runThrough({
       options: { servers, prefix, ...replicated },
-      count: 300,
+      count: 900,
       disturb: async () => {
         for (const server of cluster) {
           await sleep(1_000);
@@ -181,14 +181,15 @@ test(
     let moved = 0;
     await runThrough({
       options: { servers, prefix, ...replicated },
-      count: 300,
+      count: 900,
       disturb: async () => {
         for (let round = 0; round < 6; round++) {
           await sleep(1_000);
           for (const stream of ["log", "checkpoint"]) {
             const subject = `$JS.API.STREAM.LEADER.STEPDOWN.${prefix}-${stream}-default`;
             const answer = await connection.request(subject, "", { timeout: 5_000 }).catch(() => undefined);
-            if (answer?.json<{ readonly success?: boolean }>().success === true) moved++;
+            // A stream that has no leader at the moment answers with nothing.
+            if (answer?.string().includes('"success":true') === true) moved++;
           }
         }
       },
