@@ -26,7 +26,7 @@ function memory(): number {
 async function measure(role: string, prefix: string): Promise<Start> {
   const before = memory();
   const started = performance.now();
-  const omniq = new OmniQ({ taskQueue: nats({ servers, prefix }) });
+  const omniq = new OmniQ({ taskQueue: nats({ servers, prefix, durabilityWarning: false }) });
   if (role === "producer") await omniq.enqueue(work);
   else {
     let done: () => void = () => {};
@@ -47,7 +47,7 @@ if ((first === "producer" || first === "worker") && prefix !== undefined) {
 } else {
   const backlog = Number(first ?? 100_000);
   const own = `bench_${randomUUID().slice(0, 8)}`;
-  const omniq = new OmniQ({ taskQueue: nats({ servers, prefix: own }) });
+  const omniq = new OmniQ({ taskQueue: nats({ servers, prefix: own, durabilityWarning: false }) });
   for (let from = 0; from < backlog; from += 1_000)
     await omniq.enqueueMany(Array.from({ length: 1_000 }, () => work.with()));
   await omniq.close();

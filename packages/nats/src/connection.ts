@@ -63,11 +63,21 @@ export class Connection {
     return await this.#unbroken(nats.request(subject, payload, { timeout: requestMs }), "A request", subject);
   }
 
-  /** A call of the JetStream API. */
+  /**
+   * A call of the JetStream API that may be made twice. One that is not answered is: of several who make the same stream at the same time, a
+   * cluster of 2.9 leaves some without an answer.
+   */
   async manage<T>(what: string, call: (manager: JetStreamManager) => Promise<T>): Promise<T> {
     const { manager } = await this.open();
-    if (this.#away) throw natsFailure(new Error("disconnected"), what);
-    return await this.#unbroken(call(manager), what);
+    for (let again = false; ; again = true) {
+      if (this.#away) throw natsFailure(new Error("disconnected"), what);
+      try {
+        return await this.#unbroken(call(manager), what);
+      } catch (error) {
+        const cause = error instanceof Error ? error.cause : undefined;
+        if (again || !(cause instanceof Error) || cause.name !== "TimeoutError") throw error;
+      }
+    }
   }
 
   async close(): Promise<void> {
