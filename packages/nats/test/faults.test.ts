@@ -48,7 +48,7 @@ test("the kit's cases of outage and durability, with a server that is killed", {
 
 test("a server is killed and started again three times", { timeout: 200_000 }, async () => {
   const server = await startServer();
-  const options = { servers: [server.url], prefix: "faults", checkpointBytes: 60_000 };
+  const options = { servers: [server.url], prefix: "faults", checkpointBytes: 30_000 };
   await runThrough({
     options,
     count: 600,
@@ -71,7 +71,7 @@ test(
     const server = await startServer();
     const [producer, worker] = [await Proxy.start(server.port), await Proxy.start(server.port)];
     proxies.push(producer, worker);
-    const options = { servers: [server.url], prefix: "parted", checkpointBytes: 60_000, giveUpMs: 30_000 };
+    const options = { servers: [server.url], prefix: "parted", checkpointBytes: 30_000, giveUpMs: 30_000 };
     await runThrough({
       options,
       behind: { producer: [producer.url], worker: [worker.url] },
@@ -140,7 +140,7 @@ test(
   },
 );
 
-const replicated = { replicas: 3, checkpointBytes: 60_000, giveUpMs: 30_000 };
+const replicated = { replicas: 3, checkpointBytes: 30_000, giveUpMs: 30_000 };
 
 test(
   "a cluster of three with three replicas: each node is killed in turn, the leader too",
@@ -152,7 +152,7 @@ test(
     const prefix = `cluster_${randomUUID().slice(0, 6)}`;
     await runThrough({
       options: { servers, prefix, ...replicated },
-      count: 900,
+      count: 600,
       disturb: async () => {
         for (const server of cluster) {
           await sleep(1_000);
@@ -181,7 +181,7 @@ test(
     let moved = 0;
     await runThrough({
       options: { servers, prefix, ...replicated },
-      count: 900,
+      count: 600,
       disturb: async () => {
         for (let round = 0; round < 6; round++) {
           await sleep(1_000);

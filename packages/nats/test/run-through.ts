@@ -117,6 +117,9 @@ async function watchLog(
     });
     if (head !== null) heads.add(head.json<{ readonly position: number }>().position);
   };
+  // So many from the start that each checkpoint but the first purges.
+  for (let n = 0; n < 25_000; n++) connection.publish(`${prefix}.log.default`, "x");
+  await connection.flush();
   const running = (async () => {
     while (!over) {
       for (let n = 0; n < 1_000; n++) connection.publish(`${prefix}.log.default`, "x");
