@@ -8,7 +8,7 @@ import { checkKey } from "./limits.ts";
 import { checkCallOptions, checkTime } from "./option-checks.ts";
 import type { TaskDefaults, TaskEnqueueOptions } from "./options.ts";
 import type { Serializer } from "./serializer.ts";
-import { isPromise, parseWith } from "./standard-schema.ts";
+import { gather, isPromise, parseWith } from "./standard-schema.ts";
 import { newId } from "./task-id.ts";
 import type { TaskCall } from "./task-definition.ts";
 
@@ -65,14 +65,13 @@ export function prepareCalls(
     roots.push(collect(call, nodes, known, new Set()));
   }
   refuseCycles(nodes);
-  const parsed = nodes.map(({ inside, input, where }) => parseWith(inside.input, input, `The input ${where}`));
+  const parsed = gather(nodes, ({ inside, input, where }) => parseWith(inside.input, input, `The input ${where}`));
   const finish = (values: readonly unknown[]): PreparedCalls => ({
     tasks: nodes.map((node, index) => build(node, values[index], context)),
     roots,
     generated: new Set(nodes.filter((node) => node.generated).map((node) => node.id)),
   });
-  // All promises are taken on together, so that a second refusal is never an unhandled rejection.
-  return parsed.some(isPromise) ? Promise.all(parsed).then(finish) : finish(parsed);
+  return isPromise(parsed) ? parsed.then(finish) : finish(parsed);
 }
 
 const invalid = (message: string): OmniQError => new OmniQError("OMNIQ_INVALID_OPTION", message);

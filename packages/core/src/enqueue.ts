@@ -15,7 +15,7 @@ import { prepareCalls, type PreparedCalls, type PrepareContext } from "./enqueue
 import { OmniQError } from "./errors.ts";
 import type { EnqueueCallOptions } from "./options.ts";
 import type { Runtime } from "./runtime.ts";
-import { isPromise } from "./standard-schema.ts";
+import { gather, isPromise } from "./standard-schema.ts";
 import type { TaskCall } from "./task-definition.ts";
 
 /** What became of one call of the user's. */
@@ -111,18 +111,13 @@ export class Enqueuer {
   #plainCalls(calls: readonly TaskCall<unknown>[]): PreparedCalls | Promise<PreparedCalls> | undefined {
     for (const call of calls as readonly (Partial<TaskCall<unknown>> | undefined)[])
       if (call === undefined || hasKeys(call.options) || !this.#plain.takes(call.task)) return undefined;
-    let late = false;
-    const made = calls.map(({ task, input }) => {
-      const one = this.#plain.make(task, input) as NewTask | Promise<NewTask>;
-      late ||= isPromise(one);
-      return one;
-    });
+    const made = gather(calls, ({ task, input }) => this.#plain.make(task, input) as NewTask | Promise<NewTask>);
     const finish = (tasks: readonly NewTask[]): PreparedCalls => ({
       tasks,
       roots: tasks.map((_, index) => index),
       generated: allGenerated,
     });
-    return late ? Promise.all(made).then(finish) : finish(made as NewTask[]);
+    return isPromise(made) ? made.then(finish) : finish(made);
   }
 
   async #untilReady(): Promise<void> {

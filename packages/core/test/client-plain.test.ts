@@ -58,3 +58,21 @@ test("a refused input rejects, whether its schema answers at once or later", asy
   await omniq.close();
   await expect(omniq.enqueue(task, 1)).rejects.toMatchObject({ code: "OMNIQ_CLOSED" });
 });
+
+test("where one call of several is refused at once, the later refusal of another is not left unhandled", async () => {
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown): void => void unhandled.push(reason);
+  process.on("unhandledRejection", note);
+  const issues = [{ message: "no" }];
+  const later = defineTask({ name: "later", input: schema(async () => ({ issues })), run: () => undefined });
+  const now = defineTask({ name: "now", input: schema(() => ({ issues })), run: () => undefined });
+  const omniq = open();
+  const refused = { code: "OMNIQ_INVALID_INPUT", message: expect.stringContaining('"now"') };
+  await expect(omniq.enqueueMany([later.with(1), now.with(2)])).rejects.toMatchObject(refused);
+  // With options calls go the long way.
+  const headers = { a: "b" };
+  await expect(omniq.enqueueMany([later.with(1, { headers }), now.with(2)])).rejects.toMatchObject(refused);
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off("unhandledRejection", note);
+  expect(unhandled).toEqual([]);
+});

@@ -37,6 +37,10 @@ export class Connection {
   get closed(): boolean {
     return this.#closed;
   }
+  /** It was open, and the server has gone. */
+  get away(): boolean {
+    return this.#away;
+  }
 
   /** Calls the listener after the connection was lost and is there again. Answers with a function that ends it. */
   onReturn(listener: () => void): () => void {

@@ -1,5 +1,6 @@
 // Runs commands on one partition's log: opens the replica when it is first needed, and lets it go.
-import { OmniQError } from "@omniq/core";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isOmniQError, OmniQError } from "@omniq/core";
 import type { AnswerOf, Changes, Command, Executor, ReplicaState } from "@omniq/replica";
 import { createState, Listeners, Replica } from "@omniq/replica";
 import type { Connection } from "./connection.ts";
@@ -9,7 +10,11 @@ import type { CheckedOptions } from "./options.ts";
 import type { FirstLook } from "./first-look.ts";
 import { defaultPartition, type Partitions } from "./partitions.ts";
 
+/** How long a call rests before it asks again whether the server is back. */
+const awayMs = 50;
+
 export class LogExecutor implements Executor {
+  readonly #connection: Connection;
   readonly #options: CheckedOptions;
   readonly #listeners: Listeners = new Listeners();
   readonly #log: NatsLog;
@@ -28,6 +33,7 @@ export class LogExecutor implements Executor {
     firstLook: FirstLook,
   ) {
     const { prefix, replicas, giveUpMs } = options;
+    this.#connection = connection;
     this.#options = options;
     this.#firstLook = firstLook;
     // Only the default log carries the partitions; every process looks there.
@@ -43,10 +49,10 @@ export class LogExecutor implements Executor {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<{ readonly [K in keyof C]: C[K] extends Command ? AnswerOf<C[K]> : never }> {
     options.signal?.throwIfAborted();
-    if (this.#replica === undefined && this.#closing === undefined) await this.#firstLook.look();
+    if (this.#replica === undefined && this.#closing === undefined) await this.#outlast(() => this.#firstLook.look());
     if (this.#opening === undefined && this.#direct.takes(commands))
       return (await this.#direct.send(commands)) as never;
-    const replica = this.#replica ?? (await this.open());
+    const replica = this.#replica ?? (await this.#outlast(() => this.open()));
     return await replica.execute(commands, options);
   }
 
@@ -58,6 +64,20 @@ export class LogExecutor implements Executor {
   }
   subscribe(listener: (changes: Changes) => void): () => void {
     return this.#listeners.add(listener);
+  }
+
+  /** Before the state is known, too, a call waits for a server that went away: who asks again at once would be refused as fast, and never rest. */
+  async #outlast<T>(work: () => Promise<T>): Promise<T> {
+    const deadline = performance.now() + this.#options.giveUpMs;
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        const wait = this.#connection.away && isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE");
+        if (!wait || performance.now() > deadline) throw error;
+      }
+      await sleep(awayMs);
+    }
   }
 
   /** Loads the state and goes on following the log. */

@@ -95,6 +95,31 @@ test(
 );
 
 test(
+  "a first call while the server is away waits, and goes on by itself when it is back",
+  { timeout: 60_000 },
+  async () => {
+    const server = await startServer();
+    const open = (giveUpMs: number) =>
+      nats({ servers: [server.url], prefix: "first", giveUpMs, durabilityWarning: false });
+    const [patient, impatient] = [open(30_000), open(300)];
+    await Promise.all([patient.check(), impatient.check()]);
+    await server.kill();
+    await sleep(200);
+    const counting = patient.taskQueue().counts(["q"]);
+    // Who is refused at once and asks again at once keeps everything else of the process from running.
+    let others = 0;
+    const timer = setInterval(() => others++, 10);
+    await expect(impatient.taskQueue().counts(["q"])).rejects.toMatchObject({ code: "OMNIQ_BACKEND_UNAVAILABLE" });
+    clearInterval(timer);
+    expect(others).toBeGreaterThan(0);
+    await server.start();
+    expect((await counting)["q"]).toMatchObject({ ready: 0 });
+    await patient.close();
+    await impatient.close();
+  },
+);
+
+test(
   "a server that comes back without what it had acknowledged since the checkpoint: work goes on from there",
   { timeout: 100_000 },
   async () => {

@@ -132,21 +132,13 @@ export const commonFunctions: readonly string[] = [
     SELECT array_agg(x.seq), array_agg(DISTINCT x.queue) INTO v_seqs, v_queues FROM (
       SELECT seq, queue FROM {s}.tasks WHERE id = ANY (p_ids) AND ${coverable} ORDER BY id FOR NO KEY UPDATE) x;
     IF v_seqs IS NULL THEN RETURN; END IF;
-    IF p_tokens IS NULL THEN
-      FOR l IN
-        SELECT c.token, c.queue, array_agg(u) AS seqs FROM {s}.leases c, unnest(c.seqs) u
-        WHERE c.queue = ANY (v_queues) AND (u IN (SELECT unnest(v_seqs))) IS TRUE GROUP BY c.token, c.queue ORDER BY c.token, c.queue
-      LOOP
-        PERFORM {s}.write_lease(l.token, l.queue, l.seqs);
-      END LOOP;
-    ELSE
-      FOR l IN
-        SELECT c.token, c.queue, array_agg(u) AS seqs FROM {s}.leases c, unnest(c.seqs) u
-        WHERE c.token = ANY (p_tokens) AND (u IN (SELECT unnest(v_seqs))) IS TRUE GROUP BY c.token, c.queue ORDER BY c.token, c.queue
-      LOOP
-        PERFORM {s}.write_lease(l.token, l.queue, l.seqs);
-      END LOOP;
-    END IF;
+    FOR l IN
+      SELECT c.token, c.queue, array_agg(u) AS seqs FROM {s}.leases c, unnest(c.seqs) u
+      WHERE c.queue = ANY (v_queues) AND (p_tokens IS NULL OR c.token = ANY (p_tokens)) AND (u IN (SELECT unnest(v_seqs))) IS TRUE
+      GROUP BY c.token, c.queue ORDER BY c.token, c.queue
+    LOOP
+      PERFORM {s}.write_lease(l.token, l.queue, l.seqs);
+    END LOOP;
   END $$`,
 
   /*

@@ -27,8 +27,8 @@ export const settleFunctions: readonly string[] = [
   /*
    * Ends leases. The arrays are in the order of the ids, so that two calls never wait for each other in a circle. Gives one row of position
    * -2: \`payload\` has '1' for each that is settled and '0' for each that is lost, null when all are settled; \`envelope\` the queues to
-   * wake, as JSON. \`p_tokens\`: each token once. \`p_keys\`: some of the tasks may have a deduplication key. Only active tasks have a token, so no condition names the
-   * state: with one, a plan made early may walk the index of active tasks for each settlement.
+   * wake, as JSON. \`p_tokens\`: each token once. \`p_keys\`: some of the tasks may have a deduplication key. Only active tasks have a
+   * token, so no condition names the state: with one, a plan made early may walk the index of active tasks for each settlement.
    */
   `CREATE FUNCTION {s}.settle(p_id text[], p_token text[], p_place tid[], p_outcome text[], p_store boolean[], p_value text[], p_error text[],
     p_delay bigint[], p_queues text[], p_tokens text[], p_keys boolean, ${eventParameters}) RETURNS {s}.lease LANGUAGE plpgsql ${settings} AS $$

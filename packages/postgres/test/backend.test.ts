@@ -1,42 +1,13 @@
 // What is PostgreSQL's own: options, migrations, the user's pool, polling without LISTEN, cursors of events, faults.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { NewEvent, NewTask, StoredEvent } from "@omniq/core";
+import type { NewEvent, StoredEvent } from "@omniq/core";
 import { adapter, migrate, postgres, type PostgresOptions } from "@omniq/postgres";
 import pg from "pg";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { Proxy } from "./proxy.ts";
-import { connected, dropSchema, dsn } from "./server.ts";
+import { dropLater, newSchema, open, task } from "./harness.ts";
+import { connected, dsn } from "./server.ts";
 
-let count = 0;
-const schemas: string[] = [];
-const backends: ReturnType<typeof postgres>[] = [];
-function newSchema(): string {
-  const schema = `omniq_backend_${process.pid}_${++count}`;
-  schemas.push(schema);
-  return schema;
-}
-function open(options: PostgresOptions): ReturnType<typeof postgres> {
-  const backend = postgres(options);
-  backends.push(backend);
-  return backend;
-}
-afterEach(async () => {
-  for (const backend of backends.splice(0)) await backend.close();
-  for (const schema of schemas.splice(0)) await dropSchema(schema);
-});
-
-const task = (id: string, given: Partial<NewTask> = {}): NewTask => ({
-  id,
-  name: "n",
-  queue: "q",
-  payload: "p",
-  envelope: "e",
-  priority: 0,
-  maxAttempts: 3,
-  resultTtlMs: 60_000,
-  rememberMs: 60_000,
-  ...given,
-});
 const request = { queues: ["q"], limit: 10, leaseMs: 30_000, waitMs: 0, worker: "w" };
 const event = (id: string): NewEvent => ({
   id,
@@ -94,7 +65,7 @@ test("a URL gives the options; what is pg's own stays in the dsn", () => {
 
 test("many backends that start at once make the tables once; any name of a schema will do", async () => {
   const schema = `${newSchema()} "Q" {s}{n} 'x' \\ é`;
-  schemas.push(schema.replaceAll('"', '""'));
+  dropLater(schema.replaceAll('"', '""'));
   const all = Array.from({ length: 6 }, () => open({ dsn, schema, maxConnections: 2 }));
   await Promise.all(all.map((backend) => backend.check()));
   await all[0]?.taskQueue().enqueue([{ tasks: [task("a"), task("b", { deduplicate: { key: "k", mode: "keep" } })] }]);

@@ -1,39 +1,10 @@
 // Leases that one row covers for a whole claim: what becomes of them when tasks are settled, extended, cancelled, moved or left alone.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Lease, NewTask, Settlement } from "@omniq/core";
-import { postgres } from "@omniq/postgres";
-import { afterEach, expect, test } from "vitest";
-import { connected, dropSchema, dsn } from "./server.ts";
+import { expect, test } from "vitest";
+import { newSchema, open, task } from "./harness.ts";
+import { connected, dsn } from "./server.ts";
 
-let count = 0;
-const schemas: string[] = [];
-const backends: ReturnType<typeof postgres>[] = [];
-function newSchema(): string {
-  const schema = `omniq_leases_${process.pid}_${++count}`;
-  schemas.push(schema);
-  return schema;
-}
-function open(schema: string): ReturnType<typeof postgres> {
-  const backend = postgres({ dsn, schema, maxConnections: 2 });
-  backends.push(backend);
-  return backend;
-}
-afterEach(async () => {
-  for (const backend of backends.splice(0)) await backend.close();
-  for (const schema of schemas.splice(0)) await dropSchema(schema);
-});
-
-const task = (id: string): NewTask => ({
-  id,
-  name: "n",
-  queue: "q",
-  payload: "p",
-  envelope: "e",
-  priority: 0,
-  maxAttempts: 3,
-  resultTtlMs: 60_000,
-  rememberMs: 60_000,
-});
 const tasks = (number: number): NewTask[] => Array.from({ length: number }, (_value, index) => task(`t${index}`));
 const request = { queues: ["q"], limit: 100, leaseMs: 30_000, waitMs: 0, worker: "w" };
 const completed = ({ taskId, queue, token, run, attempt }: Lease): Settlement => ({
@@ -51,7 +22,7 @@ const rows = (text: string): Promise<readonly unknown[][]> =>
 
 test("one claim is one row, which goes with the claim after its last task was settled", async () => {
   const schema = newSchema();
-  const queue = open(schema).taskQueue();
+  const queue = open({ dsn, schema, maxConnections: 2 }).taskQueue();
   await queue.enqueue([{ tasks: tasks(5) }]);
   const leases = await queue.reserve(request);
   expect(await rows(`SELECT cardinality(seqs) FROM ${schema}.leases`)).toEqual([[5]]);
@@ -74,7 +45,7 @@ test("one claim is one row, which goes with the claim after its last task was se
 
 test("a heartbeat gives a task a lease of its own, and it is settled by its id", async () => {
   const schema = newSchema();
-  const queue = open(schema).taskQueue();
+  const queue = open({ dsn, schema, maxConnections: 2 }).taskQueue();
   await queue.enqueue([{ tasks: tasks(3) }]);
   const leases = await queue.reserve(request);
   const [first] = leases as [Lease];
@@ -91,7 +62,7 @@ test("a heartbeat gives a task a lease of its own, and it is settled by its id",
 
 test("rows that a rewrite of the table moved are settled by their ids", async () => {
   const schema = newSchema();
-  const queue = open(schema).taskQueue();
+  const queue = open({ dsn, schema, maxConnections: 2 }).taskQueue();
   await queue.enqueue([{ tasks: tasks(20) }]);
   const gone = await queue.reserve({ ...request, limit: 10 });
   const kept = await queue.reserve({ ...request, limit: 10 });
@@ -107,7 +78,10 @@ test("rows that a rewrite of the table moved are settled by their ids", async ()
 
 test("of a claim whose lease ran out, what was settled stays so, and the rest comes again once", async () => {
   const schema = newSchema();
-  const [one, other] = [open(schema).taskQueue(), open(schema).taskQueue()];
+  const [one, other] = [
+    open({ dsn, schema, maxConnections: 2 }).taskQueue(),
+    open({ dsn, schema, maxConnections: 2 }).taskQueue(),
+  ];
   await one.enqueue([{ tasks: tasks(6) }]);
   const leases = await one.reserve({ ...request, leaseMs: 300 });
   expect(await one.settle(leases.slice(0, 2).map(completed))).toEqual(["settled", "settled"]);
@@ -126,7 +100,7 @@ test("of a claim whose lease ran out, what was settled stays so, and the rest co
 
 test("one task of a claim is retried, one released, one cancelled: the others keep their lease", async () => {
   const schema = newSchema();
-  const queue = open(schema).taskQueue();
+  const queue = open({ dsn, schema, maxConnections: 2 }).taskQueue();
   await queue.enqueue([{ tasks: tasks(5) }]);
   const leases = await queue.reserve(request);
   const [a, b, c, d, e] = leases.map(completed) as [Settlement, Settlement, Settlement, Settlement, Settlement];
@@ -151,7 +125,7 @@ test("one task of a claim is retried, one released, one cancelled: the others ke
 test("claims that all begin at the head of the queue never take a task twice", async () => {
   const schema = newSchema();
   const number = 1_500;
-  const makers = Array.from({ length: 6 }, () => open(schema));
+  const makers = Array.from({ length: 6 }, () => open({ dsn, schema, maxConnections: 2 }));
   await makers[0]?.taskQueue().enqueue([{ tasks: tasks(number) }]);
   const seen: string[] = [];
   await Promise.all(

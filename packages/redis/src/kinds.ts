@@ -116,7 +116,10 @@ export class Kinds {
     try {
       const reference = createHash("sha256").update(text).digest("base64url").slice(0, referenceLength);
       // Another text may have the same reference already: tasks of this kind then say all themselves.
-      if ((await this.#connection.write<number>("kind", [reference, text])) !== 1) return;
+      if ((await this.#connection.write<number>("kind", [reference, text])) !== 1) {
+        kind.uses = Number.NEGATIVE_INFINITY;
+        return;
+      }
       this.#stored += 1;
       kind.reference = reference;
     } catch {

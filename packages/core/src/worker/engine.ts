@@ -3,12 +3,14 @@ import type { Lease, SettleState } from "../contracts/index.ts";
 import { OmniQError } from "../errors.ts";
 import type { Runtime } from "../runtime.ts";
 import type { DrainSummary } from "../worker.ts";
+import { Aftermath } from "./aftermath.ts";
 import { Collector } from "./collector.ts";
 import { WorkerContextHost } from "./context-host.ts";
-import { type Ending, type Item } from "./ending.ts";
+import { Deadlines } from "./deadlines.ts";
+import type { Ending, Item } from "./ending.ts";
 import { EventWriter } from "./event-writer.ts";
 import { Execution } from "./execution.ts";
-import { errorText, retryDelayMs, timedOut, type Failure } from "./failures.ts";
+import { errorText, retryDelayMs, type Failure } from "./failures.ts";
 import { HeartbeatThread } from "./heartbeat-thread.ts";
 import { Heartbeats, leaseLost } from "./heartbeats.ts";
 import type { ResolvedWorkerOptions } from "./options.ts";
@@ -19,9 +21,6 @@ import type { RemotePool } from "./remote-pool.ts";
 import { Runner } from "./runner.ts";
 import { lookForResults } from "./stored-results.ts";
 import { sleep } from "./sleep.ts";
-
-/** A prefetched task that has waited so long behind others goes back, so that another worker can have it. */
-const patienceMs = 1_000;
 
 export class Engine implements PumpHost {
   readonly runtime: Runtime;
@@ -38,6 +37,8 @@ export class Engine implements PumpHost {
   readonly #heartbeats: Heartbeats;
   #thread: HeartbeatThread | undefined;
   readonly #prefetch: Prefetch;
+  readonly #deadlines: Deadlines;
+  readonly #aftermath: Aftermath;
   readonly #collectors = new Map<string, Collector>();
   readonly #batchRoom: number;
   readonly #held = new Set<Execution>();
@@ -48,10 +49,6 @@ export class Engine implements PumpHost {
   #slots = 0;
   #starting = false;
   #mode: "wait" | "drain" | "stop" = "stop";
-  #counts = { completed: 0, retried: 0, failed: 0, cancelled: 0 };
-  #watch: NodeJS.Timeout | undefined;
-  #watchAt = Number.POSITIVE_INFINITY;
-  #hooks = 0;
 
   constructor(runtime: Runtime, options: ResolvedWorkerOptions, registry: Registry, pool: RemotePool | undefined) {
     this.runtime = runtime;
@@ -79,6 +76,14 @@ export class Engine implements PumpHost {
       held: () => this.#held,
       lost: (execution) => this.#lost(execution),
       cancelled: (execution) => this.#cancelled(execution),
+    });
+    this.#deadlines = new Deadlines({
+      held: () => this.#held,
+      end: (execution, ending) => this.end(execution, ending),
+      fail: (execution, failure) => this.fail(execution, failure),
+    });
+    this.#aftermath = new Aftermath(options, this.contexts, logger, () => {
+      if (this.#mode === "drain") this.#pump.kick();
     });
     let batchRoom = 0;
     for (const definition of registry.values()) {
@@ -120,7 +125,7 @@ export class Engine implements PumpHost {
     return this.#quiet;
   }
   get #quiet(): boolean {
-    return this.#held.size === 0 && this.#pump.quiet && this.#hooks === 0;
+    return this.#held.size === 0 && this.#pump.quiet && this.#aftermath.running === 0;
   }
   /** Aborts what still runs and releases it. */
   release(): void {
@@ -136,9 +141,7 @@ export class Engine implements PumpHost {
   /** Lets go of timers and threads. */
   async finish(): Promise<void> {
     this.#heartbeats.stop();
-    clearTimeout(this.#watch);
-    this.#watch = undefined;
-    this.#watchAt = Number.POSITIVE_INFINITY;
+    this.#deadlines.stop();
     await this.events?.flush(2_000);
     const thread = this.#thread;
     this.#thread = undefined;
@@ -150,9 +153,7 @@ export class Engine implements PumpHost {
     this.events?.close();
   }
   takeCounts(): DrainSummary {
-    const counts = this.#counts;
-    this.#counts = { completed: 0, retried: 0, failed: 0, cancelled: 0 };
-    return counts;
+    return this.#aftermath.takeCounts();
   }
 
   // --- for the pump ---
@@ -167,7 +168,7 @@ export class Engine implements PumpHost {
     return this.capacity() - this.#active;
   }
   held(): number {
-    return this.#held.size + this.#hooks;
+    return this.#held.size + this.#aftermath.running;
   }
   roundTrip(ms: number): void {
     this.#prefetch.roundTripTook(ms);
@@ -198,7 +199,7 @@ export class Engine implements PumpHost {
       return;
     }
     if (redelivered.length > 0) void this.#lookForResults(redelivered);
-    this.#watchFor(now + patienceMs);
+    this.#deadlines.came(now);
     this.#startWaiting();
   }
 
@@ -225,45 +226,7 @@ export class Engine implements PumpHost {
     if (this.events !== undefined && !this.runtime.eventsTogether) {
       this.events.addAll([...this.events.take(execution), endingEvent(this.runtime, item)]);
     }
-    const { onCompleted, onRetry, onFailed } = this.options;
-    switch (ending.kind) {
-      case "completed":
-        this.#counts.completed += 1;
-        if (onCompleted !== undefined)
-          this.#hook(execution, () => onCompleted(execution.context(this.contexts), ending.output()));
-        break;
-      case "retry":
-        this.#counts.retried += 1;
-        if (onRetry !== undefined)
-          this.#hook(execution, () =>
-            onRetry(execution.context(this.contexts), ending.error, Date.now() + ending.delayMs),
-          );
-        break;
-      case "failed":
-        this.#counts.failed += 1;
-        if (onFailed !== undefined)
-          this.#hook(execution, () => onFailed(execution.context(this.contexts), ending.error));
-        break;
-      case "cancelled":
-        this.#counts.cancelled += 1;
-    }
-  }
-  #hook(execution: Execution, call: () => void | Promise<void>): void {
-    this.#hooks += 1;
-    const run = async (): Promise<void> => {
-      try {
-        await call();
-      } catch (error) {
-        this.runtime.logger.error("A hook of the worker failed; the task's outcome stands", {
-          taskId: execution.lease.taskId,
-          error,
-        });
-      } finally {
-        this.#hooks -= 1;
-        if (this.#mode === "drain") this.#pump.kick();
-      }
-    };
-    void run();
+    this.#aftermath.of(item);
   }
 
   // --- starting ---
@@ -370,7 +333,7 @@ export class Engine implements PumpHost {
     const { timeoutMs } = execution.envelope;
     if (timeoutMs !== null) {
       execution.timeoutAt = now + timeoutMs;
-      this.#watchFor(execution.timeoutAt);
+      this.#deadlines.watch(execution.timeoutAt);
     }
     if (this.events !== undefined) {
       const { lease } = execution;
@@ -467,51 +430,5 @@ export class Engine implements PumpHost {
     execution.abort(
       new OmniQError("OMNIQ_TASK_CANCELLED", `The task ${taskId} (${task.name}) was cancelled`, { taskId }),
     );
-  }
-
-  // --- time: one timer for all ---
-
-  #watchFor(at: number): void {
-    if (at >= this.#watchAt) return;
-    this.#watchAt = at;
-    clearTimeout(this.#watch);
-    this.#watch = setTimeout(
-      () => this.#look(),
-      Math.min(Math.max(1, Math.ceil(at - performance.now())), 2_147_483_647),
-    );
-  }
-  #look(): void {
-    this.#watchAt = Number.POSITIVE_INFINITY;
-    const now = performance.now();
-    const wall = Date.now();
-    let next = Number.POSITIVE_INFINITY;
-    for (const execution of [...this.#held]) {
-      if (execution.phase === "waiting") {
-        if (now - execution.heldSince < patienceMs) next = Math.min(next, execution.heldSince + patienceMs);
-        else if (
-          execution.slot === undefined &&
-          execution.definition?.handler.kind === "single" &&
-          execution.lease.task.expiries === 0
-        ) {
-          this.end(execution, { kind: "release" });
-        }
-        continue;
-      }
-      if (execution.phase !== "running") continue;
-      if (execution.aborted === undefined && execution.overdue(now, wall)) execution.abort(leaseLost(execution));
-      if (now >= execution.timeoutAt) this.#timeOut(execution);
-      else next = Math.min(next, execution.timeoutAt);
-    }
-    if (next !== Number.POSITIVE_INFINITY) this.#watchFor(next);
-  }
-  #timeOut(execution: Execution): void {
-    const { taskId, task } = execution.lease;
-    const timeout = new OmniQError(
-      "OMNIQ_TIMEOUT",
-      `The task ${taskId} (${task.name}) ran for longer than its ${execution.envelope.timeoutMs} ms`,
-      { taskId },
-    );
-    execution.abort(timeout);
-    this.fail(execution, timedOut({ id: taskId, name: task.name }, timeout));
   }
 }
