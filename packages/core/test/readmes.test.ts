@@ -25,6 +25,19 @@ function blocksOf(name: string): readonly string[] {
   const blocks = textOf(name).matchAll(/(<!-- not run: [^\n]+ -->\n)?```(?:ts|js)\n([\s\S]*?)```/g);
   return [...blocks].filter(([, not]) => not === undefined).map(([, , code]) => code ?? "");
 }
+/** Where the servers of this run listen, in place of the standard ports that the text shows: a fresh machine has none there. */
+const addresses: readonly (readonly [shown: RegExp, here: string | undefined])[] = [
+  [/nats:\/\/localhost:4222/g, process.env["OMNIQ_TEST_NATS_URL"]],
+  [/postgresql:\/\/postgres@127\.0\.0\.1:5432\/postgres/g, process.env["OMNIQ_TEST_POSTGRES_URL"]],
+  [/host: "127\.0\.0\.1", port: 6379/g, redisHere(process.env["OMNIQ_TEST_REDIS_URL"])],
+];
+function redisHere(url: string | undefined): string | undefined {
+  if (url === undefined) return undefined;
+  const { hostname, port } = new URL(url);
+  return `host: ${JSON.stringify(hostname)}, port: ${port || 6379}`;
+}
+const here = (code: string): string =>
+  addresses.reduce((text, [shown, there]) => (there === undefined ? text : text.replaceAll(shown, there)), code);
 const programs = packages.flatMap((name) => blocksOf(name).map((code, index) => ({ name, code, index: index + 1 })));
 const folders = new Map<string, string>();
 
@@ -71,7 +84,7 @@ test("the code compiles, strictly", async () => {
 test.each(programs)("the code of $name, example $index, runs", async ({ name, index, code }) => {
   const folder = folders.get(name) ?? "";
   const program = join(folder, `example-${index}.mjs`);
-  writeFileSync(program, (await transform(code, { loader: "ts", format: "esm", target: "node20" })).code);
+  writeFileSync(program, (await transform(here(code), { loader: "ts", format: "esm", target: "node20" })).code);
   const { NODE_TEST_CONTEXT: _context, ...env } = process.env;
   await run(process.execPath, [program], { cwd: folder, env, timeout: 60_000, maxBuffer: 16 * 1024 * 1024 });
 });

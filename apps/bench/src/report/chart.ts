@@ -42,7 +42,8 @@ export function chartSvg(all: Readonly<Record<string, BackendResults>>): string 
   const [least, most] = [Math.floor(Math.min(-1, ...exponents)), Math.ceil(Math.max(2, ...exponents) + 0.6)];
   let top = 40;
   const grids = panels.map(({ bars }) => {
-    const grid = { left, right: 40, top: top + panelHead, height: bars.length * barHeight };
+    // Labels stand behind the bars.
+    const grid = { left, right: 150, top: top + panelHead, height: bars.length * barHeight };
     top += panelHead + grid.height + panelFoot;
     return grid;
   });
