@@ -2,10 +2,12 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer, type Server } from "node:net";
+import { connect as connectSocket, createServer, type Server } from "node:net";
 import { delimiter, join } from "node:path";
 import { tmpdir } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
 
 /** The server that the tests start: `OMNIQ_TEST_NATS_SERVER`, or the one on PATH. */
 function binary(): string {
@@ -35,7 +37,7 @@ async function freePorts(count: number): Promise<number[]> {
 async function listening(port: number, log: () => string): Promise<void> {
   for (let tries = 0; ; tries++) {
     const there = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, "127.0.0.1");
+      const socket = connectSocket(port, "127.0.0.1");
       socket.once("data", () => {
         resolve(true);
         socket.destroy();
@@ -88,6 +90,7 @@ export class TestServer {
           ),
       );
     await Promise.all(servers.map((server) => server.start()));
+    await untilReplicated(servers.map(({ url }) => url));
     return servers;
   }
 
@@ -126,4 +129,20 @@ export class TestServer {
     await this.kill();
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Servers that listen have not yet agreed on a leader, nor told it what room they have: until then no stream with three replicas can be made. */
+async function untilReplicated(servers: readonly string[]): Promise<void> {
+  const connection = await connect({ servers: [...servers] });
+  const { streams } = await jetstreamManager(connection, { checkAPI: false });
+  const name = "first";
+  for (const until = Date.now() + 60_000; ; await sleep(100))
+    try {
+      await streams.add({ name, subjects: [name], num_replicas: 3 });
+      await streams.delete(name);
+      break;
+    } catch (error) {
+      if (Date.now() > until) throw error;
+    }
+  await connection.close();
 }

@@ -31,6 +31,12 @@ export async function storedBytesOf({ folder }: Place): Promise<number | undefin
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile());
   if (files.length === 0) return undefined;
-  const sizes = await Promise.all(files.map(async (file) => (await stat(join(file.parentPath, file.name))).size));
+  // What goes meanwhile takes nothing.
+  const sizeOf = (path: string): Promise<number> =>
+    stat(path).then(
+      ({ size }) => size,
+      () => 0,
+    );
+  const sizes = await Promise.all(files.map((file) => sizeOf(join(file.parentPath, file.name))));
   return sizes.reduce((sum, size) => sum + size, 0);
 }

@@ -4,13 +4,14 @@ import type { Contestant } from "../../frame/contestant.ts";
 
 type Failed = Error | null | undefined;
 type Finish = (callback: (error: Failed) => void) => void;
+type Popper = (error: Failed, payload: number, commit: Finish) => void;
 interface FileQueue {
   push(payload: number, callback: (error: Failed) => void): void;
-  tpop(callback: (error: Failed, payload: number, commit: Finish) => void): void;
+  tpop(callback: Popper): void;
   length(callback: (error: Failed, length: number) => void): void;
   stop(): void;
   /** Who waits for a task. */
-  laterPop: unknown[];
+  laterPop: Popper[];
 }
 interface Popped {
   readonly payload: number;
@@ -25,7 +26,7 @@ export const contestant: Contestant = {
   name: "file-queue",
   ours: false,
   packages: ["file-queue"],
-  settings: `at most ${takers} takers, with which it is fastest`,
+  settings: `at most ${takers} takers, with which it is fastest; asked again every 50 ms, as its watcher misses tasks`,
   durability: "nothing is synced; a task's file goes after it is handled",
   results: "none",
   shared: true,
@@ -63,9 +64,14 @@ export const contestant: Contestant = {
           }
         };
         for (let taker = 0; taker < Math.min(concurrency, takers); taker++) void take();
+        // Who lost the race for each name that it saw waits for a change of the folder, though more may be there.
+        const again = setInterval(() => {
+          for (const popper of queue.laterPop.splice(0)) queue.tpop(popper);
+        }, 50);
         return {
           stop: async () => {
             stopping = true;
+            clearInterval(again);
             queue.laterPop = [];
             await Promise.all(busy);
           },
