@@ -16,7 +16,7 @@ export interface Run {
   /** Where the producer and the other worker connect; default the same. */
   readonly behind?: { readonly producer: readonly string[]; readonly worker: readonly string[] } | undefined;
   readonly count: number;
-  /** Does its worst; resolves when it is over. */
+  /** Does its worst; resolves when it is over. Called again until the log has been purged twice meanwhile. */
   disturb(): Promise<void>;
 }
 
@@ -44,7 +44,10 @@ export async function runThrough({ options, behind, count, disturb }: Run): Prom
   const watch = await watchLog(options.servers, options.prefix);
 
   let disturbed = false;
-  const disturbing = disturb().finally(() => (disturbed = true));
+  const disturbing = (async () => {
+    // The state grows, and the time between checkpoints with it.
+    for (let times = 0; times === 0 || (times < 6 && !watch.purgedTwice()); times++) await disturb();
+  })().finally(() => (disturbed = true));
   // What was acknowledged. More than `count` where the disturbance takes longer.
   const ids: string[] = [];
   while (ids.length < count || !disturbed) {
@@ -57,7 +60,7 @@ export async function runThrough({ options, behind, count, disturb }: Run): Prom
       // Whoever hears that the outcome is unknown asks again with the same id.
       if ((error as { readonly retryable?: boolean }).retryable !== true) throw error;
     }
-    if (n >= count) await sleep(20);
+    if (n >= count) await sleep(10);
   }
   await disturbing;
 
@@ -104,7 +107,10 @@ export async function runThrough({ options, behind, count, disturb }: Run): Prom
 async function watchLog(
   servers: readonly string[],
   prefix: string,
-): Promise<{ stop(): Promise<{ readonly checkpoints: number; readonly purges: number }> }> {
+): Promise<{
+  purgedTwice(): boolean;
+  stop(): Promise<{ readonly checkpoints: number; readonly purges: number }>;
+}> {
   const connection = await connect({ servers: [...servers], maxReconnectAttempts: -1, reconnectTimeWait: 100 });
   const manager = await jetstreamManager(connection, { checkAPI: false, timeout: 1_000 });
   const firsts = new Set<number>();
@@ -130,6 +136,7 @@ async function watchLog(
     await look();
   })();
   return {
+    purgedTwice: () => firsts.size > 2,
     stop: async () => {
       over = true;
       await running;
