@@ -22,11 +22,14 @@ export async function passByWorkers(
   pauseMs: number,
 ): Promise<number> {
   let done = 0;
-  for (let turn = 0; turn < times; turn++) {
+  let left = times;
+  // Whoever ends or is suspended has his turn later.
+  for (let turn = 0; left > 0 && turn < 20 * times; turn++) {
     // Whoever is there has had time to do something.
     await sleep(pauseMs);
     const sleeper = crew.putToSleep(turn % workers);
     if (sleeper === undefined) continue;
+    left--;
     const { pid, journal } = sleeper;
     try {
       const { passed } = await ask({ kind: "pass-by", pid });
