@@ -123,7 +123,8 @@ export class ProcessCrew implements Crew {
   putToSleep(place: number): Sleeper | undefined {
     const found = this.#places[place];
     const pid = found?.child?.pid;
-    if (found === undefined || pid === undefined || found.suspended || found.leaving) return undefined;
+    if (found === undefined || pid === undefined) return undefined;
+    if (found.asleep || found.suspended || found.leaving) return undefined;
     const { child, journal } = found;
     const from = hostMs();
     found.asleep = true;
