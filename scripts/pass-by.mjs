@@ -16,20 +16,30 @@ export async function storeOf(config) {
   return store.fromUrl(place, options);
 }
 
-const positions = async (store) =>
-  (await store.list("log/")).objects.map(({ key }) => Number(key.slice(4))).sort((a, b) => a - b);
+/** Positions of the commits that are there, in order. Faults cut off whoever asks, too, for as long as a lease. */
+async function positions(store, until) {
+  for (;;) {
+    try {
+      return (await store.list("log/")).objects.map(({ key }) => Number(key.slice(4))).sort((a, b) => a - b);
+    } catch (error) {
+      if (Date.now() > until) throw error;
+      await sleep(250);
+    }
+  }
+}
 
 /** Whether it was passed by: what is in the log when it stops is the most that it can have read. */
 export async function passBy(store, pid) {
   const from = Date.now();
+  const until = from + triesMs;
   process.kill(pid, "SIGSTOP");
   let passed = false;
   let last = 0;
   try {
-    last = (await positions(store)).at(-1) ?? 0;
-    while (!passed && Date.now() < from + triesMs) {
+    last = (await positions(store, until)).at(-1) ?? 0;
+    while (!passed && Date.now() < until) {
       await sleep(250);
-      const [first = 0] = await positions(store);
+      const [first = 0] = await positions(store, until);
       // All is deleted that it may have read, and the one after that.
       passed = first > last + 1;
     }

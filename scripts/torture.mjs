@@ -115,7 +115,11 @@ const app = fork(`${root}apps/torture/dist/main.js`, options, {
 const restarts = own.map(() => Promise.resolve());
 app.on("message", async ({ id, fault }) => {
   if (fault.kind === "pass-by") {
-    app.send({ id, passed: await passBy(store, fault.pid) });
+    const passed = await passBy(store, fault.pid).catch((error) => {
+      console.log(`process ${fault.pid} was not passed by: ${error}`);
+      return false;
+    });
+    if (app.connected) app.send({ id, passed });
     return;
   }
   const server = own[fault.server];

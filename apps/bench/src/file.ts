@@ -1,51 +1,14 @@
-// `node dist/file.js`: the File backend on a local disk, and over a store with round trips: tasks a second, requests and bytes a task.
-import { setTimeout as sleep } from "node:timers/promises";
+// `node dist/file.js [local] [backlog] [million] [batches] [busy]`: the File backend on a local disk, and over a store with round trips: tasks a
+// second, requests and bytes a task. All but the million without a word.
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { defineTask, OmniQ, type Backend, type Lease } from "@omniq/core";
-import { file, MemoryObjects, MemoryObjectStore } from "@omniq/file";
+import { file, MemoryObjects } from "@omniq/file";
+import { Bill, busy, DistantStore } from "./distant.ts";
 import { median, plainTask, withFolder } from "./measure.ts";
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
-
-/** A store in memory with a round trip, which counts what a cloud would bill. */
-class DistantStore extends MemoryObjectStore {
-  override readonly reach = "network" as never;
-  readonly #halfMs: number;
-  writes = 0;
-  reads = 0;
-  lists = 0;
-  bytes = 0;
-
-  constructor(objects: MemoryObjects, roundTripMs: number) {
-    super(objects);
-    this.#halfMs = roundTripMs / 2;
-  }
-  get requests(): number {
-    return this.writes + this.reads + this.lists;
-  }
-  override async read(key: string) {
-    this.reads++;
-    return await this.#far(() => super.read(key));
-  }
-  override async create(key: string, body: Uint8Array) {
-    this.writes++;
-    this.bytes += body.byteLength;
-    return await this.#far(() => super.create(key, body));
-  }
-  override async list(prefix: string, after?: string, limit?: number) {
-    this.lists++;
-    return await this.#far(() => super.list(prefix, after, limit));
-  }
-  override watch: never = undefined as never;
-  async #far<T>(call: () => Promise<T>): Promise<T> {
-    if (this.#halfMs > 0) await sleep(this.#halfMs);
-    const answer = await call();
-    if (this.#halfMs > 0) await sleep(this.#halfMs);
-    return answer;
-  }
-}
 
 /** Calls under way in each process; they ride together. */
 const callers = 4;
@@ -81,24 +44,16 @@ async function run(producer: Backend, consumer: Backend, count: number, batch: n
   return (performance.now() - started) / 1_000;
 }
 
-/** List prices of S3 Standard in us-east-1: dollars for a request. */
-const price = { write: 0.005 / 1_000, read: 0.0004 / 1_000 };
-
 async function distant(roundTripMs: number, batch: number): Promise<void> {
-  const count = Math.min(20_000, Math.max(100, batch * 40));
+  const count = Math.min(40_000, batch * 100);
   const objects = new MemoryObjects();
   const stores = [new DistantStore(objects, roundTripMs), new DistantStore(objects, roundTripMs)] as const;
   await using producer = file({ store: stores[0] });
   await using consumer = file({ store: stores[1] });
   await Promise.all([producer.taskQueue().counts(), consumer.taskQueue().counts()]);
-  const before = stores.map(({ writes, reads, lists, bytes }) => ({ writes, reads, lists, bytes }));
+  const bill = new Bill(stores);
   const seconds = await run(producer, consumer, count, batch);
-  const sum = (name: "writes" | "reads" | "lists" | "bytes"): number =>
-    stores.reduce((total, store, index) => total + store[name] - (before[index]?.[name] ?? 0), 0);
-  const dollars = ((sum("writes") + sum("lists")) * price.write + sum("reads") * price.read) / count;
-  console.log(
-    `| ${roundTripMs} | ${batch} | ${(count / seconds).toFixed(0)} | ${((sum("writes") + sum("reads") + sum("lists")) / count).toFixed(3)} | ${(sum("bytes") / count).toFixed(0)} | ${(dollars * 30_000_000).toFixed(2)} |`,
-  );
+  console.log(`| ${roundTripMs} | ${batch} | ${bill.row(count, seconds)} |`);
 }
 
 async function localEnqueue(folder: string, count: number): Promise<number> {
@@ -145,16 +100,48 @@ async function backlog(folder: string, count: number): Promise<void> {
 
 const repeat = async (body: (folder: string) => Promise<number>): Promise<number> =>
   median([await withFolder(body), await withFolder(body), await withFolder(body)]);
-console.log(
-  `local disk: ${(await repeat((folder) => localEnqueue(folder, 20_000))).toFixed(0)} durable enqueues/s by 500 callers`,
-);
-console.log(
-  `local disk: ${(await repeat((folder) => localDrain(folder, 20_000))).toFixed(0)} tasks/s drained at concurrency 100`,
-);
-for (const count of process.argv.includes("--million") ? [100_000, 1_000_000] : [100_000])
-  await withFolder((folder) => backlog(folder, count));
-console.log(
-  "| round trip, ms | batch | tasks/s | requests a task | bytes a task | dollars a month at 1 million tasks a day |",
-);
-console.log("| --- | --- | --- | --- | --- | --- |");
-for (const roundTripMs of [0, 10, 50, 100]) for (const batch of [1, 10, 100, 1_000]) await distant(roundTripMs, batch);
+const head = "tasks/s | requests a task | bytes a task | dollars a month at 1 million tasks a day |";
+
+const parts: Readonly<Record<string, () => Promise<void>>> = {
+  local: async () => {
+    const enqueued = await repeat((folder) => localEnqueue(folder, 20_000));
+    console.log(`local disk: ${enqueued.toFixed(0)} durable enqueues/s by 500 callers`);
+    const drained = await repeat((folder) => localDrain(folder, 20_000));
+    console.log(`local disk: ${drained.toFixed(0)} tasks/s drained at concurrency 100`);
+  },
+  backlog: async () => {
+    await withFolder((folder) => backlog(folder, 100_000));
+  },
+  million: async () => {
+    await withFolder((folder) => backlog(folder, 1_000_000));
+  },
+  batches: async () => {
+    console.log(`| round trip, ms | batch | ${head}\n| --- | --- | --- | --- | --- | --- |`);
+    for (const roundTripMs of [0, 10, 50, 100])
+      for (const batch of [1, 10, 100, 1_000]) await distant(roundTripMs, batch);
+  },
+  busy: async () => {
+    console.log(
+      `| round trip, ms | workers | concurrency of each | ${head}\n| --- | --- | --- | --- | --- | --- | --- |`,
+    );
+    for (const roundTripMs of [0, 10, 50, 100]) {
+      for (const [workers, concurrency] of [
+        [1, 100],
+        [1, 1_000],
+        [4, 100],
+      ] as const) {
+        const rounds: (readonly [number, string])[] = [];
+        for (let round = 0; round < 3; round++)
+          rounds.push(await busy({ roundTripMs, callers: 1_000, workers, concurrency, count: 20_000 }));
+        const [, row] = rounds.sort(([a], [b]) => a - b)[1] ?? [];
+        console.log(`| ${roundTripMs} | ${workers} | ${concurrency} | ${row} |`);
+      }
+    }
+  },
+};
+const asked = process.argv.slice(2);
+for (const name of asked.length > 0 ? asked : Object.keys(parts).filter((part) => part !== "million")) {
+  const part = parts[name];
+  if (part === undefined) throw new Error(`${name} is none of ${Object.keys(parts).join(", ")}`);
+  await part();
+}

@@ -19,6 +19,8 @@ interface Place {
   asleep: boolean;
   /** A suspension is under way, whose end would wake it. */
   suspended: boolean;
+  /** It was killed or told to end, and is about to be gone. */
+  leaving: boolean;
 }
 
 /** A worker that is stopped from outside. */
@@ -52,6 +54,7 @@ export class ProcessCrew implements Crew {
         clock: undefined,
         asleep: false,
         suspended: false,
+        leaving: false,
       };
       this.#places.push(made);
       this.#start(made);
@@ -83,6 +86,7 @@ export class ProcessCrew implements Crew {
     child.stderr?.on("data", (data: Buffer) => (said = (said + data.toString()).slice(-2_000)));
     place.child = child;
     place.suspended = false;
+    place.leaving = false;
     child.once("exit", (code, signal) => {
       place.child = undefined;
       this.ends.push(hostMs());
@@ -102,17 +106,25 @@ export class ProcessCrew implements Crew {
     return found?.asleep === true ? undefined : found?.child;
   }
   kill(place: number): boolean {
-    return this.#awake(place)?.kill("SIGKILL") ?? false;
+    return this.#dismiss(place, "SIGKILL");
   }
   stop(place: number): boolean {
     this.ends.push(hostMs());
-    return this.#awake(place)?.kill("SIGTERM") ?? false;
+    return this.#dismiss(place, "SIGTERM");
   }
-  /** Someone else is about to stop it; undefined where the place is empty. */
+  #dismiss(place: number, signal: "SIGKILL" | "SIGTERM"): boolean {
+    const found = this.#places[place];
+    const child = this.#awake(place);
+    if (found === undefined || child === undefined) return false;
+    found.leaving = true;
+    return child.kill(signal);
+  }
+  /** Someone else is about to stop it; undefined where nobody is, or is about to be. */
   putToSleep(place: number): Sleeper | undefined {
     const found = this.#places[place];
     const pid = found?.child?.pid;
-    if (found === undefined || pid === undefined || found.suspended) return undefined;
+    if (found === undefined || pid === undefined) return undefined;
+    if (found.asleep || found.suspended || found.leaving) return undefined;
     const { child, journal } = found;
     const from = hostMs();
     found.asleep = true;

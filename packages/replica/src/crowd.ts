@@ -45,9 +45,9 @@ export class Crowd {
     }
   }
 
-  /** How long a loser waits: at random up to a round trip, so that losers part. */
+  /** How long a loser waits: at random up to a round trip, so that losers part; where only the winner wrote lately, there is nobody to part from. */
   lostMs(): number {
-    return Math.random() * this.#roundTripMs;
+    return this.#lanes.size < 2 ? 0 : Math.random() * this.#roundTripMs;
   }
   /**
    * How long a winner waits before it writes again: about a round trip for each of the others who wrote lately. A loser that has to read what
