@@ -4,7 +4,7 @@ const weight = 0.2;
 /** A prefetched task should start within about this time; else it stays in the queue, where other workers can have it. */
 const patienceMs = 50;
 /** What a store does in one commit costs most for the commit: calls of some hundreds are several times cheaper a task than calls of tens. */
-const most = 400;
+const most = 1_000;
 
 /** Moving averages of how long handlers and round trips take. */
 export class Prefetch {
