@@ -14,12 +14,12 @@ describe("prefetch", () => {
     expect(new Prefetch(10).size).toBe(0);
     expect(after(10, 60_000, 100)).toBe(0);
   });
-  test("near stores: short handlers have 400 ahead, or their concurrency", () => {
-    expect(after(10, 0.01, 1)).toBe(400);
-    expect(after(1_000, 0.01, 1)).toBe(1_000);
+  test("near stores: short handlers have 1,000 ahead, or their concurrency", () => {
+    expect(after(10, 0.01, 1)).toBe(1_000);
+    expect(after(1_500, 0.01, 1)).toBe(1_500);
   });
   test("far stores: more, the longer a commit takes, up to two calls of the largest size", () => {
-    expect(after(100, 0.01, 100)).toBe(1_000);
+    expect(after(100, 0.01, 150)).toBe(1_500);
     expect(after(100, 0.01, 1_000)).toBe(2_000);
   });
   test("never more than would start within a round trip, or 50 ms", () => {

@@ -58,6 +58,12 @@ export class Columns {
   }
 }
 
+/** One value for all, where all are equal. Empty text has no short form. */
+export function shortened<C extends Cell>(cells: readonly C[]): readonly C[] {
+  const [first] = cells;
+  return first !== "" && cells.every((cell) => cell === first) ? cells.slice(0, 1) : cells;
+}
+
 /** One text. A column without any value is null, which `unnest` fills up. */
 function join(cells: readonly Cell[], cut: string, mark: string): string | null {
   let text = "";

@@ -1,4 +1,5 @@
 // The connections to the server: a pool that is opened at the first call, or the user's own; every statement goes through here.
+import { createHash } from "node:crypto";
 import { OmniQError } from "@omniq/core";
 import pg from "pg";
 import { failure, isAway, isConflict } from "./failures.ts";
@@ -19,6 +20,13 @@ export const types = {
       oid === 20 || oid === 21 || oid === 23 ? Number(text) : oid === 16 ? text === "t" : text,
 };
 
+export const notifyText = "SELECT pg_notify($1, $2)";
+
+/** The channel of a schema; names of channels have at most 63 bytes. */
+export function channelOf(schema: string): string {
+  return `omniq_${createHash("sha256").update(schema).digest("hex").slice(0, 32)}`;
+}
+
 export type Row = readonly any[];
 
 export class Connection {
@@ -38,24 +46,31 @@ export class Connection {
     this.what = options.server;
   }
 
-  /** Runs one statement, a transaction of its own; gives its rows. What PostgreSQL undid in favour of others is run again. */
-  async query(text: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
+  /**
+   * Runs one statement, a transaction of its own; gives its rows. What PostgreSQL undid in favour of others is run again. `notice` is a
+   * notification that goes right behind it on the same connection, without waiting for the answer: the server sends it after the commit.
+   */
+  async query(text: string, values: readonly unknown[] = [], notice?: string): Promise<readonly Row[]> {
     if (this.#closed) throw this.closedError();
     this.#running++;
     try {
       for (let conflicts = 0; ; conflicts++) {
         try {
           await this.#prepare();
-          return await this.#send(this.#statement(text), values);
+          return await this.#send(this.#statement(text), values, notice);
         } catch (error) {
           if (!isConflict(error) || conflicts >= maxConflicts) throw failure(error, this.what, this.options.schema);
           await new Promise((done) => setTimeout(done, Math.random() * 10 * (conflicts + 1)));
         }
       }
     } finally {
-      this.#running--;
-      if (this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve();
+      this.#ended();
     }
+  }
+
+  #ended(): void {
+    this.#running--;
+    if (this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   /** A statement's text in this schema, for a client of the user's. */
@@ -118,10 +133,38 @@ export class Connection {
   async #send(
     statement: { readonly text: string; readonly name: string },
     values: readonly unknown[],
+    notice: string | undefined,
   ): Promise<readonly Row[]> {
     const name = this.options.listen ? statement.name : undefined;
     const client = await this.#connect();
-    return this.#use(client, () => ask(client, { text: statement.text, values, name }));
+    if (notice === undefined) return this.#use(client, () => ask(client, { text: statement.text, values, name }));
+    let told: Promise<unknown> | undefined;
+    return this.#use(
+      client,
+      () => {
+        const asked = ask(client, { text: statement.text, values, name });
+        told = ask(client, { ...this.#statement(notifyText), values: [channelOf(this.options.schema), notice] });
+        told.catch(ignore);
+        return asked;
+      },
+      // Whoever asked does not wait for it, but the next user of the connection does.
+      (release) => {
+        this.#running++;
+        const late = setTimeout(() => end(true), answerTimeoutMs);
+        let over = false;
+        const end = (broken: boolean): void => {
+          if (over) return;
+          over = true;
+          clearTimeout(late);
+          release(broken);
+          this.#ended();
+        };
+        told?.then(
+          () => end(false),
+          () => end(true),
+        );
+      },
+    );
   }
 
   async #withClient<T>(work: (run: Run) => Promise<T>): Promise<T> {
@@ -129,7 +172,11 @@ export class Connection {
     return this.#use(client, () => work((text, values) => ask(client, { text, values })));
   }
 
-  async #use<T>(client: PostgresPoolClientLike, work: () => Promise<T>): Promise<T> {
+  async #use<T>(
+    client: PostgresPoolClientLike,
+    work: () => Promise<T>,
+    after?: (release: (broken: boolean) => void) => void,
+  ): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     // A connection that ends is told to the call by its answer, and a second time here; without a listener it would end the process.
     client.on?.("error", ignore);
@@ -138,8 +185,12 @@ export class Connection {
         timer = setTimeout(() => reject(new Error("timeout: no answer from the server")), answerTimeoutMs);
       });
       const answer = await Promise.race([work(), late]);
-      client.off?.("error", ignore);
-      client.release();
+      const release = (broken: boolean): void => {
+        if (!broken) client.off?.("error", ignore);
+        client.release(broken);
+      };
+      if (after === undefined) release(false);
+      else after(release);
       return answer;
     } catch (error) {
       // A connection that failed or still waits must not be used again. Its errors are still to come.
@@ -161,6 +212,8 @@ export class Connection {
           ...connection,
           max: maxConnections,
           keepAlive: true,
+          // A statement goes out though the one before it has no answer yet; only notifications make use of it.
+          pipeline: true,
           connectionTimeoutMillis: connectTimeoutMs,
         } as pg.PoolConfig);
         // A connection that ends while nobody uses it is made anew by the pool; without a listener it would end the process.

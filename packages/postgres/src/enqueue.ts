@@ -1,6 +1,6 @@
 // Enqueueing: turns calls into columns, and the server's answers into receipts.
 import type { EnqueueAnswer, EnqueueCall, EnqueueReceipt, NewEvent, NewTask } from "@omniq/core";
-import { type Cell, Columns } from "./columns.ts";
+import { type Cell, Columns, shortened } from "./columns.ts";
 import { eventColumns } from "./event-rows.ts";
 
 /** A call with keys or dependencies is worked on step by step; so many tasks of such calls go in one statement. */
@@ -87,7 +87,7 @@ export function enqueueStatement(batch: EnqueueBatch): { readonly text: string; 
 
 /** `short`: a column of which all values are equal may go as one. */
 function taskColumns(columns: Columns, tasks: readonly NewTask[], short: boolean): void {
-  const same = short ? shortened : (cells: Cell[]): Cell[] => cells;
+  const same = short ? shortened<Cell> : (cells: readonly Cell[]): readonly Cell[] => cells;
   columns
     .text(tasks.map((task) => task.id))
     .text(same(tasks.map((task) => task.name)))
@@ -119,12 +119,6 @@ function taskColumns(columns: Columns, tasks: readonly NewTask[], short: boolean
       "bigint",
       tasks.map((task) => task.group?.limit),
     );
-}
-
-/** One value for all, where all are equal. Empty text has no short form. */
-function shortened(cells: Cell[]): Cell[] {
-  const [first] = cells;
-  return first !== "" && cells.every((cell) => cell === first) ? cells.slice(0, 1) : cells;
 }
 
 function dependencyColumns(columns: Columns, tasks: readonly NewTask[]): void {

@@ -6,7 +6,7 @@ import { coverable, lockKey, settings } from "./common-functions.ts";
 export const leaseType = `CREATE TYPE {s}.lease AS ("position" integer, id text, name text, queue text, payload text, envelope text, priority smallint,
     max_attempts bigint, result_ttl bigint, run integer, attempt integer, expiries integer, enqueued_at bigint, run_at bigint,
     expires_at bigint, started_at bigint, cancelling boolean, dedup_key text, group_key text, group_limit bigint, progress text, error text,
-    lane smallint, ready_at bigint, seq bigint, deadline bigint, edges text, place tid)`;
+    lane smallint, ready_at bigint, seq bigint, deadline bigint, edges text, place tid, many text)`;
 
 export const reserveFunctions: readonly string[] = [
   leaseType,
@@ -182,6 +182,10 @@ export const reserveFunctions: readonly string[] = [
     v_last_ready bigint;
     v_first_seq bigint;
     v_last_seq bigint;
+    v_many text;
+    -- See claim-statements.ts.
+    v_cut text := chr(31) || right(p_token, 8);
+    v_column text := chr(30) || right(p_token, 8);
     i integer;
     q text;
     s {s}.queues;
@@ -286,6 +290,7 @@ export const reserveFunctions: readonly string[] = [
           AND EXISTS (SELECT 1 FROM {s}.tasks t WHERE t.queue = u AND t.state = 2))
       ) x;
       IF v_next IS NOT NULL THEN
+        r := NULL;
         r."position" := -1;
         r.deadline := v_next - {s}.now_ms();
         RETURN NEXT r;

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { Lease, LeaseReference, ReserveRequest } from "@omniq/core";
 import { Columns } from "./columns.ts";
 import type { Row } from "./connection.ts";
-import { byOrder, deadlineOf, placeInLane, storedToken, toLease } from "./task-rows.ts";
+import { byOrder, deadlineOf, storedToken, toPlaced } from "./task-rows.ts";
 
 /** Dead leases are looked for at most so often while claims come back full; one that does not always looks. */
 const upkeepMs = 100;
@@ -88,13 +88,15 @@ export class Claims {
 
   read(claim: Claim, rows: readonly Row[], sentAt: number): ClaimAnswer {
     const next = rows.find((row) => row[0] === -1);
-    const claimed = rows.filter((row) => (row[0] as number) > 0).sort(byOrder);
     for (const token of claim.done) this.#done.delete(token);
-    const leases = claimed.map((row) => {
-      const queue = claim.queues[(row[0] as number) - 1] as string;
-      const place = placeInLane(row);
-      if (place !== undefined) this.#places.set(queue, place);
-      return toLease(row, queue, claim, sentAt);
+    const placed = rows.flatMap((row) => {
+      const position = row[0] as number;
+      return position < 0 ? [] : toPlaced(row, claim.queues[position - 1] as string, claim, sentAt);
+    });
+    placed.sort(byOrder);
+    const leases = placed.map(({ lease, readyAt, seq, usual }) => {
+      if (usual) this.#places.set(lease.queue, { readyAt, seq });
+      return lease;
     });
     if (leases.length > 0) {
       const tasks = new Set(leases.map((lease) => lease.taskId));

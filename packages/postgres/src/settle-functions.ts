@@ -3,11 +3,13 @@ import { settleRepeatMs } from "@omniq/core";
 import { putColumns, settings, settleColumns } from "./common-functions.ts";
 import { eventParameters, insertEvents } from "./enqueue-functions.ts";
 
-const given = (
-  which: string,
-): string => `SELECT * FROM unnest(p_id, p_token, p_place, p_outcome, p_store, p_value, p_error) WITH ORDINALITY
-        AS u(id, token, place, outcome, store, value, error, ord)
-      WHERE u.outcome IN ('completed', 'cancelled') AND ${which}`;
+/** A column of one value throughout may be an array of one. */
+const all = `SELECT u.id, coalesce(u.token, v_token) AS token, u.place, coalesce(u.outcome, v_outcome) AS outcome,
+        coalesce(u.store, v_store) AS store, u.value, u.error, u.delay, u.ord
+      FROM unnest(p_id, p_token, p_place, p_outcome, p_store, p_value, p_error, p_delay) WITH ORDINALITY
+        AS u(id, token, place, outcome, store, value, error, delay, ord)`;
+const given = (which: string): string =>
+  `${all} WHERE coalesce(u.outcome, v_outcome) IN ('completed', 'cancelled') AND ${which}`;
 
 /** The row of `past` of each that is gone: its result if it is to be stored, and the mark of its settlement. */
 const intoPast = `INSERT INTO {s}.past (task_id, known_until, mark_until, forget_at, finished_at, expires_at, run, attempt, mark, name, queue,
@@ -35,6 +37,9 @@ export const settleFunctions: readonly string[] = [
   #variable_conflict use_column
   DECLARE
     v_now bigint;
+    v_token text := CASE WHEN cardinality(p_token) = 1 THEN p_token[1] END;
+    v_outcome text := CASE WHEN cardinality(p_outcome) = 1 THEN p_outcome[1] END;
+    v_store boolean := CASE WHEN cardinality(p_store) = 1 THEN p_store[1] END;
     v_done bigint[];
     v_again bigint[];
     v_runs integer[];
@@ -94,8 +99,7 @@ export const settleFunctions: readonly string[] = [
 
     IF cardinality(v_done) < cardinality(p_id) THEN
       FOR g IN
-        SELECT * FROM unnest(p_id, p_token, p_outcome, p_store, p_value, p_error, p_delay) WITH ORDINALITY
-          AS u(id, token, outcome, store, value, error, delay, ord) WHERE u.outcome IN ('failed', 'retry', 'release') ORDER BY u.ord
+        ${all} WHERE coalesce(u.outcome, v_outcome) IN ('failed', 'retry', 'release') ORDER BY u.ord
       LOOP
         IF g.outcome = 'failed' THEN
           -- Waits for children that are being enqueued, as a delete would.
@@ -155,7 +159,7 @@ export const settleFunctions: readonly string[] = [
             AND parent_id = ANY ((SELECT array_agg(p_id[o]) FROM unnest(v_orders) o)::text[])) p,
           unnest(v_orders) WITH ORDINALITY AS u(ord, "at") WHERE p_id[u.ord] = p.id ORDER BY 1
       LOOP
-        v_wake := v_wake || {s}.tell(g.id, p_outcome[g.ord], v_runs[g."at"], v_attempts[g."at"], v_now, p_value[g.ord], p_error[g.ord], v_now);
+        v_wake := v_wake || {s}.tell(g.id, coalesce(v_outcome, p_outcome[g.ord]), v_runs[g."at"], v_attempts[g."at"], v_now, p_value[g.ord], p_error[g.ord], v_now);
       END LOOP;
     END IF;
 
@@ -164,7 +168,7 @@ export const settleFunctions: readonly string[] = [
     END IF;
 
     IF cardinality(v_done) < cardinality(p_id) THEN
-      SELECT array_agg(u.ord) INTO v_again FROM unnest(p_id, p_token, p_outcome) WITH ORDINALITY AS u(id, token, outcome, ord)
+      SELECT array_agg(u.ord) INTO v_again FROM (${all}) u
       WHERE NOT u.ord = ANY (v_done) AND (
         EXISTS (SELECT 1 FROM {s}.past m WHERE m.task_id = u.id AND m.mark = u.outcome || ':' || u.token AND m.mark_until > v_now)
         OR EXISTS (SELECT 1 FROM {s}.settled m WHERE m.task_id = u.id AND m.token = u.outcome || ':' || u.token AND m.until > v_now));

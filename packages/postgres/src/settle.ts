@@ -1,6 +1,6 @@
 // Settling and extending: turns settlements into columns, and the server's answer into states.
 import type { LeaseExtension, NewEvent, Settlement, SettleState } from "@omniq/core";
-import { Columns } from "./columns.ts";
+import { Columns, shortened } from "./columns.ts";
 import type { Row } from "./connection.ts";
 import { eventColumns } from "./event-rows.ts";
 import { mayHaveKey, placeOf, storedToken } from "./task-rows.ts";
@@ -45,13 +45,13 @@ export function settleCall(settlements: readonly Settlement[]): SettleCall {
   }
   const columns = new Columns()
     .text(order.map((settlement) => settlement.taskId))
-    .text(order.map((settlement) => storedToken(settlement.token)))
+    .text(shortened(order.map((settlement) => storedToken(settlement.token))))
     .of(
       "tid",
       order.map((settlement) => placeOf(settlement.token)),
     )
-    .text(order.map((settlement) => settlement.outcome))
-    .of("boolean", stores)
+    .text(shortened(order.map((settlement) => settlement.outcome)))
+    .of("boolean", shortened(stores))
     .text(values)
     .text(errors)
     .of("bigint", delays)

@@ -26,7 +26,7 @@ import {
   type UnrecordedOutcome,
 } from "@omniq/core";
 import { Columns } from "./columns.ts";
-import type { Connection } from "./connection.ts";
+import { channelOf, type Connection } from "./connection.ts";
 import { cutBatches, enqueueStatement, readAnswer } from "./enqueue.ts";
 import { failure } from "./failures.ts";
 import { checkPurgeable, countTasks, getTasks, listTasks } from "./inspect.ts";
@@ -34,7 +34,7 @@ import type { PostgresClientLike } from "./options.ts";
 import { Claims, type ClaimAnswer } from "./reserve.ts";
 import { extendCall, readSettled, settleCall } from "./settle.ts";
 import { Lifetime, type Store } from "./store.ts";
-import { channelOf, noticeOf } from "./wake-up.ts";
+import { noticeOf } from "./wake-up.ts";
 
 const purgeStepSize = 1_000;
 
@@ -60,17 +60,20 @@ export class PostgresTaskQueue implements TaskQueue {
       const { transaction } = options;
       const batches = cutBatches(calls, transaction !== undefined);
       const answers: EnqueueAnswer[] = [];
-      for (const batch of batches) {
+      const queues = new Set(calls.flatMap((call) => call.tasks.map((task) => task.queue)));
+      const events = calls.some((call) => call.events !== undefined && call.events.length > 0);
+      const change = { tasks: queues, events };
+      const notice = transaction === undefined ? this.#store.wakeUp.notice(change) : undefined;
+      for (const [index, batch] of batches.entries()) {
         const { text, values } = enqueueStatement(batch);
+        const last = index === batches.length - 1;
         const answer =
           transaction === undefined
-            ? ((await this.#connection.query(text, values))[0]?.[0] as string | null)
+            ? ((await this.#connection.query(text, values, last ? notice : undefined))[0]?.[0] as string | null)
             : await this.#inTransaction(transaction, text, values);
         readAnswer(batch, answer, answers);
       }
-      const queues = new Set(calls.flatMap((call) => call.tasks.map((task) => task.queue)));
-      const events = calls.some((call) => call.events !== undefined && call.events.length > 0);
-      if (transaction === undefined) this.#store.wakeUp.committed({ tasks: queues, events });
+      if (transaction === undefined) this.#store.wakeUp.committed(change, notice !== undefined);
       else if (this.#store.options.listen) {
         // Sent with the user's commit, and never if there is none.
         const notice = [channelOf(this.#store.options.schema), noticeOf(queues, events)];

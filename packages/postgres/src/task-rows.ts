@@ -117,6 +117,7 @@ const seq = 24;
 const deadline = 25;
 const edgesOfLease = 26;
 const place = 27;
+const many = 28;
 
 /** Marks the token of a task with a deduplication key, so that settling it locks the key first. */
 const keyMark = ".k";
@@ -128,19 +129,19 @@ export function storedToken(token: string): string {
 }
 /** The row's place as it was when it was leased; `undefined` for what no lease of ours looks like. */
 export function placeOf(token: string): string | undefined {
-  return /~(\(\d{1,10},\d{1,5}\))/.exec(token)?.[1];
+  const start = token.indexOf(placeMark) + 1;
+  if (start === 0) return undefined;
+  const text = token.endsWith(keyMark) ? token.slice(start, -keyMark.length) : token.slice(start);
+  return /^\(\d{1,10},\d{1,5}\)$/.test(text) ? text : undefined;
 }
 export function mayHaveKey(token: string): boolean {
   return token.endsWith(keyMark);
 }
 
+const none: readonly DependencyOutcome[] = Object.freeze([]);
+
 /** A row of the type `lease`, in which null stands for what is usual. */
-export function toLease(
-  row: Row,
-  queue: string,
-  claim: { readonly token: string; readonly leaseMs: number },
-  sentAt: number,
-): Lease {
+function toLease(row: Row, queue: string, claim: ClaimToken, sentAt: number): Lease {
   const edges = readEdges(row[edgesOfLease]);
   const until = row[deadline] as number;
   const expiresAt = row[14] as number | null;
@@ -179,25 +180,105 @@ export function toLease(
   };
 }
 
-/** When the task of a row was made ready. */
-function readySince(row: Row): number {
-  return (row[readyAt] as number | null) ?? (row[runAt] as number);
+/** What is known of a lease beside itself: its place among those of its claim. */
+export interface Placed {
+  readonly lease: Lease;
+  /** The position of its queue in the request. */
+  readonly position: number;
+  readonly readyAt: number;
+  readonly seq: number;
+  /** Whether it stands in lane 0. */
+  readonly usual: boolean;
+}
+
+export interface ClaimToken {
+  readonly token: string;
+  readonly leaseMs: number;
+}
+
+/** The leases of a row that `reserve` gave: one, or many plain ones in one text. */
+export function toPlaced(row: Row, queue: string, claim: ClaimToken, sentAt: number): readonly Placed[] {
+  const text = row[many] as string | null;
+  if (text !== null) return readMany(text, row, queue, claim, sentAt);
+  return [
+    {
+      lease: toLease(row, queue, claim, sentAt),
+      position: row[0],
+      readyAt: (row[readyAt] as number | null) ?? (row[runAt] as number),
+      seq: row[seq],
+      usual: row[lane] === null,
+    },
+  ];
+}
+
+/** See `many` in claim-statements.ts, which makes this text. */
+function readMany(text: string, row: Row, queue: string, claim: ClaimToken, sentAt: number): readonly Placed[] {
+  const end = claim.token.slice(-8);
+  const cut = `\x1f${end}`;
+  const columns = text.split(`\x1e${end}`) as [string, string, string, string, ...string[]];
+  const [ids, payloads, places, seqs] = [
+    columns[0].split(cut),
+    columns[1].split(cut),
+    columns[2].split(cut),
+    columns[3].split(","),
+  ];
+  const texts = (column: number): ((index: number) => string) => {
+    const list = (columns[column] as string).split(cut);
+    return list.length === 1 ? () => list[0] as string : (index) => list[index] as string;
+  };
+  const numbers = (column: number): ((index: number) => number) => {
+    const list = (columns[column] as string).split(",").map(Number);
+    return list.length === 1 ? () => list[0] as number : (index) => list[index] as number;
+  };
+  const [names, envelopes] = [texts(4), texts(5)];
+  const [limits, lifetimes, runs, enqueued, ready] = [numbers(6), numbers(7), numbers(8), numbers(9), numbers(10)];
+  const until = row[deadline] as number;
+  return ids.map((id, index) => {
+    const resultTtlMs = lifetimes(index);
+    const task: StoredTask = {
+      id,
+      name: names(index),
+      queue,
+      payload: payloads[index] as string,
+      envelope: envelopes(index),
+      priority: 0,
+      maxAttempts: limits(index),
+      resultTtlMs: resultTtlMs < 0 ? null : resultTtlMs,
+      state: "active",
+      run: 1,
+      attempt: 1,
+      expiries: 0,
+      enqueuedAt: enqueued(index),
+      runAt: runs(index),
+      cancelling: false,
+      startedAt: until - claim.leaseMs,
+    };
+    const lease: Lease = {
+      taskId: id,
+      queue,
+      token: `${claim.token}${placeMark}${places[index]}`,
+      run: 1,
+      attempt: 1,
+      task,
+      deadline: until,
+      sentAt,
+      cancelling: false,
+      dependencies: none,
+    };
+    return { lease, position: row[0], readyAt: ready(index), seq: Number(seqs[index]), usual: true };
+  });
 }
 
 /** In the order of the contract; a statement's own order is not promised. */
-export function byOrder(one: Row, other: Row): number {
+export function byOrder(one: Placed, other: Placed): number {
   return (
-    (one[0] as number) - (other[0] as number) ||
-    ((other[6] as number | null) ?? 0) - ((one[6] as number | null) ?? 0) ||
-    readySince(one) - readySince(other) ||
-    (one[seq] as number) - (other[seq] as number)
+    one.position - other.position ||
+    other.lease.task.priority - one.lease.task.priority ||
+    one.readyAt - other.readyAt ||
+    one.seq - other.seq
   );
 }
 
-/** Where lane 0 of a queue begins now: the place of the last task of it that was claimed. */
-export function placeInLane(row: Row): { readonly readyAt: number; readonly seq: number } | undefined {
-  return row[lane] === null ? { readyAt: readySince(row), seq: row[seq] } : undefined;
-}
 export function deadlineOf(row: Row): number {
   return row[deadline] as number;
 }

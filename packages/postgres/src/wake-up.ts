@@ -1,7 +1,7 @@
 // Wake-ups: who waits in this process is told at once, others by NOTIFY after the commit, with polling behind it.
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import type pg from "pg";
-import type { Connection } from "./connection.ts";
+import { channelOf, notifyText, type Connection } from "./connection.ts";
 
 /** How often what waits looks again, with and without a connection that listens. */
 const pollMs = { listening: 5_000, alone: 200 };
@@ -36,11 +36,6 @@ interface Notice {
   readonly e?: true;
 }
 
-/** The channel of a schema; names of channels have at most 63 bytes. */
-export function channelOf(schema: string): string {
-  return `omniq_${createHash("sha256").update(schema).digest("hex").slice(0, 32)}`;
-}
-
 /** The text of a notification inside a user's transaction: it has no sender, so that all take it, this process too. */
 export function noticeOf(queues: Iterable<string>, events: boolean): string {
   return encode("", new Set(queues), new Set(), events);
@@ -67,6 +62,8 @@ export class WakeUp {
   #tasks = new Set<string>();
   #results = new Set<string>();
   #events = false;
+  /** When the last notification was sent. */
+  #toldAt = -Infinity;
   #notifying: Promise<void> | undefined;
   #client: pg.Client | undefined;
   #listening = false;
@@ -79,13 +76,25 @@ export class WakeUp {
     this.#connection = connection;
   }
 
-  /** After a commit of this process. */
-  committed({ tasks = [], results = [], events = false }: Change): void {
+  /**
+   * Before a commit: the text of a notification that the statement may take with it, so that others hear of it a round trip sooner.
+   * `undefined` where there was one a moment ago, or nobody can listen; then it goes after the commit, with others.
+   */
+  notice({ tasks = [], results = [], events = false }: Change): string | undefined {
+    const now = performance.now();
+    if (!this.#connection.options.listen || this.#notifying !== undefined || now - this.#toldAt < notifyGapMs)
+      return undefined;
+    this.#toldAt = now;
+    return encode(this.#sender, new Set(tasks), new Set(results), events);
+  }
+
+  /** After a commit of this process. `told`: its notification went with it. */
+  committed({ tasks = [], results = [], events = false }: Change, told = false): void {
     const queues = new Set(tasks);
     const ids = new Set(results);
     if (queues.size === 0 && ids.size === 0 && !events) return;
-    this.#wake(queues, ids, events);
-    if (!this.#connection.options.listen) return;
+    if (this.#waiters.size > 0) this.#wake(queues, ids, events);
+    if (told || !this.#connection.options.listen) return;
     for (const queue of queues) this.#tasks.add(queue);
     for (const id of ids) this.#results.add(id);
     if (events) this.#events = true;
@@ -156,15 +165,15 @@ export class WakeUp {
   /** One notification at a time; what is committed meanwhile goes with the next. Lost ones are made up for by polling. */
   async #notify(): Promise<void> {
     // The loop's turn ends here, so that all that was committed in it goes along.
-    await new Promise<void>((done) => setImmediate(done));
+    const gap = notifyGapMs - (performance.now() - this.#toldAt);
+    await new Promise<void>((done) => (gap > 0 ? setTimeout(done, gap) : setImmediate(done)));
     while (this.#tasks.size > 0 || this.#results.size > 0 || this.#events) {
       const text = encode(this.#sender, this.#tasks, this.#results, this.#events);
       this.#tasks = new Set();
       this.#results = new Set();
       this.#events = false;
-      await this.#connection
-        .query("SELECT pg_notify($1, $2)", [channelOf(this.#connection.options.schema), text])
-        .catch(() => {});
+      this.#toldAt = performance.now();
+      await this.#connection.query(notifyText, [channelOf(this.#connection.options.schema), text]).catch(() => {});
       await new Promise<void>((done) => setTimeout(done, notifyGapMs));
     }
     this.#notifying = undefined;

@@ -4,7 +4,7 @@ const weight = 0.2;
 /** A prefetched task should start within about this time, or a round trip; else it stays in the queue, where other workers can have it. */
 const patienceMs = 50;
 /** What a store does in one commit costs most for the commit: calls of some hundreds are several times cheaper a task than calls of tens. */
-const most = 400;
+const most = 1_000;
 /** Where each commit takes long, it must carry more: so many a millisecond are thousands a second, with half of them under way at a time. */
 const mostPerMs = 10;
 /** Two calls of the largest size that stores take. */
