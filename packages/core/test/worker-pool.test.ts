@@ -1,4 +1,10 @@
 // The worker with handlers in threads and child processes, which load the built package (build first).
+import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { memory } from "@omniq/memory";
 import { defineTask, jsonSerializer, OmniQ, type OmniQError, type WorkerKind } from "@omniq/core";
@@ -116,4 +122,16 @@ describe.each(["thread", "process"] as const)("%s", (kind: WorkerKind) => {
       message: expect.stringMatching(message),
     });
   });
+});
+
+test.each(["async", "thread", "process"])("a process with flags of V8 has workers of kind %s", async (kind) => {
+  const folder = await mkdtemp(join(tmpdir(), "omniq-flags-"));
+  try {
+    const program = fileURLToPath(new URL("./worker-modules/flags.mjs", import.meta.url));
+    const flags = ["--max-old-space-size=300", "--stack-trace-limit=20"];
+    const { stdout } = await promisify(execFile)(process.execPath, [...flags, program, join(folder, "queue.db"), kind]);
+    expect(JSON.parse(stdout)).toBe("completed");
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

@@ -6,8 +6,11 @@ export function entryUrl(from: string, name: string): URL {
   return new URL(`../../dist/worker/${name}.js`, from);
 }
 
-/** The flags of this process for a thread or child; without those that would make Node load TypeScript sources of this package. */
-export function entryFlags(): string[] {
+/**
+ * The flags for a thread or child: those of this process, without what would make Node load TypeScript sources of this package. `undefined`, so that Node
+ * passes on what it can by itself, where there is nothing to leave out: a thread refuses flags of V8 that it is given by name.
+ */
+export function entryFlags(): string[] | undefined {
   const flags: string[] = [];
   for (let at = 0; at < process.execArgv.length; at += 1) {
     const flag = process.execArgv[at] as string;
@@ -16,7 +19,7 @@ export function entryFlags(): string[] {
     if ((flag === "-C" || flag === "--conditions") && value === "@omniq/source") at += 1;
     else flags.push(flag);
   }
-  return flags;
+  return flags.length === process.execArgv.length ? undefined : flags;
 }
 
 /** An adapter's module as a thread can load it: where this package runs from sources, the other's sources are built beside them. */

@@ -35,9 +35,10 @@ export class HeartbeatThread {
       life: this.#life.buffer as SharedArrayBuffer,
       board: this.#board.memory,
     };
+    const execArgv = entryFlags();
     this.#thread = new Thread(entryUrl(import.meta.url, "heartbeat-entry"), {
       workerData: data,
-      execArgv: entryFlags(),
+      ...(execArgv && { execArgv }),
     });
     this.#thread.unref();
     this.#thread.on("error", (error) =>

@@ -48,13 +48,14 @@ export class RemotePool {
     runtime: Runtime,
   ): Promise<RemotePool> {
     const { Tinypool } = await import("tinypool");
+    const execArgv = entryFlags();
     const pool = new Tinypool({
       filename: entryUrl(import.meta.url, "remote-entry").href,
       runtime: kind === "thread" ? "worker_threads" : "child_process",
       minThreads: concurrency,
       maxThreads: concurrency,
       concurrentTasksPerWorker: 1,
-      execArgv: entryFlags(),
+      ...(execArgv && { execArgv }),
       // A handler may leave timers and sockets behind; a thread that sleeps on a lock would stop them.
       useAtomics: false,
       serialization: "advanced",
