@@ -273,7 +273,7 @@ export const reserveFunctions: readonly string[] = [
         UPDATE {s}.queues SET rate_arrival = greatest(coalesce(rate_arrival, 0), v_now)
           + (v_asked - v_want) * (rate_window::double precision / rate_limit) WHERE name = q;
       END IF;
-      IF NOT p_upkeep AND (v_want > 0 OR v_asked = 0) THEN
+      IF NOT p_upkeep AND v_want = v_asked THEN
         PERFORM {s}.end_leases(q, v_now, c_bound);
       END IF;
     END LOOP;
