@@ -1,5 +1,6 @@
 // Checkpoints in a stream of their own: parts of at most 512 KB, then a head that names them; readers take the newest whole one.
 import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { OmniQError } from "@omniq/core";
 import type { LogCheckpoint } from "@omniq/replica";
 import type { Connection } from "./connection.ts";
@@ -13,6 +14,10 @@ interface Head {
   /** The sequences of its parts, in order. */
   readonly parts: readonly number[];
   readonly sha256: string;
+}
+interface StoredHead extends Head {
+  /** Of the stream of checkpoints. */
+  readonly sequence: number;
 }
 
 const partBytes = 512 * 1024;
@@ -28,8 +33,9 @@ export class Checkpoints {
   }
 
   async read(): Promise<LogCheckpoint | undefined> {
-    // A head whose parts are gone was overtaken while it was read.
+    // A head whose parts are gone was overtaken while it was read, or comes from a server that does not know yet all that it holds.
     for (let tries = 0; tries < 20; tries++) {
+      if (tries > 1) await sleep(tries * 25);
       const head = await this.#head();
       if (head === undefined) return undefined;
       const body = await this.#body(head);
@@ -60,13 +66,16 @@ export class Checkpoints {
     const head: Head = { version: 1, position, parts, sha256: createHash("sha256").update(bytes).digest("hex") };
     const newest = await this.#head();
     if (newest !== undefined && newest.position >= position) return undefined;
-    await this.#stream.publish(`${this.#subject}.head`, Buffer.from(JSON.stringify(head)));
+    // Not behind one that came meanwhile: the log may have been purged for it, up to after this one.
+    const message = Buffer.from(JSON.stringify(head));
+    const stored = await this.#stream.publishAfter(newest?.sequence ?? 0, `${this.#subject}.head`, message);
+    if (stored === undefined) return undefined;
     // The one before stays whole for those who are reading it; parts that were given up go with the next.
     if (before !== undefined) await this.#stream.purgeBefore(Math.min(...before.parts));
     return before?.position ?? 0;
   }
 
-  async #head(): Promise<Head | undefined> {
+  async #head(): Promise<StoredHead | undefined> {
     const message = await this.#stream.message({ last_by_subj: `${this.#subject}.head` });
     if (message === undefined) return undefined;
     const head = JSON.parse(Buffer.from(message.data).toString("utf8")) as Head;
@@ -76,7 +85,7 @@ export class Checkpoints {
         `Stream ${this.#stream.name} was written by a newer OmniQ (format ${String(head.version)}); update this process`,
       );
     }
-    return head;
+    return { ...head, sequence: message.seq };
   }
 
   async #body(head: Head): Promise<string | undefined> {

@@ -7,6 +7,7 @@ import {
   credsAuthenticator,
   PermissionViolationError,
   type Msg,
+  type MsgHdrs,
   type NatsConnection,
   type NodeConnectionOptions,
 } from "@nats-io/transport-node";
@@ -60,11 +61,12 @@ export class Connection {
   }
 
   /** A request whose answer may be lost: rejects when the connection breaks, after a time, and when this is closed. */
-  async request(subject: string, payload: Uint8Array | string): Promise<Msg> {
+  async request(subject: string, payload: Uint8Array | string, headers?: MsgHdrs): Promise<Msg> {
     const { nats } = await this.open();
     // What is published while it is away would be sent whenever it is back, long after its caller was told that it failed.
     if (this.#away) throw natsFailure(new Error("disconnected"), "A request");
-    return await this.#unbroken(nats.request(subject, payload, { timeout: requestMs }), "A request", subject);
+    const options = { timeout: requestMs, ...(headers && { headers }) };
+    return await this.#unbroken(nats.request(subject, payload, options), "A request", subject);
   }
 
   /**

@@ -9,6 +9,7 @@ export const apiCodes = {
   noMessageFound: 10_037,
   sequenceNotFound: 10_043,
   streamNameInUse: 10_058,
+  wrongLastSequence: 10_071,
 } as const;
 const fullCodes: ReadonlySet<number> = new Set([10_002, 10_023, 10_028, 10_047, 10_077]);
 /** The stream or the API has no leader just now, or the server is starting or closing. */

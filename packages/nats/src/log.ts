@@ -1,4 +1,5 @@
 // The command log: one message per commit in a JetStream stream, which the server orders and stamps; checkpoints in a stream beside it.
+import { setTimeout as sleep } from "node:timers/promises";
 import { OmniQError } from "@omniq/core";
 import type { AppendAnswer, LogCheckpoint, LogEntry, OrderedLog, ReadAnswer } from "@omniq/replica";
 import { Checkpoints } from "./checkpoints.ts";
@@ -15,6 +16,8 @@ const readLength = 1_048_576;
 /** What may wait here to be read; what comes beyond it is left to the feed, which has the server wait. */
 const arrivedLength = 16 * readLength;
 const arrivalMs = 10_000;
+/** How long a server that becomes the leader of a stream may take to apply what it holds of it; many times what was seen. */
+const leaderMs = 3_000;
 
 export interface LogNames {
   readonly prefix: string;
@@ -127,7 +130,8 @@ export class NatsLog implements OrderedLog {
 
   async readCheckpoint(): Promise<LogCheckpoint | undefined> {
     await this.#make();
-    for (let before = -1; ;) {
+    for (const until = performance.now() + leaderMs; ;) {
+      this.#ended.signal.throwIfAborted();
       const checkpoint = await this.#checkpoints.read();
       const position = checkpoint?.position ?? 0;
       const ends = await this.#stream.ends();
@@ -135,15 +139,16 @@ export class NatsLog implements OrderedLog {
         if (checkpoint !== undefined) await this.#fill(position);
         return checkpoint;
       }
-      // A newer checkpoint may have been taken, and the log purged, between the two looks; else what lies between is gone.
-      if (position === before) {
+      // A newer checkpoint may have been taken, and the log purged, between the two looks; or a server that has just become the leader of the
+      // checkpoints does not know yet all that it holds. Else what lies between is gone.
+      if (performance.now() > until) {
         throw new OmniQError(
           "OMNIQ_BACKEND_FAILED",
           `Stream ${this.#stream.name} begins at ${ends.first}, after its newest checkpoint at ${position}: commits are missing; restore both ` +
             "streams from a backup",
         );
       }
-      before = position;
+      await sleep(100);
     }
   }
   async writeCheckpoint(checkpoint: LogCheckpoint): Promise<void> {

@@ -1,6 +1,7 @@
 // One JetStream stream as the log and the checkpoints use it: made when missing, published to, read by sequence from its leader.
 import { OmniQError } from "@omniq/core";
 import { DiscardPolicy, RetentionPolicy, StorageType, type StoredMsg, type StreamConfig } from "@nats-io/jetstream";
+import { headers, type MsgHdrs } from "@nats-io/transport-node";
 import type { Connection } from "./connection.ts";
 import { apiCodes, apiFailure, isApiError, natsFailure } from "./failures.ts";
 
@@ -76,7 +77,16 @@ export class Stream {
 
   /** Stores a message and answers its sequence. */
   async publish(subject: string, message: Uint8Array): Promise<number> {
-    const answer = await this.#connection.request(subject, message);
+    return (await this.#publish(subject, message)) as number;
+  }
+  /** The same, if the last message of the subject is the one at that sequence (0: there is none); undefined if it is not. */
+  async publishAfter(last: number, subject: string, message: Uint8Array): Promise<number | undefined> {
+    const conditions = headers();
+    conditions.set("Nats-Expected-Last-Subject-Sequence", String(last));
+    return await this.#publish(subject, message, conditions);
+  }
+  async #publish(subject: string, message: Uint8Array, conditions?: MsgHdrs): Promise<number | undefined> {
+    const answer = await this.#connection.request(subject, message, conditions);
     let told: { seq?: number; stream?: string; error?: { code: number; err_code?: number; description: string } };
     try {
       told = JSON.parse(Buffer.from(answer.data).toString("utf8")) as typeof told;
@@ -91,6 +101,7 @@ export class Stream {
     }
     if (told.error !== undefined) {
       const { code, err_code = 0, description } = told.error;
+      if (conditions !== undefined && err_code === apiCodes.wrongLastSequence) return undefined;
       throw apiFailure(err_code, code, description, `Writing to stream ${this.name}`);
     }
     if (typeof told.seq !== "number" || told.stream !== this.name) {

@@ -4,6 +4,7 @@ import { testOrderedLog } from "@omniq/conformance";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { Checkpoints } from "../src/checkpoints.ts";
 import { Connection } from "../src/connection.ts";
 import { NatsLog } from "../src/log.ts";
 import { checkOptions } from "../src/options.ts";
@@ -53,21 +54,45 @@ describe("the command log", () => {
     expect(middle.state === "read" && middle.entries[0]?.body === large).toBe(true);
   });
 
-  test("a log that begins after its newest checkpoint is an error that says so, not an endless search", async () => {
-    const open = opener();
-    const prefix = prefixes.at(-1) as string;
-    const log = await open();
-    for (let index = 0; index < 5; index++) await log.append(0, `${index}`);
-    await log.writeCheckpoint({ position: 2, body: "the state at 2" });
-    const connection = await connect({ servers });
+  test("a checkpoint that its process was about to finish when it fell asleep does not replace newer ones", async () => {
+    const prefix = `omniq_log_${randomUUID().slice(0, 8)}`;
+    prefixes.push(prefix);
+    const connection = new Connection(checkOptions({ servers, prefix }));
     closers.push(() => connection.close());
-    const manager = await jetstreamManager(connection, { checkAPI: false });
-    await manager.streams.purge(`${prefix}-log-default`, { seq: 5 });
-    const missing = { code: "OMNIQ_BACKEND_FAILED", message: expect.stringContaining("begins at 5") };
-    await expect((await open()).readCheckpoint()).rejects.toMatchObject(missing);
-    await manager.streams.delete(`${prefix}-checkpoint-default`);
-    await expect((await open()).readCheckpoint()).rejects.toMatchObject(missing);
+    const sleeper = new Checkpoints(connection, `${prefix}-checkpoint-default`, `${prefix}.checkpoint.default`, 1);
+    expect(await sleeper.write({ position: 10, body: "the state at 10" })).toBe(0);
+    const request = connection.request.bind(connection);
+    connection.request = async (subject, ...rest) => {
+      // It has looked whether a newer one is there, and next says that its own is whole.
+      if (subject.endsWith(".head")) {
+        const awake = openLog(prefix);
+        for (const position of [30, 40]) await awake.writeCheckpoint({ position, body: `the state at ${position}` });
+      }
+      return await request(subject, ...rest);
+    };
+    expect(await sleeper.write({ position: 20, body: "the state at 20" })).toBeUndefined();
+    expect(await sleeper.read()).toEqual({ position: 40, body: "the state at 40" });
   });
+
+  test(
+    "a log that begins after its newest checkpoint is an error that says so, not an endless search",
+    { timeout: 30_000 },
+    async () => {
+      const open = opener();
+      const prefix = prefixes.at(-1) as string;
+      const log = await open();
+      for (let index = 0; index < 5; index++) await log.append(0, `${index}`);
+      await log.writeCheckpoint({ position: 2, body: "the state at 2" });
+      const connection = await connect({ servers });
+      closers.push(() => connection.close());
+      const manager = await jetstreamManager(connection, { checkAPI: false });
+      await manager.streams.purge(`${prefix}-log-default`, { seq: 5 });
+      const missing = { code: "OMNIQ_BACKEND_FAILED", message: expect.stringContaining("begins at 5") };
+      await expect((await open()).readCheckpoint()).rejects.toMatchObject(missing);
+      await manager.streams.delete(`${prefix}-checkpoint-default`);
+      await expect((await open()).readCheckpoint()).rejects.toMatchObject(missing);
+    },
+  );
 
   test("a log that was purged above what a process has read is stale; so is one that was made anew", async () => {
     const open = opener();

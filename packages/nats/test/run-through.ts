@@ -136,7 +136,7 @@ async function watchLog(
     await look();
   })();
   return {
-    purgedTwice: () => firsts.size > 2,
+    purgedTwice: () => firsts.size > 2 && heads.size > 2,
     stop: async () => {
       over = true;
       await running;
