@@ -104,7 +104,7 @@ export class EnqueueCoalescer {
     for (;;) {
       const { length } = this.#waiting;
       if (length === 0 || this.#underWay > 1 || (this.#underWay === 1 && !(turns && length >= worthCalls))) break;
-      void this.#fly(this.#take(turns && this.#underWay === 0 && length >= 2 * worthCalls ? length >> 1 : length));
+      this.#fly(this.#take(turns && this.#underWay === 0 && length >= 2 * worthCalls ? length >> 1 : length));
     }
     if (this.#waiting.length === 0 && this.#underWay === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
@@ -127,15 +127,16 @@ export class EnqueueCoalescer {
     return all;
   }
 
-  async #fly(batch: readonly Submission[]): Promise<void> {
+  #fly(batch: readonly Submission[]): void {
     this.#underWay += 1;
     const start = performance.now();
-    await this.#send(batch);
-    const took = performance.now() - start;
-    this.#roundTripMs = this.#roundTripMs === Number.POSITIVE_INFINITY ? took : this.#roundTripMs * 0.8 + took * 0.2;
-    this.#underWay -= 1;
-    // Who was answered enqueues again before this goes on, and rides along.
-    if (!this.#scheduled) this.#schedule();
+    void this.#send(batch).then(() => {
+      const took = performance.now() - start;
+      this.#roundTripMs = this.#roundTripMs === Number.POSITIVE_INFINITY ? took : this.#roundTripMs * 0.8 + took * 0.2;
+      this.#underWay -= 1;
+      // Who was answered enqueues again before this goes on, and rides along.
+      if (!this.#scheduled) this.#schedule();
+    });
   }
 
   async #send(batch: readonly Submission[]): Promise<void> {

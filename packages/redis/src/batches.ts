@@ -31,6 +31,17 @@ export function writeCalls(calls: readonly EnqueueCall[], kindOf: (task: NewTask
   return plain && total > 0 ? writePlain(calls, total, kindOf) : writeAny(calls, total, kindOf);
 }
 
+/** `1`, id, reference, queue, payload: the arguments for one plain task of a kind that the server has; of all others `undefined`. */
+export function writeOne(calls: readonly EnqueueCall[], kindOf: (task: NewTask) => Kind): string[] | undefined {
+  const { tasks, events } = calls[0] as EnqueueCall;
+  const task = tasks[0];
+  if (calls.length > 1 || tasks.length > 1 || task === undefined || (events !== undefined && events.length > 0))
+    return undefined;
+  if (!isPlain(task)) return undefined;
+  const { reference } = kindOf(task);
+  return reference === undefined ? undefined : ["1", task.id, reference, task.queue, task.payload];
+}
+
 /** `f`, number of tasks, ids, number of runs of one kind, for each reference (or empty), queue, head, envelope and length; payloads. */
 function writePlain(
   calls: readonly EnqueueCall[],

@@ -51,7 +51,20 @@ export class Connection {
   /** Runs a script on the main connection. */
   run<T>(name: ScriptName, args: ScriptArguments): Promise<T> {
     if (!this.#opened) return this.open().then(() => this.run<T>(name, args));
-    return this.main().send((client) => this.evaluate<T>(client, name, [], args));
+    return this.script<T>(this.main(), name, args);
+  }
+
+  /** Runs a script on a connection, right behind what `before` sends. */
+  script<T>(link: Link, name: ScriptName, args: ScriptArguments, before?: (client: Client) => void): Promise<T> {
+    const all = [this.prefix, ...args] as string[];
+    return link.send(
+      (client) => {
+        before?.(client);
+        return client.evalsha(hashes[name], 1, all) as Promise<T>;
+      },
+      // The server was restarted, or this is another node: the text itself loads it.
+      (error) => (isNoScript(error) ? (link.client.eval(sources[name], 1, all) as Promise<T>) : undefined),
+    );
   }
 
   /** The same for what must be on replicas before it is acknowledged. */
@@ -78,7 +91,6 @@ export class Connection {
     const all = [this.prefix, ...keys, ...args];
     return (client.evalsha(hashes[name], 1 + keys.length, all as string[]) as Promise<T>).catch((error: unknown) => {
       if (!isNoScript(error)) throw error;
-      // The server was restarted, or this is another node: the text itself loads it.
       return client.eval(sources[name], 1 + keys.length, all as string[]) as Promise<T>;
     });
   }
@@ -88,9 +100,14 @@ export class Connection {
     if (this.#closed) throw this.closedError();
     const { client } = this.options;
     return (this.#main ??=
-      client === undefined
-        ? new Link(this.#connect({ socketTimeout: silenceMs }), this.what, true)
-        : new Link(client as unknown as Client, this.what, false));
+      client === undefined ? this.#mainLink() : new Link(client as unknown as Client, this.what, false));
+  }
+
+  /** A cluster's client breaks the connection to one node by itself; of others the link looks that they are not silent. */
+  #mainLink(): Link {
+    return this.options.cluster === undefined
+      ? new Link(this.#connect({}), this.what, true, silenceMs)
+      : new Link(this.#connect({ socketTimeout: silenceMs }), this.what, true);
   }
 
   /** A connection of its own for commands that wait. */

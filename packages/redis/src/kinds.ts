@@ -72,15 +72,13 @@ export class Kinds {
     return kind;
   };
 
-  /** Reads with the kinds that are known, and learns those that are not. */
-  async reading<T>(read: () => T): Promise<T> {
-    for (;;) {
-      try {
-        return read();
-      } catch (error) {
-        if (!(error instanceof UnknownKind)) throw error;
-        await this.#learn(error.reference);
-      }
+  /** Reads with the kinds that are known; a promise only where one must be learned first. */
+  reading<T>(read: () => T): T | Promise<T> {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof UnknownKind)) throw error;
+      return this.#learn(error.reference).then(() => this.reading(read));
     }
   }
 

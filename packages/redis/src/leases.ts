@@ -3,36 +3,50 @@ import type { Lease } from "@omniq/core";
 import { readOutcomes, readTask } from "./codec.ts";
 import type { KindFields } from "./kinds.ts";
 
-/** What a reserve script answers. */
-export type ReserveReply = readonly [
-  /** The server's time. */
-  now: string,
-  /** When to look again, or empty. */
-  nextAt: string,
-  token: string,
-  deadline: string,
-  /** Bytes of each lease in the text. */
-  lengths: string,
-  /** For each lease id, NUL, attempt and first start (empty: it is the first, now), NUL, record. */
-  text: string,
-  /** Of leases with dependencies: which one, and the fields and values of its edges. */
-  edges: readonly (readonly [index: number, edges: readonly string[]])[],
-];
+/** Of leases with dependencies: which one, and the fields and values of its edges. */
+type Edges = readonly (readonly [index: number, edges: readonly string[]])[];
 
-export function hasLeases(reply: ReserveReply): boolean {
-  return reply[4] !== "";
+/** What a reserve script answers: one text; where a lease has dependencies, a list of it and of their edges. */
+export type ReserveAnswer = string | readonly [text: string, edges: Edges];
+
+export interface ReserveReply {
+  /** The server's time. */
+  readonly now: number;
+  /** When to look again. */
+  readonly nextAt: number | undefined;
+  readonly token: string;
+  readonly deadline: number;
+  /** Bytes of each lease in the text. */
+  readonly lengths: string;
+  /** For each lease id, NUL, attempt and first start (empty: it is the first, now), NUL, record. */
+  readonly text: string;
+  readonly edges: Edges;
 }
 
-export function readLeases(
-  [nowText, , token, deadlineText, lengthsText, text, edgeList]: ReserveReply,
-  sentAt: number,
-  kindOf: (reference: string) => KindFields,
-): Lease[] {
-  if (lengthsText === "") return [];
-  const now = Number(nowText);
-  const deadline = Number(deadlineText);
-  const edgesOf = new Map(edgeList);
-  return cut(text, lengthsText).map((entry, index) => {
+export function readReply(answer: ReserveAnswer): ReserveReply {
+  const [all, edges] = typeof answer === "string" ? [answer, []] : answer;
+  const [now = "", nextAt = "", token = "", deadline = "", lengths = ""] = all.split("\0", 5);
+  const head = now.length + nextAt.length + token.length + deadline.length + lengths.length + 5;
+  return {
+    now: Number(now),
+    nextAt: nextAt === "" ? undefined : Number(nextAt),
+    token,
+    deadline: Number(deadline),
+    lengths,
+    text: all.slice(head),
+    edges,
+  };
+}
+
+export function hasLeases(reply: ReserveReply): boolean {
+  return reply.lengths !== "";
+}
+
+export function readLeases(reply: ReserveReply, sentAt: number, kindOf: (reference: string) => KindFields): Lease[] {
+  if (!hasLeases(reply)) return [];
+  const { now, token, deadline } = reply;
+  const edgesOf = new Map(reply.edges);
+  return cut(reply.text, reply.lengths).map((entry, index) => {
     const idEnd = entry.indexOf("\0");
     const infoEnd = entry.indexOf("\0", idEnd + 1);
     const comma = entry.indexOf(",", idEnd);

@@ -1,13 +1,21 @@
 // One client and what is under way on it: calls wait for a connection for a while, and fail as soon as it breaks.
+import type { Socket } from "node:net";
 import type { Cluster, Redis } from "ioredis";
 import { OmniQError } from "@omniq/core";
 import { failure } from "./failures.ts";
 
 /** How long a call waits for a connection before it rejects. */
 const patienceMs = 5_000;
+/** How often a connection on which calls are under way is looked at. */
+const lookMs = 1_000;
 
 /** The verbs that are used of a client; `Redis` and `Cluster` have them all. */
 export type Client = Redis | Cluster;
+
+/** A `Redis` has a socket of its own; a `Cluster` has none. */
+interface Streaming {
+  readonly stream?: Pick<Socket, "bytesRead" | "destroy"> | null;
+}
 
 export class Link {
   readonly client: Client;
@@ -17,11 +25,18 @@ export class Link {
   readonly #underWay = new Set<(error: unknown) => void>();
   readonly #waiting = new Set<() => void>();
   readonly #onReady: (() => void)[] = [];
+  /** A connection on which calls are under way and that is silent for this long is dead; 0: nobody looks. */
+  readonly #silenceMs: number;
+  #looking: NodeJS.Timeout | undefined;
+  #answers = 0;
+  #heard = "";
+  #silentLooks = 0;
   #lastError: unknown;
   #closed = false;
 
-  constructor(client: Client, what: string, own: boolean) {
+  constructor(client: Client, what: string, own: boolean, silenceMs = 0) {
     this.client = client;
+    this.#silenceMs = silenceMs;
     this.#what = what;
     this.#own = own;
     const listen = client as { on(event: string, listener: (...args: unknown[]) => void): unknown };
@@ -42,32 +57,50 @@ export class Link {
     this.#onReady.push(listener);
   }
 
-  /** Sends when there is a connection. What was sent and not answered when it broke rejects: it may have taken effect. */
-  send<T>(call: (client: Client) => Promise<T>): Promise<T> {
+  /**
+   * Sends when there is a connection. What was sent and not answered when it broke rejects: it may have taken effect. `again` may send
+   * in another way what the server refused.
+   */
+  send<T>(call: (client: Client) => Promise<T>, again?: (error: unknown) => Promise<T> | undefined): Promise<T> {
     if (this.#closed) return Promise.reject(this.closedError());
-    if (this.#own && this.client.status !== "ready") return this.#ready().then(() => this.send(call));
+    if (this.#own && this.client.status !== "ready") return this.#ready().then(() => this.send(call, again));
     return new Promise<T>((resolve, fail) => {
       const reject = (error: unknown): void => {
         this.#underWay.delete(reject);
         fail(this.#closed ? this.closedError() : failure(error, this.#what));
       };
-      this.#underWay.add(reject);
-      call(this.client).then((answer) => {
+      const answered = (answer: T): void => {
+        this.#answers++;
         this.#underWay.delete(reject);
         resolve(answer);
-      }, reject);
+      };
+      this.#underWay.add(reject);
+      if (this.#silenceMs > 0) this.#looking ??= setInterval(() => this.#look(), lookMs).unref();
+      const answer = call(this.client);
+      if (again === undefined) answer.then(answered, reject);
+      else
+        answer.then(answered, (error: unknown) => {
+          const second = again(error);
+          if (second === undefined) reject(error);
+          else second.then(answered, reject);
+        });
     });
   }
 
   /** Breaks the connection; it is made again. What is under way rejects. */
   reset(): void {
     this.#fail(new Error("Connection is closed."));
-    if (this.#own && !this.#closed) this.client.disconnect(true);
+    if (!this.#own || this.#closed) return;
+    // Ending it in good manners would wait for the server, which may be what does not answer.
+    const { stream } = this.client as Streaming;
+    if (stream) stream.destroy();
+    else this.client.disconnect(true);
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearInterval(this.#looking);
     for (const go of this.#waiting) go();
     this.#fail(this.closedError());
     if (this.#own) this.client.disconnect();
@@ -96,6 +129,24 @@ export class Link {
         this.#waiting.add(go);
       });
     }
+  }
+
+  /**
+   * Gives up a connection that says nothing. ioredis' own limit makes and clears a timer for each command, which costs as much as the
+   * command, and takes a thread that was blocked for a server that was silent. Bytes count too: a long answer comes in many pieces.
+   */
+  #look(): void {
+    const heard = `${this.#answers} ${(this.client as Streaming).stream?.bytesRead}`;
+    if (this.#underWay.size === 0) {
+      clearInterval(this.#looking);
+      this.#looking = undefined;
+      this.#silentLooks = 0;
+    } else if (heard !== this.#heard) this.#silentLooks = 0;
+    else if (++this.#silentLooks * lookMs >= this.#silenceMs) {
+      this.#silentLooks = 0;
+      this.reset();
+    }
+    this.#heard = heard;
   }
 
   #fail(error: unknown): void {

@@ -28,10 +28,10 @@ import {
   type UnrecordedOutcome,
 } from "@omniq/core";
 import { readLease, readTask, readUnrecorded } from "./codec.ts";
-import { readAnswers, writeCalls, writeSettlements } from "./batches.ts";
+import { readAnswers, writeCalls, writeOne, writeSettlements } from "./batches.ts";
 import type { Connection } from "./connection.ts";
 import { Kinds, type Kind, type KindFields } from "./kinds.ts";
-import { hasLeases, readLeases, type ReserveReply } from "./leases.ts";
+import { hasLeases, readLeases, readReply, type ReserveAnswer, type ReserveReply } from "./leases.ts";
 import { Lifetime } from "./lifetime.ts";
 import { listKey, readSequencePage, writeCursor } from "./pages.ts";
 import { Waiting } from "./waiting.ts";
@@ -91,7 +91,9 @@ export class RedisTaskQueue implements TaskQueue {
     }
     if (calls.length === 0) return [];
     const kindOf = (task: NewTask): Kind => this.#kinds.of(task);
-    let answer = await this.#write("enqueue", writeCalls(calls, kindOf));
+    const one = writeOne(calls, kindOf);
+    let answer = one === undefined ? "known" : await this.#write("enqueue", one);
+    if (answer === "known") answer = await this.#write("enqueue", writeCalls(calls, kindOf));
     if (answer === "kinds") {
       // The server was emptied: tasks say all themselves, and kinds are stored anew in time.
       this.#kinds.forget();
@@ -106,7 +108,9 @@ export class RedisTaskQueue implements TaskQueue {
     this.#life.check(signal);
     const until = performance.now() + request.waitMs;
     let sentAt = performance.now();
-    let reply = await this.#run<ReserveReply>("reserve", reserveArguments(request, request.waitMs > 0 ? "w" : "n", ""));
+    let reply = readReply(
+      await this.#run<ReserveAnswer>("reserve", reserveArguments(request, request.waitMs > 0 ? "w" : "n", "")),
+    );
     for (;;) {
       if (hasLeases(reply)) {
         // Aborted meanwhile: the tasks keep their place.
@@ -116,24 +120,23 @@ export class RedisTaskQueue implements TaskQueue {
       signal?.throwIfAborted();
       const waitMs = until - performance.now();
       if (ended.aborted || waitMs <= 0) return [];
-      const nextAt = reply[1] === "" ? undefined : Number(reply[1]) - Number(reply[0]);
       sentAt = performance.now();
-      const woken = await this.#waiting
-        .wait({
+      let woken: ReserveReply | undefined;
+      try {
+        woken = await this.#waiting.wait({
           queues: request.queues,
           waitMs,
-          lookInMs: nextAt,
+          lookInMs: reply.nextAt === undefined ? undefined : reply.nextAt - reply.now,
           signals: [signal, ended],
           request: (stopKey) => reserveArguments(request, "b", stopKey),
           abandoned: (late) => this.#giveBack(late),
-        })
-        .catch((error: unknown) => {
-          if (ended.aborted) return undefined;
-          throw error;
         });
-      signal?.throwIfAborted();
-      if (woken === undefined || ended.aborted) {
-        if (woken !== undefined && hasLeases(woken)) await this.#giveBack(woken);
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!ended.aborted) throw error;
+      }
+      if (woken === undefined) {
+        signal?.throwIfAborted();
         return [];
       }
       reply = woken;
@@ -176,8 +179,8 @@ export class RedisTaskQueue implements TaskQueue {
     const sentAt = performance.now();
     const args = writeSettlements(settlements);
     args.push(...reserveArguments(request, "n", ""));
-    const [states, reply] = await this.#run<readonly [string, ReserveReply]>("settleAndReserve", args);
-    return { states: readStates(states), leases: await this.#leases(reply, sentAt) };
+    const [states, answer] = await this.#run<readonly [string, ReserveAnswer]>("settleAndReserve", args);
+    return { states: readStates(states), leases: await this.#leases(readReply(answer), sentAt) };
   }
 
   async cancel(ids: readonly string[], options: CallOptions = {}): Promise<readonly QueueCancelState[]> {
@@ -350,7 +353,7 @@ export class RedisTaskQueue implements TaskQueue {
     return answers.map((answer) => names[answer] as State);
   }
 
-  #leases(reply: ReserveReply, sentAt: number): Promise<readonly Lease[]> {
+  #leases(reply: ReserveReply, sentAt: number): readonly Lease[] | Promise<readonly Lease[]> {
     return this.#kinds.reading(() => readLeases(reply, sentAt, this.#kinds.read));
   }
 

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { Connection, ScriptArguments } from "./connection.ts";
-import { hasLeases, type ReserveReply } from "./leases.ts";
+import { hasLeases, readReply, type ReserveAnswer, type ReserveReply } from "./leases.ts";
 import type { Link } from "./link.ts";
 
 /** More waits at a time than this look again now and then in place of a connection of their own. */
@@ -34,41 +34,53 @@ export class Waiting {
   }
 
   /** One wait: what the reserve found on waking, or `undefined` when it was ended before. */
-  async wait(wait: Wait): Promise<ReserveReply | undefined> {
+  wait(wait: Wait): Promise<ReserveReply | undefined> {
     const signals = wait.signals.filter((signal) => signal !== undefined);
-    if (signals.some((signal) => signal.aborted)) return undefined;
+    if (signals.some((signal) => signal.aborted)) return Promise.resolve(undefined);
     if (this.#free.length === 0 && this.#count >= maxConnections) return this.#poll(wait, signals);
     const link = this.#free.pop() ?? this.#connection.another();
     if (link !== undefined) this.#count++;
     const wakeKey = this.#connection.key(`y:${randomBytes(9).toString("base64url")}`);
-    let ended = false;
-    const work = this.#block(link, wakeKey, wait).finally(() => this.#release(link));
-    let end!: () => void;
-    const stopped = new Promise<undefined>((done) => (end = () => done(undefined)));
-    const stop = (): void => {
-      ended = true;
-      void this.#wake(wakeKey, true);
-      end();
-    };
-    for (const signal of signals) signal.addEventListener("abort", stop, { once: true });
-    const timer =
-      wait.lookInMs !== undefined && wait.lookInMs < wait.waitMs
-        ? setTimeout(() => void this.#wake(wakeKey, false), Math.max(1, wait.lookInMs))
-        : undefined;
-    try {
-      return await Promise.race([work, stopped]);
-    } finally {
-      clearTimeout(timer);
-      for (const signal of signals) signal.removeEventListener("abort", stop);
-      if (ended) {
-        const giveBack = work.then(
-          (reply) => (hasLeases(reply) ? wait.abandoned(reply) : undefined),
-          () => undefined,
-        );
-        const tracked = giveBack.catch(() => undefined).finally(() => this.#ending.delete(tracked));
+    // One promise, since a task starts only after each of them has had its turn.
+    return new Promise((resolve, reject) => {
+      let ended = false;
+      let silence: NodeJS.Timeout | undefined;
+      const leave = (): void => {
+        clearTimeout(timer);
+        for (const signal of signals) signal.removeEventListener("abort", stop);
+      };
+      // A network that swallows everything never says so.
+      const watch = (): void => void (silence = setTimeout(() => link.reset(), wait.waitMs + silenceMs));
+      const work = this.#block(link, wakeKey, wait, watch).then(
+        (answer) => {
+          clearTimeout(silence);
+          this.#release(link);
+          const reply = readReply(answer);
+          if (ended) return hasLeases(reply) ? wait.abandoned(reply) : undefined;
+          leave();
+          return resolve(reply);
+        },
+        (error: unknown) => {
+          clearTimeout(silence);
+          this.#release(link);
+          leave();
+          reject(error as Error);
+        },
+      );
+      const stop = (): void => {
+        ended = true;
+        leave();
+        void this.#wake(wakeKey, true);
+        const tracked = work.catch(() => undefined).finally(() => this.#ending.delete(tracked));
         this.#ending.add(tracked);
-      }
-    }
+        resolve(undefined);
+      };
+      for (const signal of signals) signal.addEventListener("abort", stop, { once: true });
+      const timer =
+        wait.lookInMs !== undefined && wait.lookInMs < wait.waitMs
+          ? setTimeout(() => void this.#wake(wakeKey, false), Math.max(1, wait.lookInMs))
+          : undefined;
+    });
   }
 
   /** Resolves when waits that were ended have let go, or after a moment. */
@@ -80,23 +92,14 @@ export class Waiting {
     this.#count = 0;
   }
 
-  async #block(link: Link, wakeKey: string, wait: Wait): Promise<ReserveReply> {
+  #block(link: Link, wakeKey: string, wait: Wait, sent: () => void): Promise<ReserveAnswer> {
     const keys = [...new Set(wait.queues)].map((queue) => this.#connection.key(`w:${queue}`));
     const seconds = Math.max(0.01, wait.waitMs / 1_000);
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      return await link.send(async (client) => {
-        // A network that swallows everything never says so.
-        timer = setTimeout(() => link.reset(), wait.waitMs + silenceMs);
-        const popped = (client as Redis).bzpopmin(...keys, wakeKey, seconds);
-        const reserved = this.#connection.evaluate<ReserveReply>(client, "reserve", [], wait.request(wakeKey));
-        // Both may fail with the connection; one report is enough.
-        popped.catch(() => undefined);
-        return await reserved;
-      });
-    } finally {
-      clearTimeout(timer);
-    }
+    return this.#connection.script<ReserveAnswer>(link, "reserve", wait.request(wakeKey), (client) => {
+      sent();
+      // Both may fail with the connection; one report is enough.
+      (client as Redis).bzpopmin(...keys, wakeKey, seconds).catch(() => undefined);
+    });
   }
 
   async #wake(wakeKey: string, stop: boolean): Promise<void> {
@@ -118,7 +121,7 @@ export class Waiting {
   async #poll(wait: Wait, signals: readonly AbortSignal[]): Promise<ReserveReply | undefined> {
     const until = performance.now() + wait.waitMs;
     while (!signals.some((signal) => signal.aborted)) {
-      const reply = await this.#connection.run<ReserveReply>("reserve", wait.request(""));
+      const reply = readReply(await this.#connection.run<ReserveAnswer>("reserve", wait.request("")));
       if (hasLeases(reply) || performance.now() >= until) return reply;
       await new Promise((done) => setTimeout(done, Math.min(pollMs, Math.max(1, until - performance.now()))));
     }

@@ -5,7 +5,7 @@
  * Lua prints large numbers with an exponent, so whole numbers become text by `S`. `begin` is a removal: Redis refuses a script's first
  * growing write when it is full, and none after a removal, so a full server still drains.
  */
-export const base: string = String.raw`
+export const clock: string = String.raw`
 local P = KEYS[1]
 local call, find, sub, match, gmatch, format, floor = redis.call, string.find, string.sub, string.match, string.gmatch, string.format, math.floor
 local T = P .. 't'
@@ -18,7 +18,6 @@ local latest = tonumber(meta[1]) or 0
 local seq = tonumber(meta[2]) or 0
 if latest > now then now = latest end
 local NOW = S(now)
-local function begin() call('DEL', P .. 'none') end
 local function advance(n)
   local first = seq + 1
   seq = seq + n
@@ -27,6 +26,11 @@ local function advance(n)
   return first
 end
 local function mark(queue) call('ZADD', P .. 'w:' .. queue, 0, 0) end
+`;
+
+/** The rest: what the shortest way of `enqueue` does without. */
+export const helpers: string = String.raw`
+local function begin() call('DEL', P .. 'none') end
 local function lower(kind, queue, at)
   local known = call('HGET', Q, kind .. queue)
   if not known or at < tonumber(known) then call('HSET', Q, kind .. queue, S(at)) end
@@ -74,6 +78,8 @@ local function bucket(at, element)
   if call('RPUSH', P .. 'x:' .. number, element) == 1 then call('ZADD', P .. 'xs', number, number) end
 end
 `;
+
+export const base: string = `${clock}${helpers}`;
 
 /** Tells those who wait for results of these tasks: one message for each waiting client. */
 export const notify: string = String.raw`

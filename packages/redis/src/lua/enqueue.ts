@@ -1,6 +1,24 @@
 // The script of `enqueue`: a plain batch goes the short way; whatever has options is checked whole before the first write.
 
 /**
+ * ARGV as `writeOne` says: one plain task of a kind that is known. Answers 1, `kinds`, or `known` where the id is not new: then nothing is
+ * stored, and the other way decides.
+ */
+export const enqueueOne: string = String.raw`
+if ARGV[1] == '1' then
+  local id, reference, queue = ARGV[2], ARGV[3], ARGV[4]
+  if call('HEXISTS', P .. 'v', reference) == 0 then return 'kinds' end
+  local number = format('%012x', advance(1))
+  if call('HSETNX', T, id, 'p' .. number .. format('%011x', now) .. reference .. ARGV[5]) == 0 then return 'known' end
+  if call('RPUSH', P .. 'r:' .. queue, number .. id) == 1 then
+    call('HSETNX', Q, 'm' .. queue, '0,-,-,-,-,-')
+    mark(queue)
+  end
+  return 1
+end
+`;
+
+/**
  * ARGV as `writePlain` says. Answers the number of tasks when all are new, else a digit for each (1 enqueued, 0 duplicate), or `kinds` when a
  * kind is not there: then nothing is stored.
  */

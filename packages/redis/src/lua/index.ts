@@ -1,7 +1,7 @@
 // All scripts by name, each put together from the parts that it needs.
-import { append, base, notify } from "./base.ts";
+import { append, base, clock, helpers, notify } from "./base.ts";
 import * as control from "./control.ts";
-import { enqueueFast, enqueueSlow, knownIds, kindsKnown } from "./enqueue.ts";
+import { enqueueFast, enqueueOne, enqueueSlow, knownIds, kindsKnown } from "./enqueue.ts";
 import * as inspect from "./inspect.ts";
 import { outcomes, results } from "./outcomes.ts";
 import { reserve } from "./reserve.ts";
@@ -53,7 +53,7 @@ export type ScriptName =
   | "advanceSchedule";
 
 export const sources: Readonly<Record<ScriptName, string>> = {
-  enqueue: `${base}if ARGV[1] == 'f' then\n${knownIds}${enqueueFast}end\n${kindsKnown}${results}${append}${library}local L = library()\n${knownIds}${enqueueSlow}`,
+  enqueue: `${clock}${enqueueOne}${helpers}if ARGV[1] == 'f' then\n${knownIds}${enqueueFast}end\n${kindsKnown}${results}${append}${library}local L = library()\n${knownIds}${enqueueSlow}`,
   reserve: `${base}${results}${library}${reserve}begin()\nadvance(0)\nreturn reserve(1)`,
   settle: `${leasing}${settle}begin()\nlocal states = settle(1)\nreturn states`,
   settleAndReserve: `${leasing}${settle}${reserve}begin()\nlocal states, a = settle(1)\nreturn { states, reserve(a) }`,

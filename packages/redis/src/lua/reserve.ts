@@ -13,10 +13,7 @@ local function reserve(a)
   local deadline = S(now + math.ceil(lease_ms))
   local fresh = '\0' .. deadline .. '\0001\0' .. NOW .. '\0000\0' .. worker .. '\0-\0\0'
   local next_at, stopped, L = nil, false, nil
-  if stop ~= '' and call('EXISTS', stop) == 1 then
-    call('DEL', stop)
-    stopped = true
-  end
+  if stop ~= '' and call('DEL', stop) == 1 then stopped = true end
   local function sooner(at) if at and (not next_at or at < next_at) then next_at = at end end
   -- What the client gets of one lease: id, what it cannot tell of a first attempt, record.
   local function tell(id, info, rec)
@@ -144,7 +141,8 @@ local function reserve(a)
             end
           end
           if mode ~= 'n' then
-            local more = call('LLEN', P .. 'r:' .. queue) > 0 or call('ZCARD', P .. 'k:' .. queue) > 0
+            -- Who got less than it asked for left nothing, unless a rate kept it back.
+            local more = (rate or taken >= limit) and (call('LLEN', P .. 'r:' .. queue) > 0 or call('ZCARD', P .. 'k:' .. queue) > 0)
             if more and rate then
               local at = math.ceil(arrival + window / rate - window)
               if at > now then sooner(at) end
@@ -155,6 +153,8 @@ local function reserve(a)
       end
     end
   end
-  return { NOW, next_at and S(next_at) or '', token, deadline, table.concat(lengths, ','), table.concat(parts), edges }
+  local text = table.concat({ NOW, next_at and S(next_at) or '', token, deadline, table.concat(lengths, ','), table.concat(parts) }, '\0')
+  if #edges > 0 then return { text, edges } end
+  return text
 end
 `;
