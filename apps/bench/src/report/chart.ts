@@ -72,7 +72,11 @@ export function chartSvg(all: Readonly<Record<string, BackendResults>>): string 
       min: least,
       max: most,
       interval: 1,
-      axisLabel: { formatter: (exponent: number) => (exponent < 0 ? `1/${2 ** -exponent}` : String(2 ** exponent)) },
+      axisLabel: {
+        // Every second one: more would touch.
+        formatter: (exponent: number) =>
+          exponent % 2 !== 0 ? "" : exponent < 0 ? `1/${2 ** -exponent}` : String(2 ** exponent),
+      },
     })),
     yAxis: panels.map(({ bars }, index) => ({
       type: "category",
