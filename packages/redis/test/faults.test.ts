@@ -152,6 +152,24 @@ test("a server that was emptied takes tasks whose kinds it had, whole", async ()
   assert.equal(lease?.task.envelope, "e".repeat(40));
 });
 
+test("the short way of one plain task stores no id a second time, whether its task waits, is leased or is done", async () => {
+  const node = own(await startNode());
+  const queue = open({ url: node.url }).taskQueue();
+  for (let n = 0; n < 10; n++) await queue.enqueue([{ tasks: [task(`a${n}`)] }]);
+  await sleep(50);
+  const [done, leased] = await reserve(queue, 2);
+  await queue.settle([completed(done as Lease)]);
+  for (const id of [(done as Lease).taskId, (leased as Lease).taskId, "a9"]) {
+    const answers = await queue.enqueue([{ tasks: [task(id, "other")] }]);
+    assert.deepEqual(answers, [{ state: "accepted", receipts: [{ id, state: "duplicate" }] }]);
+  }
+  const rest = await reserve(queue);
+  assert.deepEqual(
+    rest.map(({ taskId, task: { payload } }) => [taskId, payload]),
+    [2, 3, 4, 5, 6, 7, 8, 9].map((n) => [`a${n}`, "p"]),
+  );
+});
+
 test("a Sentinel's fail-over is followed", { timeout: 90_000 }, async () => {
   const master = own(await startNode());
   const replica = own(
