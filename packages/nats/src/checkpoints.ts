@@ -75,6 +75,11 @@ export class Checkpoints {
     return before?.position ?? 0;
   }
 
+  /** For a leader that lacks what others acknowledged: has another one answer from now on. */
+  async changeLeader(): Promise<void> {
+    await this.#stream.stepDown();
+  }
+
   async #head(): Promise<StoredHead | undefined> {
     const message = await this.#stream.message({ last_by_subj: `${this.#subject}.head` });
     if (message === undefined) return undefined;

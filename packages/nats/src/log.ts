@@ -16,8 +16,10 @@ const readLength = 1_048_576;
 /** What may wait here to be read; what comes beyond it is left to the feed, which has the server wait. */
 const arrivedLength = 16 * readLength;
 const arrivalMs = 10_000;
-/** How long a server that becomes the leader of a stream may take to apply what it holds of it; many times what was seen. */
-const leaderMs = 3_000;
+/** How long a server that becomes the leader of a stream may take to apply what it holds of it; then another one is asked to lead. */
+const leaderMs = 1_000;
+const leaderChanges = 3;
+const electionMs = 500;
 
 export interface LogNames {
   readonly prefix: string;
@@ -130,7 +132,7 @@ export class NatsLog implements OrderedLog {
 
   async readCheckpoint(): Promise<LogCheckpoint | undefined> {
     await this.#make();
-    for (const until = performance.now() + leaderMs; ;) {
+    for (let changes = 0, until = performance.now() + leaderMs; ;) {
       this.#ended.signal.throwIfAborted();
       const checkpoint = await this.#checkpoints.read();
       const position = checkpoint?.position ?? 0;
@@ -139,14 +141,22 @@ export class NatsLog implements OrderedLog {
         if (checkpoint !== undefined) await this.#fill(position);
         return checkpoint;
       }
-      // A newer checkpoint may have been taken, and the log purged, between the two looks; or a server that has just become the leader of the
-      // checkpoints does not know yet all that it holds. Else what lies between is gone.
+      // A newer checkpoint may have been taken, and the log purged, between the two looks; or the leader of one of the streams does not know yet all
+      // that it holds, or lost what others still have when it was killed (seen on clusters of 2.9). Else what lies between is gone.
       if (performance.now() > until) {
-        throw new OmniQError(
-          "OMNIQ_BACKEND_FAILED",
-          `Stream ${this.#stream.name} begins at ${ends.first}, after its newest checkpoint at ${position}: commits are missing; restore both ` +
-            "streams from a backup",
-        );
+        if (changes === leaderChanges) {
+          throw new OmniQError(
+            "OMNIQ_BACKEND_FAILED",
+            `Stream ${this.#stream.name} begins at ${ends.first}, after its newest checkpoint at ${position}: commits are missing; restore both ` +
+              "streams from a backup",
+          );
+        }
+        changes++;
+        // Without replicas nobody else can.
+        await Promise.allSettled([this.#stream.stepDown(), this.#checkpoints.changeLeader()]);
+        // They have none until the others have chosen.
+        await sleep(electionMs);
+        until = performance.now() + leaderMs;
       }
       await sleep(100);
     }

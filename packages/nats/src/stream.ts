@@ -127,6 +127,11 @@ export class Stream {
     }
   }
 
+  /** Has another replica lead the stream, where there is one. */
+  async stepDown(): Promise<void> {
+    await this.#connection.request(`$JS.API.STREAM.LEADER.STEPDOWN.${this.name}`, "");
+  }
+
   /** Removes all messages before a sequence. */
   async purgeBefore(sequence: number): Promise<void> {
     // Servers up to 2.9 take a sequence of 0 or 1 as "everything".

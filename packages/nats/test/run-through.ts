@@ -6,6 +6,8 @@ import { defineTask, OmniQ, typeOnly, type Logger } from "@omniq/core";
 import { nats, type NatsOptions } from "@omniq/nats";
 import { expect } from "vitest";
 
+/** Goes into the log and not into the state that stays, which is what the log must outgrow for the next checkpoint. */
+const filler = "x".repeat(10_000);
 const silent = (): void => {};
 /** Outages are the point here; what workers say of them is no news. */
 const quiet: Logger = { debug: silent, info: silent, warn: silent, error: silent };
@@ -24,7 +26,7 @@ export interface Run {
 export async function runThrough({ options, behind, count, disturb }: Run): Promise<void> {
   const work = defineTask({
     name: "work",
-    input: typeOnly<{ readonly n: number }>(),
+    input: typeOnly<{ readonly n: number; readonly filler: string }>(),
     retry: { maxAttempts: 20, backoff: "fixed", delayMs: 50 },
     run: async ({ n }) => {
       await sleep(5);
@@ -45,14 +47,14 @@ export async function runThrough({ options, behind, count, disturb }: Run): Prom
 
   let disturbed = false;
   const disturbing = (async () => {
-    // The state grows, and the time between checkpoints with it.
+    // A purge that an outage prevents is made up for by the next.
     for (let times = 0; times === 0 || (times < 6 && !watch.purgedTwice()); times++) await disturb();
   })().finally(() => (disturbed = true));
   // What was acknowledged. More than `count` where the disturbance takes longer.
   const ids: string[] = [];
   while (ids.length < count || !disturbed) {
     const n = ids.length;
-    const call = work.with({ n }, { id: `t-${n}` });
+    const call = work.with({ n, filler }, { id: `t-${n}` });
     try {
       await producer.enqueueMany([call]);
       ids.push(`t-${n}`);
@@ -66,18 +68,19 @@ export async function runThrough({ options, behind, count, disturb }: Run): Prom
 
   const results = observer.components.resultStorage!;
   for (const [n, id] of ids.entries()) {
-    let found = await results.wait([{ taskId: id, run: 1 }], 60_000).catch(() => undefined);
-    found ??= await results.wait([{ taskId: id, run: 1 }], 60_000);
+    const found = await patiently(() => results.wait([{ taskId: id, run: 1 }], 60_000));
     expect(
       found.map(({ taskId, status, run, value }) => ({ taskId, status, run, value: JSON.parse(value ?? "") })),
     ).toEqual([{ taskId: id, status: "completed", run: 1, value: n * 2 }]);
   }
-  const counts = await observer.queue("default").counts();
+  const counts = await patiently(() => observer.queue("default").counts());
   expect(counts).toMatchObject({ ready: 0, active: 0, failed: 0, scheduled: 0, unrecorded: 0 });
   // A settlement appends its event in the same commit, so a task that had been settled twice would have two.
   const settled = new Map<string, number>();
   for (let cursor: string | undefined; ;) {
-    const page = await observer.components.eventStorage!.query({ types: ["completed"] }, { limit: 1_000, cursor });
+    const page = await patiently(() =>
+      observer.components.eventStorage!.query({ types: ["completed"] }, { limit: 1_000, cursor }),
+    );
     for (const { taskId } of page.items) settled.set(taskId, (settled.get(taskId) ?? 0) + 1);
     cursor = page.next;
     if (cursor === undefined) break;
@@ -86,7 +89,7 @@ export async function runThrough({ options, behind, count, disturb }: Run): Prom
   expect([...settled].filter(([, times]) => times !== 1)).toEqual([]);
   let stored = 0;
   for (let cursor: string | undefined; ;) {
-    const page = await results.list({}, { limit: 1_000, cursor });
+    const page = await patiently(() => results.list({}, { limit: 1_000, cursor }));
     stored += page.items.length;
     cursor = page.next;
     if (cursor === undefined) break;
@@ -98,6 +101,16 @@ export async function runThrough({ options, behind, count, disturb }: Run): Prom
   expect(seen.purges).toBeGreaterThanOrEqual(2);
   await Promise.all(started.map((worker) => worker.stop()));
   await Promise.all([producer, observer, ...workers].map((omniq) => omniq.close()));
+}
+
+/** Calls again while the server or the leader of a stream is away. */
+async function patiently<T>(call: () => Promise<T>): Promise<T> {
+  for (const until = performance.now() + 30_000; ; await sleep(100))
+    try {
+      return await call();
+    } catch (error) {
+      if ((error as { readonly retryable?: boolean }).retryable !== true || performance.now() > until) throw error;
+    }
 }
 
 /**
@@ -118,17 +131,30 @@ async function watchLog(
   let over = false;
   const look = async (): Promise<void> => {
     firsts.add((await manager.streams.info(`${prefix}-log-default`)).state.first_seq);
-    const head = await manager.streams.getMessage(`${prefix}-checkpoint-default`, {
-      last_by_subj: `${prefix}.checkpoint.default.head`,
-    });
-    if (head !== null) heads.add(head.json<{ readonly position: number }>().position);
+  };
+  connection.subscribe(`${prefix}.checkpoint.default.head`, {
+    callback: (_, head) => void heads.add(head.json<{ readonly position: number }>().position),
+  });
+  const fill = async (count: number): Promise<void> => {
+    // Each is waited for: a cluster drops what comes faster than it agrees on it.
+    const sent = Array.from({ length: count }, () =>
+      connection.request(`${prefix}.log.default`, "x", { timeout: 5_000 }),
+    );
+    await Promise.allSettled(sent);
   };
   // So many from the start that each checkpoint but the first purges.
-  for (let n = 0; n < 25_000; n++) connection.publish(`${prefix}.log.default`, "x");
-  await connection.flush();
+  const last = (): Promise<number> =>
+    manager.streams.info(`${prefix}-log-default`).then(
+      ({ state }) => state.last_seq,
+      () => 0,
+    );
+  // A stream that has no leader yet takes nothing.
+  while ((await last()) < 25_000) {
+    await fill(1_000);
+    await sleep(10);
+  }
   const running = (async () => {
     while (!over) {
-      for (let n = 0; n < 1_000; n++) connection.publish(`${prefix}.log.default`, "x");
       // While the server is away nothing is seen.
       await look().catch(() => {});
       await sleep(100);
