@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runSuite } from "@omniq/conformance";
 import { nats } from "@omniq/nats";
+import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { afterEach, expect, test } from "vitest";
 import { Proxy } from "./proxy.ts";
@@ -28,6 +29,24 @@ async function startCluster(): Promise<readonly TestServer[]> {
   const servers = await TestServer.startCluster();
   running.push(...servers);
   return servers;
+}
+
+/** Resolves when all replicas of both streams have been up to date for a while. */
+async function untilCurrent(servers: readonly string[], prefix: string): Promise<void> {
+  const connection = await connect({ servers: [...servers] });
+  const { streams } = await jetstreamManager(connection, { checkAPI: false });
+  const isCurrent = async (stream: string): Promise<boolean> => {
+    const { cluster } = await streams.info(`${prefix}-${stream}-default`);
+    const replicas = cluster?.replicas ?? [];
+    return replicas.length === 2 && replicas.every(({ current, offline, lag }) => current && !offline && !lag);
+  };
+  const until = Date.now() + 60_000;
+  for (let times = 0; times < 8; await sleep(500)) {
+    const all = await Promise.all([isCurrent("log"), isCurrent("checkpoint")]).catch(() => [false]);
+    times = all.every(Boolean) ? times + 1 : 0;
+    if (Date.now() > until) throw new Error("the replicas do not come up to date");
+  }
+  await connection.close();
 }
 
 test("the kit's cases of outage and durability, with a server that is killed", { timeout: 400_000 }, async () => {
@@ -184,7 +203,8 @@ test(
           await server.kill();
           await sleep(1_000);
           await server.start();
-          await sleep(4_000);
+          // Three replicas survive the loss of one: the next may go when this one has all again.
+          await untilCurrent(servers, prefix);
         }
       },
     });
