@@ -1,11 +1,11 @@
 // BullMQ as a contestant, the same on Redis and on PostgreSQL.
 import type { Queue, QueueEvents, Worker } from "bullmq";
-import type { OpenQueue } from "../frame/contestant.ts";
+import type { OpenQueue, Payload } from "../frame/contestant.ts";
 
 /** How a backend makes BullMQ's three classes, and what is closed after them. */
 export interface BullMaker {
   queue(): Queue;
-  worker(handle: (job: { readonly data: number }) => Promise<unknown>, concurrency: number): Worker;
+  worker(handle: (job: { readonly data: Payload }) => Promise<unknown>, concurrency: number): Worker;
   events(): QueueEvents;
   close(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 // graphile-worker as a contestant, plain or with the preset of its own benchmarks.
 import { Logger, makeWorkerUtils, run, runMigrations } from "graphile-worker";
 import pg from "pg";
-import type { OpenQueue } from "../frame/contestant.ts";
+import type { OpenQueue, Payload } from "../frame/contestant.ts";
 
 /** Says nothing but errors. */
 const logger = new Logger(() => (level, message) => {
@@ -28,7 +28,7 @@ export async function openGraphile(url: string, preset: (concurrency: number) =>
         taskList: {
           work: async (given) => {
             // What a task gives is thrown away here: there are no results.
-            await handle((given as { payload: number }).payload);
+            await handle((given as { payload: Payload }).payload);
           },
         },
         preset: { worker: preset(concurrency) },

@@ -1,6 +1,6 @@
 // OmniQ as a contestant, the same on every backend: one task queue, results kept in the same backend, no tuning.
 import { defineTask, OmniQ, typeOnly, type Backend } from "@omniq/core";
-import type { Contestant, Handle, OpenQueue, Place } from "../frame/contestant.ts";
+import type { Contestant, Handle, OpenQueue, Place, Payload } from "../frame/contestant.ts";
 
 /** What is the same on every backend. */
 const shared: Pick<Contestant, "ours" | "settings" | "results"> = {
@@ -10,8 +10,8 @@ const shared: Pick<Contestant, "ours" | "settings" | "results"> = {
 };
 
 function openOmniQ(backend: Backend): OpenQueue {
-  let handle: Handle = (payload) => payload;
-  const work = defineTask({ name: "work", input: typeOnly<number>(), run: (payload) => handle(payload) });
+  let handle: Handle = () => 0;
+  const work = defineTask({ name: "work", input: typeOnly<Payload>(), run: (payload) => handle(payload) });
   const omniq = new OmniQ({ taskQueue: backend });
   return {
     add: (payload) => omniq.enqueue(work, payload),

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { better, defineQueue, defineWorker, JobStatus } from "plainjob";
 import { sqliteDriver } from "@omniq/sqlite";
-import type { OpenQueue } from "../frame/contestant.ts";
+import type { OpenQueue, Payload } from "../frame/contestant.ts";
 
 const logger = { error: console.error, warn: console.warn, info: () => {}, debug: () => {} };
 
@@ -15,7 +15,7 @@ export function openPlainjob(folder: string, synchronous: "full" | "normal"): Op
     addMany: async (payloads) => queue.addMany("work", [...payloads]),
     async work(concurrency, handle) {
       const workers = Array.from({ length: concurrency }, () =>
-        defineWorker("work", async ({ data }) => void (await handle(JSON.parse(data) as number)), { queue, logger }),
+        defineWorker("work", async ({ data }) => void (await handle(JSON.parse(data) as Payload)), { queue, logger }),
       );
       const running = workers.map((worker) => worker.start());
       return {

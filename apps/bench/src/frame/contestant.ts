@@ -34,15 +34,17 @@ export interface Contestant {
   open(place: Place): Promise<OpenQueue>;
 }
 
+/** What a task carries: its number, or where its size counts a text that begins with its number. */
+export type Payload = number | string;
 /** Called with the payload of a task; what it gives is the task's result. */
-export type Handle = (payload: number) => number | Promise<number>;
+export type Handle = (payload: Payload) => number | Promise<number>;
 
-/** A contestant's queue. Payloads are numbers, each used once, so that every task can be counted. */
+/** A contestant's queue. Each payload is used once, so that every task can be counted. */
 export interface OpenQueue {
   /** Resolves when the task is as safe as the contestant makes it. */
   add(payload: number): Promise<unknown>;
   /** At most a thousand tasks, by the contestant's own way for many. */
-  addMany(payloads: readonly number[]): Promise<unknown>;
+  addMany(payloads: readonly Payload[]): Promise<unknown>;
   /** Starts a worker; resolves when it listens. `stop` resolves when what was begun is settled. */
   work(concurrency: number, handle: Handle): Promise<{ stop(): Promise<unknown> }>;
   /** Adds a task and resolves with its result. */

@@ -52,13 +52,18 @@ export class WorkerProcess {
   }
 }
 
-/** Drains `count` tasks, which wait already, by processes that are up before the clock runs. */
+/**
+ * Drains `warm` + `count` tasks, which wait already, by new processes. The clock and the processor time are those of the last `count`: the
+ * clock from the start of one task to that of another, as in one process.
+ */
 export async function drainByProcesses(
   run: Run,
   concurrency: number,
   processes: number,
+  warm: number,
   count: number,
 ): Promise<Drained> {
+  const all = warm + count;
   const { module, place, ledger } = run;
   const order: WorkerOrder = { module, place, concurrency, announce: false };
   // Without a server to share the cores with, the processes have one each.
@@ -67,17 +72,26 @@ export async function drainByProcesses(
   const crew = Array.from({ length: processes }, (_, index) => new WorkerProcess(order, coreOf(index)));
   try {
     await Promise.all(crew.map((worker) => worker.next("ready")));
-    const spent = startMeter(place.serverPid);
+    let spent = startMeter(place.serverPid);
     const doneBy = crew.map(() => 0);
-    const total = (): number => doneBy.reduce((sum, done) => sum + done, 0);
+    const usedBy = crew.map(() => 0);
+    const total = (): number => sum(doneBy);
+    let warmed = 0;
+    let usedBefore = 0;
     await within(
-      `${count} tasks to be done by ${processes} processes`,
+      `${all} tasks to be done by ${processes} processes`,
       new Promise<void>((resolve, reject) => {
         for (const [index, worker] of crew.entries()) {
           worker.listen((message) => {
             if (message.kind !== "progress") return;
             doneBy[index] = message.done;
-            if (total() >= count) resolve();
+            usedBy[index] = message.microseconds;
+            if (warmed === 0 && total() >= warm) {
+              warmed = total();
+              usedBefore = sum(usedBy);
+              spent = startMeter(place.serverPid);
+            }
+            if (total() >= all) resolve();
           }, reject);
           worker.tell();
         }
@@ -89,20 +103,22 @@ export async function drainByProcesses(
       worker.tell();
       return over;
     });
-    let client = 0;
+    let used = 0;
     const starts: number[] = [];
     for (const { payloads, times, microseconds } of await Promise.all(endings)) {
       for (const payload of payloads) ledger.note(payload);
       for (const at of times) starts.push(at);
-      client += microseconds;
+      used += microseconds;
     }
     const { server } = spent();
-    // As in one process: from the first tenth to the start of the last.
     const sorted = Float64Array.from(starts).toSorted();
-    const warm = Math.max(1, Math.floor(count / 10));
-    const seconds = ((sorted[count - 1] ?? 0) - (sorted[warm - 1] ?? 0)) / 1_000;
-    return { rate: (count - warm) / seconds, client: client / count, server: server && server / count };
+    const seconds = ((sorted[all - 1] ?? 0) - (sorted[warm - 1] ?? 0)) / 1_000;
+    // Progress is told a hundred times a second, so somewhat more than `warm` were done when the meters began.
+    const metered = Math.max(1, all - warmed);
+    return { rate: count / seconds, client: (used - usedBefore) / metered, server: server && server / metered };
   } finally {
     for (const worker of crew) worker.end();
   }
 }
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((all, one) => all + one, 0);

@@ -12,9 +12,12 @@ export interface Drained {
   readonly server: number | undefined;
 }
 
-/** Adds tasks a thousand at a time. */
-export async function fill({ queue, ledger }: Run, count: number): Promise<void> {
-  for (let left = count; left > 0; left -= 1_000) await queue.addMany(ledger.take(Math.min(1_000, left)));
+/** Adds tasks a thousand at a time, with `length` as texts of so many characters. */
+export async function fill({ queue, ledger }: Run, count: number, length?: number): Promise<void> {
+  for (let left = count; left > 0; left -= 1_000) {
+    const numbers = ledger.take(Math.min(1_000, left));
+    await queue.addMany(length === undefined ? numbers : numbers.map((number) => `${number} `.padEnd(length, "x")));
+  }
 }
 
 /**

@@ -1,6 +1,6 @@
 // A worker that is let through a number of tasks at a time: what runs between opening and closing is measured without its start and stop, and
 // with as much in flight at the one end as at the other.
-import type { Handle } from "./contestant.ts";
+import type { Handle, Payload } from "./contestant.ts";
 import { within } from "./deadline.ts";
 import { resultOf, type Ledger } from "./ledger.ts";
 
@@ -31,11 +31,11 @@ export class Gate {
     this.#open();
   }
 
-  async #waitFor(payload: number): Promise<number> {
+  async #waitFor(payload: Payload): Promise<number> {
     while (this.#left === 0) await this.#opened;
     return this.#pass(payload);
   }
-  #pass(payload: number): number {
+  #pass(payload: Payload): number {
     this.#ledger.note(payload);
     this.#left--;
     if (this.#left === 0) {

@@ -1,4 +1,6 @@
 // Counts how often each task was done, and fails a run in which that is not exactly once.
+import type { Payload } from "./contestant.ts";
+
 export class Ledger {
   #times = new Uint8Array(4_096);
   #given = 0;
@@ -14,7 +16,8 @@ export class Ledger {
     return Array.from({ length: count }, () => ++this.#given);
   }
   /** To be called with the payload of each task that is done. */
-  note(payload: number): void {
+  note(given: Payload): void {
+    const payload = numberOf(given);
     this.#done++;
     if (!Number.isInteger(payload) || payload < 1 || payload > this.#given) {
       this.#strange++;
@@ -61,4 +64,5 @@ export class Ledger {
 }
 
 /** What every task gives. */
-export const resultOf = (payload: number): number => payload * 2;
+export const resultOf = (payload: Payload): number => numberOf(payload) * 2;
+const numberOf = (payload: Payload): number => (typeof payload === "number" ? payload : Number.parseInt(payload, 10));

@@ -1,6 +1,6 @@
 // A worker process: opens the contestant that it is told, works when told, and sends what it did. Started by `crew.ts`.
 import { once } from "node:events";
-import type { Contestant, Place } from "./contestant.ts";
+import type { Contestant, Payload, Place } from "./contestant.ts";
 import { resultOf } from "./ledger.ts";
 
 export interface WorkerOrder {
@@ -13,11 +13,11 @@ export interface WorkerOrder {
 export type WorkerMessage =
   | { readonly kind: "ready" }
   | { readonly kind: "listening" }
-  | { readonly kind: "progress"; readonly done: number }
-  | { readonly kind: "started"; readonly payload: number; readonly at: number }
+  | { readonly kind: "progress"; readonly done: number; readonly microseconds: number }
+  | { readonly kind: "started"; readonly payload: Payload; readonly at: number }
   | {
       readonly kind: "over";
-      readonly payloads: readonly number[];
+      readonly payloads: readonly Payload[];
       readonly times: readonly number[];
       readonly microseconds: number;
     };
@@ -34,7 +34,7 @@ const queue = await contestant.open(place);
 tell({ kind: "ready" });
 await once(process, "message");
 
-const payloads: number[] = [];
+const payloads: Payload[] = [];
 const times: number[] = [];
 let told = 0;
 const own = process.cpuUsage();
@@ -46,14 +46,17 @@ const worker = await queue.work(concurrency, (payload) => {
   return resultOf(payload);
 });
 tell({ kind: "listening" });
+const used = (): number => {
+  const { user, system } = process.cpuUsage(own);
+  return user + system;
+};
 const report = setInterval(() => {
-  if (payloads.length > told) tell({ kind: "progress", done: (told = payloads.length) });
+  if (payloads.length > told) tell({ kind: "progress", done: (told = payloads.length), microseconds: used() });
 }, 10);
 await once(process, "message");
 clearInterval(report);
 await worker.stop();
-const { user, system } = process.cpuUsage(own);
-await new Promise((sent) => process.send?.({ kind: "over", payloads, times, microseconds: user + system }, sent));
+await new Promise((sent) => process.send?.({ kind: "over", payloads, times, microseconds: used() }, sent));
 await queue.close();
 // Some contestants have timers with no end of their own.
 process.exit();

@@ -23,9 +23,10 @@ export const drain: Scenario = {
       rate = drained.rate;
       measures.push(...drainMeasures(`drain at ${concurrency}`, drained));
       if (!contestant.shared) continue;
-      const shared = countFor(rate, scale.targetMs, run);
-      await fill(run, shared);
-      const together = await drainByProcesses(run, concurrency, 2, shared);
+      // The processes are new: they have their warm-up before the clock runs.
+      const [warm, shared] = [countFor(rate, scale.warmMs, run), countFor(rate, scale.targetMs, run)];
+      await fill(run, warm + shared);
+      const together = await drainByProcesses(run, concurrency, 2, warm, shared);
       measures.push(...drainMeasures(`drain at ${concurrency} by 2 processes`, together));
     }
     return measures;

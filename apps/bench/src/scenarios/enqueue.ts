@@ -5,22 +5,33 @@ import type { Measured, Run, Scenario } from "../frame/scenario.ts";
 
 const callers = 100;
 
-/** Calls `add` again and again until time or tasks are used up; measures from the tasks that it says it added. */
-async function timed(run: Run, name: string, width: number, add: () => Promise<number>): Promise<Measured[]> {
-  const { scale, place } = run;
+/** Calls `add` again and again until time or tasks are used up; answers with how many it says it added. */
+async function repeat(
+  width: number,
+  milliseconds: number,
+  maxTasks: number,
+  add: () => Promise<number>,
+): Promise<number> {
   let added = 0;
-  const spent = startMeter(place.serverPid);
-  const started = performance.now();
-  const until = started + scale.targetMs;
+  const until = performance.now() + milliseconds;
   await Promise.all(
     Array.from({ length: width }, async () => {
-      while (performance.now() < until && added < scale.maxTasks) {
+      while (performance.now() < until && added < maxTasks) {
         // Not `added += await`: that would read the sum before the wait, and lose what others add meanwhile.
         const more = await add();
         added += more;
       }
     }),
   );
+  return added;
+}
+
+async function timed(run: Run, name: string, width: number, add: () => Promise<number>): Promise<Measured[]> {
+  const { scale, place } = run;
+  await repeat(width, scale.warmMs, scale.maxTasks / 4, add);
+  const spent = startMeter(place.serverPid);
+  const started = performance.now();
+  const added = await repeat(width, scale.targetMs, scale.maxTasks, add);
   const seconds = (performance.now() - started) / 1_000;
   const { client, server } = spent();
   return [
@@ -42,9 +53,6 @@ export const enqueue: Scenario = {
       await queue.addMany(ledger.take(1_000));
       return 1_000;
     };
-    // Connections and compiled code are there when the clock starts.
-    for (let n = 0; n < 50; n++) await one();
-    await Promise.all(Array.from({ length: callers }, one));
     const measures = [
       ...(await timed(run, "enqueue one by one", 1, one)),
       ...(await timed(run, `enqueue by ${callers} callers`, callers, one)),

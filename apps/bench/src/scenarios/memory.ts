@@ -7,6 +7,9 @@ import { resultOf } from "../frame/ledger.ts";
 import type { Measured, Scenario } from "../frame/scenario.ts";
 import { storedBytes } from "../hosts/host.ts";
 
+/** Of the payloads that are not a number. */
+const textLength = 100;
+
 /** Bytes of live objects and of what they hold outside the heap. */
 function held(): number {
   setFlagsFromString("--expose-gc");
@@ -44,19 +47,20 @@ export const memory: Scenario = {
     const stopped = worker.stop();
     release();
     await stopped;
-    const measures: Measured[] = [
-      {
-        name: "memory of the process for a waiting task",
-        value: Math.max(0, after - before) / scale.memoryTasks,
-        unit: "bytes",
-      },
-    ];
-    if (stored !== undefined)
-      measures.push({
-        name: "stored for a waiting task",
-        value: Math.max(0, stored - (storedBefore ?? 0)) / scale.memoryTasks,
-        unit: "bytes",
-      });
+    const settled = await storedBytes(place);
+    if (settled !== undefined) await fill(run, scale.memoryTasks, textLength);
+    const texts = await storedBytes(place);
+    const bytesATask = (name: string, from: number, to: number): Measured => ({
+      name,
+      value: Math.max(0, to - from) / scale.memoryTasks,
+      unit: "bytes",
+    });
+    const measures: Measured[] = [bytesATask("memory of the process for a waiting task", before, after)];
+    if (stored !== undefined && settled !== undefined && texts !== undefined)
+      measures.push(
+        bytesATask("stored for a waiting task", storedBefore ?? 0, stored),
+        bytesATask(`stored for a waiting task with ${textLength} characters`, settled, texts),
+      );
     if (queue.waiting === undefined) await drainHere(run, 100, ledger.left);
     return measures;
   },

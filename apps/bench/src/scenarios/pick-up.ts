@@ -52,16 +52,18 @@ export const pickUp: Scenario = {
   async run(run): Promise<readonly Measured[]> {
     const { contestant, queue, ledger, scale } = run;
     const worker = await (contestant.shared ? inAnotherProcess(run) : inThisProcess(run));
-    const waits: number[] = [];
-    const until = performance.now() + limitMs;
-    for (let n = 0; n < scale.pickUps + 2 && (performance.now() < until || n < 4); n++) {
-      await sleep(10 + (n % 7));
+    const one = async (): Promise<number> => {
       const next = worker.next();
       const added = now();
       await queue.add(ledger.take(1)[0] as number);
-      const wait = (await next) - added;
-      // The first two find connections and code as they are at a start.
-      if (n >= 2) waits.push(wait);
+      return (await next) - added;
+    };
+    for (const until = performance.now() + scale.warmMs; performance.now() < until;) await one();
+    const waits: number[] = [];
+    const until = performance.now() + limitMs;
+    while (waits.length < scale.pickUps && (performance.now() < until || waits.length < 2)) {
+      await sleep(10 + (waits.length % 7));
+      waits.push(await one());
     }
     await worker.stop();
     const sorted = waits.toSorted((a, b) => a - b);

@@ -1,12 +1,12 @@
 // file-queue: a file for each task, moved to take it. Processes may share the folder.
 import { createRequire } from "node:module";
-import type { Contestant } from "../../frame/contestant.ts";
+import type { Contestant, Payload } from "../../frame/contestant.ts";
 
 type Failed = Error | null | undefined;
 type Finish = (callback: (error: Failed) => void) => void;
-type Popper = (error: Failed, payload: number, commit: Finish) => void;
+type Popper = (error: Failed, payload: Payload, commit: Finish) => void;
 interface FileQueue {
-  push(payload: number, callback: (error: Failed) => void): void;
+  push(payload: Payload, callback: (error: Failed) => void): void;
   tpop(callback: Popper): void;
   length(callback: (error: Failed, length: number) => void): void;
   stop(): void;
@@ -14,7 +14,7 @@ interface FileQueue {
   laterPop: Popper[];
 }
 interface Popped {
-  readonly payload: number;
+  readonly payload: Payload;
   readonly commit: Finish;
 }
 const require = createRequire(import.meta.url);
@@ -37,7 +37,7 @@ export const contestant: Contestant = {
     const queue = await new Promise<FileQueue>((resolve, reject) => {
       const made: FileQueue = new Queue(folder, (error) => (error ? reject(error) : resolve(made)));
     });
-    const push = (payload: number): Promise<void> =>
+    const push = (payload: Payload): Promise<void> =>
       new Promise((resolve, reject) => queue.push(payload, (error) => (error ? reject(error) : resolve())));
     return {
       add: push,

@@ -1,11 +1,11 @@
 // fileq: a queue in a LevelDB folder, the fastest file-based queue of npm for one process.
 import { createRequire } from "node:module";
-import type { Contestant } from "../../frame/contestant.ts";
+import type { Contestant, Payload } from "../../frame/contestant.ts";
 
 interface Fileq {
-  push(payload: number): Promise<void>;
+  push(payload: Payload): Promise<void>;
   /** Takes one, for good, or rejects after so many milliseconds. */
-  poll(timeMs: number): Promise<number>;
+  poll(timeMs: number): Promise<Payload>;
   readonly queue: { readonly wm: Promise<{ readonly read: number; readonly write: number }> };
   close(): Promise<void>;
 }

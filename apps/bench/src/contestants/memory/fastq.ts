@@ -1,6 +1,6 @@
 // fastq: a queue of calls in the process, the floor. No leases, retries, counts by state or stored results.
 import fastq from "fastq";
-import type { Contestant, Handle } from "../../frame/contestant.ts";
+import type { Contestant, Handle, Payload } from "../../frame/contestant.ts";
 
 export const contestant: Contestant = {
   name: "fastq",
@@ -11,11 +11,11 @@ export const contestant: Contestant = {
   results: "given to the caller, not stored",
   shared: false,
   async open() {
-    let handle: Handle = (payload) => payload;
-    const queue = fastq.promise<unknown, number, number>(async (payload) => handle(payload), 1);
+    let handle: Handle = () => 0;
+    const queue = fastq.promise<unknown, Payload, number>(async (payload) => handle(payload), 1);
     queue.pause();
     // It resolves when the task is done, which nobody waits for here.
-    const push = (payload: number): void => void queue.push(payload);
+    const push = (payload: Payload): void => void queue.push(payload);
     return {
       add: async (payload) => push(payload),
       addMany: async (payloads) => payloads.forEach(push),

@@ -1,7 +1,7 @@
 // A work queue made by hand on JetStream, the floor: a stream, a pull consumer, acknowledgements. No retries with delay, priorities, counts, results.
 import { AckPolicy, jetstream, jetstreamManager, RetentionPolicy, type JsMsg } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
-import type { Contestant } from "../../frame/contestant.ts";
+import type { Contestant, Payload } from "../../frame/contestant.ts";
 
 const encoder = new TextEncoder();
 
@@ -25,7 +25,8 @@ export const contestant: Contestant = {
       ack_policy: AckPolicy.Explicit,
       max_ack_pending: 10_000,
     });
-    const publish = (payload: number): Promise<unknown> => js.publish(subject, encoder.encode(JSON.stringify(payload)));
+    const publish = (payload: Payload): Promise<unknown> =>
+      js.publish(subject, encoder.encode(JSON.stringify(payload)));
     return {
       add: publish,
       addMany: (payloads) => Promise.all(payloads.map(publish)),
@@ -35,7 +36,7 @@ export const contestant: Contestant = {
         let active = 0;
         let idle: () => void = () => {};
         const take = async (message: JsMsg): Promise<void> => {
-          await handle(message.json<number>());
+          await handle(message.json<Payload>());
           await message.ackAck();
           active--;
           next();

@@ -1,7 +1,7 @@
 // pg-boss, tasks fetched in batches.
 import { setTimeout as sleep } from "node:timers/promises";
 import PgBoss from "pg-boss";
-import type { Contestant } from "../../frame/contestant.ts";
+import type { Contestant, Payload } from "../../frame/contestant.ts";
 
 /** The shortest interval that its own `work` takes. */
 const pollMs = 500;
@@ -27,7 +27,7 @@ export const contestant: Contestant = {
         const idle = new AbortController();
         const loop = async (): Promise<void> => {
           while (!idle.signal.aborted) {
-            const jobs = await boss.fetch<{ payload: number }>("work", { batchSize: concurrency });
+            const jobs = await boss.fetch<{ payload: Payload }>("work", { batchSize: concurrency });
             if (jobs.length === 0) {
               await sleep(pollMs, undefined, { signal: idle.signal }).catch(() => undefined);
               continue;

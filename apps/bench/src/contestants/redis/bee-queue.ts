@@ -1,6 +1,6 @@
 // bee-queue on Redis.
 import Bee from "bee-queue";
-import type { Contestant } from "../../frame/contestant.ts";
+import type { Contestant, Payload } from "../../frame/contestant.ts";
 
 export const contestant: Contestant = {
   name: "bee-queue",
@@ -12,15 +12,15 @@ export const contestant: Contestant = {
   shared: true,
   async open({ url, prefix }) {
     const settings = { redis: { host: "127.0.0.1", port: Number(new URL(url).port) }, prefix };
-    const producer = new Bee<number>("work", { ...settings, isWorker: false });
+    const producer = new Bee<Payload>("work", { ...settings, isWorker: false });
     await producer.ready();
     return {
       add: (payload) => producer.createJob(payload).save(),
       addMany: (payloads) => producer.saveAll(payloads.map((payload) => producer.createJob(payload))),
       async work(concurrency, handle) {
-        const consumer = new Bee<number>("work", { ...settings, getEvents: false, sendEvents: true });
+        const consumer = new Bee<Payload>("work", { ...settings, getEvents: false, sendEvents: true });
         await consumer.ready();
-        consumer.process(concurrency, async (job: Bee.Job<number>) => handle(job.data));
+        consumer.process(concurrency, async (job: Bee.Job<Payload>) => handle(job.data));
         return { stop: () => consumer.close(5_000) };
       },
       async roundTrip(payload) {
