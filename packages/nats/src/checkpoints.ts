@@ -32,19 +32,17 @@ export class Checkpoints {
     this.#subject = subject;
   }
 
-  async read(): Promise<LogCheckpoint | undefined> {
+  /** The newest one; `broken` when some of it is not there. */
+  async read(): Promise<LogCheckpoint | "broken" | undefined> {
     // A head whose parts are gone was overtaken while it was read, or comes from a server that does not know yet all that it holds.
-    for (let tries = 0; tries < 20; tries++) {
+    for (let tries = 0; tries < 8; tries++) {
       if (tries > 1) await sleep(tries * 25);
       const head = await this.#head();
       if (head === undefined) return undefined;
       const body = await this.#body(head);
       if (body !== undefined) return { position: head.position, body };
     }
-    throw new OmniQError(
-      "OMNIQ_BACKEND_FAILED",
-      `The newest checkpoint in stream ${this.#stream.name} is not whole; restore the stream from a backup`,
-    );
+    return "broken";
   }
 
   /** Position of the newest one; 0 where there is none. */

@@ -38,10 +38,25 @@ export function durabilityOf(
       "moments, unless the server has sync_interval: always (2.10 and newer)";
     return { serverVersion, replicas, survives: "process", text };
   }
+  if (losesReplicas(serverVersion)) {
+    const text =
+      `Stream ${name} has ${replicas} replicas, on servers of ${serverVersion}: a node that was killed may come back without messages that it had ` +
+      "acknowledged, and lead the stream; servers from 2.10.23 on do not do that";
+    return { serverVersion, replicas, survives: "process", text };
+  }
   const text =
     `Stream ${name} has ${replicas} replicas: what was acknowledged is on most of them and survives the loss of the others; each flushes it to ` +
     "its disk at its sync_interval, so that a power cut of all at once may take the last moments, unless they have sync_interval: always (2.10 and newer)";
   return { serverVersion, replicas, survives: "machine", text };
+}
+
+/**
+ * Whether nodes of a cluster of that version lose or fork streams when their processes are killed. Found by Jepsen in 2.10.20 to 2.10.22 and mended in
+ * 2.10.23 (https://jepsen.io/analyses/nats-2.12.1), and by our own test in 2.9.10. A version that can't be read is taken as new.
+ */
+export function losesReplicas(serverVersion: string): boolean {
+  const [major = 0, minor = 0, patch = 0] = serverVersion.split(/[.-]/).map(Number);
+  return major < 2 || (major === 2 && (minor < 10 || (minor === 10 && patch < 23)));
 }
 
 /** Servers that this process was warned about. */

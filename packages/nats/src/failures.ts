@@ -9,6 +9,7 @@ export const apiCodes = {
   noMessageFound: 10_037,
   sequenceNotFound: 10_043,
   streamNameInUse: 10_058,
+  subjectsOverlap: 10_065,
   wrongLastSequence: 10_071,
 } as const;
 const fullCodes: ReadonlySet<number> = new Set([10_002, 10_023, 10_028, 10_047, 10_077]);

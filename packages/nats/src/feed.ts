@@ -40,6 +40,8 @@ export class Feed {
   /** The sequence of the last message that came. */
   last = 0;
   stopped = false;
+  /** It stopped since a message was left out: the node that fed it does not have it. */
+  gap = false;
 
   constructor(connection: Connection, stream: string, onChange: () => void) {
     this.#connection = connection;
@@ -143,7 +145,9 @@ export class Feed {
     const at = tokens.length === 9 ? 5 : 7;
     const sequence = Number(tokens[at]);
     const count = Number(tokens[at + 1]);
-    if (!Number.isSafeInteger(sequence) || count !== this.#count + 1 || sequence <= this.last) {
+    if (!Number.isSafeInteger(sequence) || count !== this.#count + 1 || sequence !== this.last + 1) {
+      // Nothing is ever deleted but from the front, so a sequence that is left out is one that this node of a cluster does not have.
+      this.gap = count === this.#count + 1 && sequence > this.last;
       this.stop();
       return;
     }

@@ -2,20 +2,20 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { OmniQError } from "@omniq/core";
 import type { AppendAnswer, LogCheckpoint, LogEntry, OrderedLog, ReadAnswer } from "@omniq/replica";
+import { Arrivals } from "./arrivals.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import type { Connection } from "./connection.ts";
-import { Feed, type Delivery } from "./feed.ts";
-import { cut, encodeMessage, kindOf, partWindow, textOf } from "./message.ts";
+import { Feed } from "./feed.ts";
+import { cut, encodeMessage, partWindow } from "./message.ts";
 import { ServerClock } from "./server-clock.ts";
 import { Stream } from "./stream.ts";
 
 /** How long a read waits for what the server says it has, before it starts over and at last gives up. */
 const restartMs = 2_000;
-/** What one read gives at most, about, in characters: applying it must not hold up the process for long. */
-const readLength = 1_048_576;
-/** What may wait here to be read; what comes beyond it is left to the feed, which has the server wait. */
-const arrivedLength = 16 * readLength;
 const arrivalMs = 10_000;
+/** How many messages that a node does not have are taken from the leader before it is asked again to feed; and how many together. */
+const bridgeLength = 256;
+const bridgeTogether = 16;
 /** How long a server that becomes the leader of a stream may take to apply what it holds of it; then another one is asked to lead. */
 const leaderMs = 1_000;
 const leaderChanges = 3;
@@ -37,19 +37,13 @@ export function logStream(connection: Connection, names: LogNames, replicas: num
   return new Stream(connection, logName(names), [`${prefix}.log.${partition}`], replicas, more);
 }
 
-/** A commit that was delivered; parts that were not delivered with it are still numbers, to be fetched. */
-interface Arrived {
-  readonly position: number;
-  readonly storedAt: number;
-  readonly body: string | readonly (Uint8Array | number)[];
-}
-
 export class NatsLog implements OrderedLog {
   readonly ordering = "server";
   readonly #connection: Connection;
   readonly #stream: Stream;
   readonly #subject: string;
   readonly #checkpoints: Checkpoints;
+  readonly #arrivals: Arrivals;
   readonly #clock: ServerClock = new ServerClock();
   readonly #ended: AbortController = new AbortController();
   readonly #forgetReturn: () => void;
@@ -58,19 +52,9 @@ export class NatsLog implements OrderedLog {
   #made: Promise<void> | undefined;
   #feed: Feed | undefined;
   #starting: Promise<boolean> | undefined;
-  /** What came and was not read yet, in order; everything after {@link #taken} up to {@link #seen}. */
-  #arrived: Arrived[] = [];
-  /** Up to here all was read. */
-  #taken = 0;
-  #arrivedLength = 0;
-  /** The last read left some of what was there. */
-  #more = false;
-  /** The last sequence that came, whether it was a commit or not. */
-  #seen = 0;
-  /** The newest message that came, to recognise the log by after a reconnect. */
-  #mark: { readonly sequence: number; readonly data: Uint8Array } | undefined;
   #stale = false;
-  readonly #parts = new Map<number, Uint8Array>();
+  /** How often in a row the leader, too, did not have the message that comes next. */
+  #holes = 0;
 
   /** `warn` hears of what an operator should know. */
   constructor(connection: Connection, names: LogNames, replicas: number, warn: (message: string) => void = () => {}) {
@@ -78,6 +62,7 @@ export class NatsLog implements OrderedLog {
     this.#connection = connection;
     this.#subject = `${prefix}.log.${partition}`;
     this.#stream = logStream(connection, names, replicas);
+    this.#arrivals = new Arrivals(this.#stream);
     const checkpointSubject = `${prefix}.checkpoint.${partition}`;
     this.#checkpoints = new Checkpoints(connection, checkpointName(names), checkpointSubject, replicas);
     this.#warn = warn;
@@ -107,59 +92,57 @@ export class NatsLog implements OrderedLog {
       if (this.#stale || !(await this.#follow(position))) return this.#giveUp();
       const entries = await this.#take(position);
       if (entries.length > 0) return { state: "read", entries };
-      if (upTo !== undefined && this.#seen >= upTo) return { state: "read", entries: [] };
+      if (upTo !== undefined && this.#arrivals.seen >= upTo) return { state: "read", entries: [] };
       if (unsure) {
         // What comes while the server answers is not in its answer.
-        const seen = this.#seen;
+        const seen = this.#arrivals.seen;
         const ends = await this.#stream.ends();
         this.#absorb();
         if (ends === undefined) this.#made = undefined;
         // A log that is shorter than what came of it lost its end, or was made anew; one that begins later was purged meanwhile.
-        if (ends === undefined || ends.last < Math.max(seen, upTo ?? 0) || ends.first > this.#seen + 1)
+        if (ends === undefined || ends.last < Math.max(seen, upTo ?? 0) || ends.first > this.#arrivals.seen + 1)
           return this.#giveUp();
-        if (ends.last <= this.#seen) {
-          if (this.#arrived.length > 0) continue;
+        if (ends.last <= this.#arrivals.seen) {
+          if (!this.#arrivals.empty) continue;
           return { state: "read", entries: [] };
         }
       }
       if (performance.now() > deadline)
         throw new OmniQError("OMNIQ_BACKEND_UNAVAILABLE", `Stream ${this.#stream.name} does not deliver what it has`);
       // Whoever waits for more may have sorted in meanwhile what this read looked for.
-      if (this.#arrived.length > 0 || this.#feed?.empty === false) continue;
+      if (!this.#arrivals.empty || this.#feed?.empty === false || this.#feed?.gap === true) continue;
       if (!(await this.#change(restartMs))) this.#feed?.stop();
     }
   }
 
   async readCheckpoint(): Promise<LogCheckpoint | undefined> {
     await this.#make();
-    for (let changes = 0, until = performance.now() + leaderMs; ;) {
+    for (let changes = 0, until = performance.now() + leaderMs; ; await sleep(100)) {
       this.#ended.signal.throwIfAborted();
       const checkpoint = await this.#checkpoints.read();
-      const position = checkpoint?.position ?? 0;
-      const ends = await this.#stream.ends();
-      if (ends === undefined || ends.first <= position + 1) {
-        if (checkpoint !== undefined) await this.#fill(position);
+      const fault = await this.#faultOf(checkpoint);
+      if (fault === undefined && checkpoint !== "broken") {
+        if (checkpoint !== undefined) await this.#fill(checkpoint.position);
         return checkpoint;
       }
       // A newer checkpoint may have been taken, and the log purged, between the two looks; or the leader of one of the streams does not know yet all
       // that it holds, or lost what others still have when it was killed (seen on clusters of 2.9). Else what lies between is gone.
-      if (performance.now() > until) {
-        if (changes === leaderChanges) {
-          throw new OmniQError(
-            "OMNIQ_BACKEND_FAILED",
-            `Stream ${this.#stream.name} begins at ${ends.first}, after its newest checkpoint at ${position}: commits are missing; restore both ` +
-              "streams from a backup",
-          );
-        }
-        changes++;
-        // Without replicas nobody else can.
-        await Promise.allSettled([this.#stream.stepDown(), this.#checkpoints.changeLeader()]);
-        // They have none until the others have chosen.
-        await sleep(electionMs);
-        until = performance.now() + leaderMs;
-      }
-      await sleep(100);
+      if (performance.now() < until) continue;
+      if (changes++ === leaderChanges)
+        throw new OmniQError("OMNIQ_BACKEND_FAILED", `${fault}; restore both streams from a backup`);
+      // Without replicas nobody else can.
+      await Promise.allSettled([this.#stream.stepDown(), this.#checkpoints.changeLeader()]);
+      // They have none until the others have chosen.
+      await sleep(electionMs);
+      until = performance.now() + leaderMs;
     }
+  }
+  async #faultOf(checkpoint: LogCheckpoint | "broken" | undefined): Promise<string | undefined> {
+    if (checkpoint === "broken") return `The newest checkpoint of stream ${this.#stream.name} is not whole`;
+    const position = checkpoint?.position ?? 0;
+    const first = (await this.#stream.ends())?.first ?? 0;
+    if (first <= position + 1) return undefined;
+    return `Stream ${this.#stream.name} begins at ${first}, after its newest checkpoint at ${position}: commits are missing`;
   }
   async writeCheckpoint(checkpoint: LogCheckpoint): Promise<void> {
     const before = await this.#checkpoints.write(checkpoint);
@@ -176,7 +159,7 @@ export class NatsLog implements OrderedLog {
   async wait(position: number, signal: AbortSignal): Promise<void> {
     while (!signal.aborted && !this.#ended.signal.aborted && !this.#stale) {
       this.#absorb();
-      if ((this.#arrived.at(-1)?.position ?? 0) > position) return;
+      if (this.#arrivals.last > position) return;
       if (this.#feed === undefined || this.#feed.stopped) {
         // Whoever waits must not depend on others' calls to hear from the server.
         const begun = this.#feed === undefined ? this.#follow(position + 1) : this.#restart();
@@ -230,25 +213,21 @@ export class NatsLog implements OrderedLog {
 
   #giveUp(): ReadAnswer {
     this.#stale = false;
-    this.#mark = undefined;
+    this.#arrivals.mark = undefined;
     this.#reset(1);
     return { state: "stale" };
   }
   #reset(position: number): void {
     this.#feed?.stop();
     this.#feed = undefined;
-    this.#arrived = [];
-    this.#arrivedLength = 0;
-    this.#more = false;
-    this.#parts.clear();
-    this.#seen = position - 1;
-    this.#taken = position - 1;
+    this.#arrivals.reset(position);
   }
 
   /** Sees to it that what comes next is at `position`. False when the log is not the one that was seen. */
   async #follow(position: number): Promise<boolean> {
     this.#absorb();
-    if (this.#feed === undefined || position <= this.#taken || position > this.#seen + 1) this.#reset(position);
+    if (this.#feed === undefined || position <= this.#arrivals.taken || position > this.#arrivals.seen + 1)
+      this.#reset(position);
     return this.#feed !== undefined && !this.#feed.stopped ? true : await this.#restart();
   }
   #restart(): Promise<boolean> {
@@ -261,84 +240,76 @@ export class NatsLog implements OrderedLog {
     this.#absorb();
     const ends = await this.#stream.ends();
     if (ends === undefined) this.#made = undefined;
-    const next = this.#seen + 1;
+    let next = this.#arrivals.seen + 1;
     if (ends === undefined || ends.last < next - 1 || ends.first > next) return false;
-    const mark = this.#mark;
+    const { mark } = this.#arrivals;
     if (mark !== undefined && mark.sequence >= ends.first && mark.sequence < next) {
       const message = await this.#stream.message({ seq: mark.sequence });
       if (message === undefined || Buffer.compare(message.data, mark.data) !== 0) return false;
     }
+    if (this.#feed?.gap === true) {
+      await this.#bridge(ends.last);
+      next = this.#arrivals.seen + 1;
+    }
     const feed = new Feed(this.#connection, this.#stream.name, () => this.#wake());
     await feed.start(next);
-    if (this.#ended.signal.aborted || this.#seen + 1 !== next) feed.stop();
+    if (this.#ended.signal.aborted || this.#arrivals.seen + 1 !== next) feed.stop();
     this.#feed = feed;
     return true;
+  }
+
+  /**
+   * Takes from the leader what the node of the last feed did not have, up to `last` at most. A node of a cluster may lack messages that it
+   * acknowledged before it was killed (seen on 2.9); read without them, the log would be another one for this process than for the rest.
+   */
+  async #bridge(last: number): Promise<void> {
+    const until = Math.min(last, this.#arrivals.seen + bridgeLength);
+    while (this.#arrivals.seen < until && !this.#arrivals.full) {
+      const first = this.#arrivals.seen + 1;
+      const count = Math.min(bridgeTogether, until - this.#arrivals.seen);
+      const messages = await Promise.all(
+        Array.from({ length: count }, (_, index) => this.#stream.message({ seq: first + index })),
+      );
+      // Somebody else began to read at another place meanwhile.
+      if (this.#arrivals.seen + 1 !== first) return;
+      for (const message of messages) {
+        if (message === undefined) return await this.#missing();
+        this.#holes = 0;
+        this.#arrivals.add({ sequence: message.seq, data: message.data, storedAt: timeOf(message.timestamp) });
+      }
+    }
+  }
+  /** The leader does not have the next message, either: where there are others, one of them may. */
+  async #missing(): Promise<void> {
+    const next = this.#arrivals.seen + 1;
+    // Purged meanwhile: the next look at the ends notices.
+    if (((await this.#stream.ends())?.first ?? 0) > next) return;
+    if (this.#holes++ === leaderChanges) {
+      this.#holes = 0;
+      throw new OmniQError(
+        "OMNIQ_BACKEND_FAILED",
+        `Message ${next} of stream ${this.#stream.name} is missing in its middle: commits are lost; restore both streams from a backup`,
+      );
+    }
+    await this.#stream.stepDown().catch(() => undefined);
+    await sleep(electionMs);
   }
 
   /** Sorts what came. */
   #absorb(): void {
     const feed = this.#feed;
-    if (feed === undefined || feed.empty || this.#arrivedLength > arrivedLength) return;
-    const deliveries = feed.take();
-    for (const delivery of deliveries) this.#absorbOne(delivery);
-    const newest = deliveries.at(-1);
-    if (newest !== undefined) this.#mark = { sequence: newest.sequence, data: newest.data };
-  }
-  #absorbOne({ sequence, data, storedAt, live }: Delivery): void {
-    this.#seen = sequence;
-    this.#arrivedLength += data.length;
-    if (live) this.#clock.observe(storedAt);
-    const kind = kindOf(data);
-    if (kind === "c") this.#arrived.push({ position: sequence, storedAt, body: textOf(data) });
-    else if (kind === "p") this.#keepPart(sequence, data.subarray(1));
-    else if (kind === "r") {
-      const parts = JSON.parse(textOf(data)) as readonly number[];
-      if (parts.some((part) => sequence - part > partWindow)) return;
-      this.#arrived.push({ position: sequence, storedAt, body: parts.map((part) => this.#parts.get(part) ?? part) });
-      for (const part of parts) this.#parts.delete(part);
-    }
-  }
-  #keepPart(sequence: number, piece: Uint8Array): void {
-    this.#parts.set(sequence, piece);
-    for (const old of this.#parts.keys()) {
-      if (sequence - old <= partWindow) break;
-      this.#parts.delete(old);
+    if (feed === undefined || feed.empty || this.#arrivals.full) return;
+    for (const delivery of feed.take()) {
+      this.#arrivals.add(delivery);
+      if (delivery.live) this.#clock.observe(delivery.storedAt);
     }
   }
 
   /** Gives away what is there from `position` on. */
   async #take(position: number): Promise<LogEntry[]> {
-    // A long replay lets timers and other connections have their turn.
-    if (this.#more) await new Promise((resolve) => void setImmediate(resolve));
+    await this.#arrivals.rest();
     this.#absorb();
-    let length = 0;
-    let count = 0;
-    while (count < this.#arrived.length && length < readLength) length += lengthOf(this.#arrived[count++] as Arrived);
-    const taken = this.#arrived.splice(0, count);
-    this.#more = this.#arrived.length > 0;
-    this.#arrivedLength = this.#more ? this.#arrivedLength - length : 0;
-    this.#taken = Math.max(this.#taken, taken.at(-1)?.position ?? 0);
-    const entries: LogEntry[] = [];
-    for (const { position: at, storedAt, body } of taken) {
-      if (at < position) continue;
-      const text = typeof body === "string" ? body : await this.#join(body);
-      entries.push({ position: at, body: text, storedAt });
-    }
-    return entries;
-  }
-  async #join(parts: readonly (Uint8Array | number)[]): Promise<string> {
-    const pieces = await Promise.all(
-      parts.map(async (part) => {
-        if (typeof part !== "number") return part;
-        const message = await this.#stream.message({ seq: part });
-        if (message !== undefined) return message.data.subarray(1);
-        throw new OmniQError(
-          "OMNIQ_BACKEND_FAILED",
-          `A part of a commit is missing in stream ${this.#stream.name}; restore it from a backup`,
-        );
-      }),
-    );
-    return Buffer.concat(pieces).toString("utf8");
+    return await this.#arrivals.take(position);
   }
 
   /** Resolves with true when something may have changed, with false after a time. */
@@ -362,6 +333,8 @@ export class NatsLog implements OrderedLog {
   }
 }
 
-function lengthOf({ body }: Arrived): number {
-  return typeof body === "string" ? body.length : readLength;
+/** Epoch milliseconds of a server's time, cut off as a feed cuts them: all processes must have the same. */
+function timeOf(timestamp: string): number {
+  const [seconds = "", fraction = ""] = timestamp.replace(/Z$/, "").split(".");
+  return Date.parse(`${seconds}Z`) + Number(fraction.slice(0, 3).padEnd(3, "0"));
 }

@@ -94,6 +94,17 @@ test("replicas and the ways of writing, in words", () => {
   expect([of({ persist_mode: "async" }), of({ persist_mode: "default" })]).toEqual(["nothing", "process"]);
 });
 
+test("replicas of servers whose killed nodes come back without what they had do not survive a machine", () => {
+  const settings = { name: "s", storage: StorageType.File, num_replicas: 3 };
+  const versions = ["2.9.10", "2.10.22", "2.10.23", "2.10.27-RC.1", "2.11.0", "2.15.1", "3.0.0", "unknown"];
+  expect(versions.map((version) => durabilityOf(settings, version).survives)).toEqual([
+    "process",
+    "process",
+    ...Array.from({ length: 6 }, () => "machine"),
+  ]);
+  expect(durabilityOf(settings, "2.9.10").text).toContain("from 2.10.23 on");
+});
+
 test("a server without JetStream says so", async () => {
   const server = await start("jetstream: disabled\n");
   await expect(open({ servers: server.url, giveUpMs: 500 }).check()).rejects.toMatchObject({

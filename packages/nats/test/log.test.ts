@@ -1,7 +1,7 @@
 // The suite of ordered logs on the command log itself.
 import { randomUUID } from "node:crypto";
 import { testOrderedLog } from "@omniq/conformance";
-import { jetstreamManager } from "@nats-io/jetstream";
+import { DeliverPolicy, jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { Checkpoints } from "../src/checkpoints.ts";
@@ -74,6 +74,21 @@ describe("the command log", () => {
     expect(await sleeper.read()).toEqual({ position: 40, body: "the state at 40" });
   });
 
+  test("a checkpoint that lacks a part is an error that says so", { timeout: 30_000 }, async () => {
+    const open = opener();
+    const log = await open();
+    await log.append(0, "1");
+    await log.writeCheckpoint({ position: 1, body: "the state at 1" });
+    const connection = await connect({ servers });
+    closers.push(() => connection.close());
+    const manager = await jetstreamManager(connection, { checkAPI: false });
+    await manager.streams.deleteMessage(`${prefixes.at(-1) as string}-checkpoint-default`, 1);
+    await expect((await open()).readCheckpoint()).rejects.toMatchObject({
+      code: "OMNIQ_BACKEND_FAILED",
+      message: expect.stringContaining("not whole"),
+    });
+  });
+
   test(
     "a log that begins after its newest checkpoint is an error that says so, not an endless search",
     { timeout: 30_000 },
@@ -91,6 +106,64 @@ describe("the command log", () => {
       await expect((await open()).readCheckpoint()).rejects.toMatchObject(missing);
       await manager.streams.delete(`${prefix}-checkpoint-default`);
       await expect((await open()).readCheckpoint()).rejects.toMatchObject(missing);
+    },
+  );
+
+  test("what the node that feeds a process does not have is taken from the leader, with the same times", async () => {
+    const open = opener();
+    const prefix = prefixes.at(-1) as string;
+    const log = await open();
+    for (let index = 0; index < 40; index++) await log.append(0, `${index}`);
+    const connection = new Connection(checkOptions({ servers, prefix }));
+    closers.push(() => connection.close());
+    const manage = connection.manage.bind(connection);
+    let holes = 0;
+    connection.manage = async (what, call) =>
+      await manage(what, (manager) => {
+        const add: typeof manager.consumers.add = async (stream, config) => {
+          if (holes++ > 1) return await manager.consumers.add(stream, config);
+          // As from a node that does not have the messages up to 30.
+          return await manager.consumers.add(stream, {
+            ...config,
+            deliver_policy: DeliverPolicy.StartSequence,
+            opt_start_seq: 31,
+          });
+        };
+        const consumers = { add, delete: manager.consumers.delete.bind(manager.consumers) };
+        return call({ consumers, streams: manager.streams } as unknown as typeof manager);
+      });
+    const reader = new NatsLog(connection, { prefix, partition: "default" }, 1);
+    closers.push(() => reader.close());
+    const [all, seen] = [await log.read(1), await reader.read(1, 40)];
+    expect(holes).toBeGreaterThan(1);
+    expect(all.state === "read" && all.entries.length).toBe(40);
+    const rest = seen.state === "read" ? seen.entries.length : 0;
+    const more = rest < 40 ? await reader.read(rest + 1, 40) : { state: "read" as const, entries: [] };
+    if (seen.state !== "read" || more.state !== "read") throw new Error("not read");
+    expect({ state: "read", entries: [...seen.entries, ...more.entries] }).toEqual(all);
+  });
+
+  test(
+    "a message that no server has any more is an error that says which, not left out",
+    { timeout: 30_000 },
+    async () => {
+      const open = opener();
+      const prefix = prefixes.at(-1) as string;
+      const connection = await connect({ servers });
+      closers.push(() => connection.close());
+      const manager = await jetstreamManager(connection, { checkAPI: false });
+      const name = `${prefix}-log-default`;
+      await manager.streams.add({ name, subjects: [`${prefix}.log.default`] });
+      const log = await open();
+      for (let index = 0; index < 5; index++) await log.append(0, `${index}`);
+      await manager.streams.deleteMessage(name, 3);
+      const other = await open();
+      const read = await other.read(1, 2);
+      expect(read.state === "read" && read.entries.map(({ body }) => body)).toEqual(["0", "1"]);
+      await expect(other.read(3, 5)).rejects.toMatchObject({
+        code: "OMNIQ_BACKEND_FAILED",
+        message: expect.stringContaining("Message 3 of stream"),
+      });
     },
   );
 

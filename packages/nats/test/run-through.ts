@@ -18,12 +18,14 @@ export interface Run {
   /** Where the producer and the other worker connect; default the same. */
   readonly behind?: { readonly producer: readonly string[]; readonly worker: readonly string[] } | undefined;
   readonly count: number;
+  /** Default 5,000. */
+  readonly leaseMs?: number | undefined;
   /** Does its worst; resolves when it is over. Called again until the log has been purged twice meanwhile. */
   disturb(): Promise<void>;
 }
 
 /** Runs tasks while `disturb` does its worst; checks that each completed once, and that the log was purged at least twice meanwhile. */
-export async function runThrough({ options, behind, count, disturb }: Run): Promise<void> {
+export async function runThrough({ options, behind, count, leaseMs = 5_000, disturb }: Run): Promise<void> {
   const work = defineTask({
     name: "work",
     input: typeOnly<{ readonly n: number; readonly filler: string }>(),
@@ -41,7 +43,7 @@ export async function runThrough({ options, behind, count, disturb }: Run): Prom
   const producer = make(behind?.producer);
   const workers = [make(behind?.worker), make()];
   const observer = make();
-  const started = workers.map((omniq) => omniq.worker({ tasks: [work], concurrency: 10, leaseMs: 5_000 }));
+  const started = workers.map((omniq) => omniq.worker({ tasks: [work], concurrency: 10, leaseMs }));
   await Promise.all(started.map((worker) => worker.start()));
   const watch = await watchLog(options.servers, options.prefix);
 
@@ -50,6 +52,8 @@ export async function runThrough({ options, behind, count, disturb }: Run): Prom
     // A purge that an outage prevents is made up for by the next.
     for (let times = 0; times === 0 || (times < 6 && !watch.purgedTwice()); times++) await disturb();
   })().finally(() => (disturbed = true));
+  // It is waited for below.
+  disturbing.catch(() => undefined);
   // What was acknowledged. More than `count` where the disturbance takes longer.
   const ids: string[] = [];
   while (ids.length < count || !disturbed) {
@@ -69,9 +73,10 @@ export async function runThrough({ options, behind, count, disturb }: Run): Prom
   const results = observer.components.resultStorage!;
   for (const [n, id] of ids.entries()) {
     const found = await patiently(() => results.wait([{ taskId: id, run: 1 }], 60_000));
-    expect(
-      found.map(({ taskId, status, run, value }) => ({ taskId, status, run, value: JSON.parse(value ?? "") })),
-    ).toEqual([{ taskId: id, status: "completed", run: 1, value: n * 2 }]);
+    const got = found.map(({ taskId, status, run, value, error }) => ({ taskId, status, run, value, error }));
+    expect(got, JSON.stringify(await patiently(() => observer.queue("default").counts()))).toEqual([
+      { taskId: id, status: "completed", run: 1, value: `${n * 2}`, error: undefined },
+    ]);
   }
   const counts = await patiently(() => observer.queue("default").counts());
   expect(counts).toMatchObject({ ready: 0, active: 0, failed: 0, scheduled: 0, unrecorded: 0 });
