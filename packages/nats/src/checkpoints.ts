@@ -79,6 +79,10 @@ export class Checkpoints {
   }
 
   async #head(): Promise<StoredHead | undefined> {
+    // A server of 2.9 that is asked for a message of a stream which somebody is just making ends with a panic (jsMsgGetRequest); one that is asked
+    // how long the stream is does not.
+    const ends = await this.#stream.ends();
+    if (ends === undefined || ends.last < ends.first) return undefined;
     const message = await this.#stream.message({ last_by_subj: `${this.#subject}.head` });
     if (message === undefined) return undefined;
     const head = JSON.parse(Buffer.from(message.data).toString("utf8")) as Head;

@@ -9,6 +9,7 @@ import { Connection } from "../src/connection.ts";
 import { NatsLog } from "../src/log.ts";
 import { checkOptions } from "../src/options.ts";
 import { removeStreams, servers } from "./harness.ts";
+import { TestServer } from "./server.ts";
 
 const closers: (() => Promise<void>)[] = [];
 const prefixes: string[] = [];
@@ -73,6 +74,31 @@ describe("the command log", () => {
     expect(await sleeper.write({ position: 20, body: "the state at 20" })).toBeUndefined();
     expect(await sleeper.read()).toEqual({ position: 40, body: "the state at 40" });
   });
+
+  test(
+    "looking for checkpoints while others make their stream is safe for the server",
+    { timeout: 60_000 },
+    async () => {
+      // One of the test's own: 2.9 was seen to end with a panic.
+      const server = await TestServer.start();
+      closers.push(() => server.stop());
+      const connections = Array.from({ length: 5 }, () => new Connection(checkOptions({ servers: server.url })));
+      for (const connection of connections) closers.push(() => connection.close());
+      for (let n = 0; n < 60; n++) {
+        const [writer, ...readers] = connections.map(
+          (connection) => new Checkpoints(connection, `c${n}-checkpoint`, `c${n}.checkpoint`, 1),
+        );
+        let written = false;
+        const looking = readers.map(async (reader) => {
+          while (!written) await reader.position();
+        });
+        await writer?.write({ position: 1, body: "the state at 1" });
+        written = true;
+        await Promise.all(looking);
+        expect(await readers[0]?.position()).toBe(1);
+      }
+    },
+  );
 
   test("a checkpoint that lacks a part is an error that says so", { timeout: 30_000 }, async () => {
     const open = opener();

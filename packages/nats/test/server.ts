@@ -101,6 +101,9 @@ export class TestServer {
   async start(): Promise<void> {
     const child = spawn(binary(), ["-c", this.#config], { stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
+    child.once("exit", (code, signal) => {
+      if (this.#child === child) console.error(`nats-server ended by itself (${code ?? signal}):\n${this.#output}`);
+    });
     for (const stream of [child.stdout, child.stderr])
       stream.on("data", (data: Buffer) => (this.#output = (this.#output + data.toString()).slice(-4_000)));
     await listening(this.port, () => this.#output);
