@@ -9,7 +9,7 @@ export interface NatsDurability {
   readonly replicas: number;
   /**
    * What acknowledged calls survive for sure. `nothing`: the stream was set to memory, or to be written later. `process`: the death of the server's
-   * process. `machine`: the loss of a minority of the machines that keep it. The loss of power of all of them at once only a server with
+   * process. `machine`: the loss of a minority of the machines that keep it, on servers from 2.10.23 on. The loss of power of all of them at once only a server with
    * `sync_interval: always` survives, and a client can't see whether it has that.
    */
   readonly survives: "nothing" | "process" | "machine";

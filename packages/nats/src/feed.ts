@@ -96,10 +96,6 @@ export class Feed {
   get empty(): boolean {
     return this.#deliveries.length === 0;
   }
-  /** The sequence of the first message that was not taken. */
-  get first(): number {
-    return this.#deliveries[0]?.sequence ?? this.last + 1;
-  }
 
   /** Takes all that has come. */
   take(): readonly Delivery[] {

@@ -35,6 +35,13 @@ function opener(): () => Promise<NatsLog> {
   return async () => openLog(prefix);
 }
 
+/** Whoever looks after the server, beside OmniQ. */
+async function openManager() {
+  const connection = await connect({ servers });
+  closers.push(() => connection.close());
+  return { connection, manager: await jetstreamManager(connection, { checkAPI: false }) };
+}
+
 testOrderedLog({ describe, test, ordering: "server", open: openLog, cleanUp: removeStreams });
 
 describe("the command log", () => {
@@ -105,9 +112,7 @@ describe("the command log", () => {
     const log = await open();
     await log.append(0, "1");
     await log.writeCheckpoint({ position: 1, body: "the state at 1" });
-    const connection = await connect({ servers });
-    closers.push(() => connection.close());
-    const manager = await jetstreamManager(connection, { checkAPI: false });
+    const { manager } = await openManager();
     await manager.streams.deleteMessage(`${prefixes.at(-1) as string}-checkpoint-default`, 1);
     await expect((await open()).readCheckpoint()).rejects.toMatchObject({
       code: "OMNIQ_BACKEND_FAILED",
@@ -124,9 +129,7 @@ describe("the command log", () => {
       const log = await open();
       for (let index = 0; index < 5; index++) await log.append(0, `${index}`);
       await log.writeCheckpoint({ position: 2, body: "the state at 2" });
-      const connection = await connect({ servers });
-      closers.push(() => connection.close());
-      const manager = await jetstreamManager(connection, { checkAPI: false });
+      const { manager } = await openManager();
       await manager.streams.purge(`${prefix}-log-default`, { seq: 5 });
       const missing = { code: "OMNIQ_BACKEND_FAILED", message: expect.stringContaining("begins at 5") };
       await expect((await open()).readCheckpoint()).rejects.toMatchObject(missing);
@@ -175,14 +178,16 @@ describe("the command log", () => {
     async () => {
       const open = opener();
       const prefix = prefixes.at(-1) as string;
-      const connection = await connect({ servers });
-      closers.push(() => connection.close());
-      const manager = await jetstreamManager(connection, { checkAPI: false });
+      const { connection, manager } = await openManager();
       const name = `${prefix}-log-default`;
       await manager.streams.add({ name, subjects: [`${prefix}.log.default`] });
       const log = await open();
       for (let index = 0; index < 5; index++) await log.append(0, `${index}`);
       await manager.streams.deleteMessage(name, 3);
+      const asked: string[] = [];
+      connection.subscribe(`$JS.API.STREAM.LEADER.STEPDOWN.${name}`, {
+        callback: (_, { subject }) => void asked.push(subject),
+      });
       const other = await open();
       const read = await other.read(1, 2);
       expect(read.state === "read" && read.entries.map(({ body }) => body)).toEqual(["0", "1"]);
@@ -190,6 +195,8 @@ describe("the command log", () => {
         code: "OMNIQ_BACKEND_FAILED",
         message: expect.stringContaining("Message 3 of stream"),
       });
+      // Another node might have had it.
+      expect(asked).toHaveLength(3);
     },
   );
 
