@@ -27,6 +27,9 @@ export function eventColumns(columns: Columns, events: readonly NewEvent[], owne
     .text(events.map((event) => event.data));
 }
 
+/** The append order. With the table's name: `txid` alone would be the column of the answer, which is text, and 99 come after 100. */
+export const eventOrder = "events.txid, events.seq";
+
 /** `txid` as text: it may be larger than what a number holds. */
 export const eventRowColumns = "txid::text, seq, id, at, type, task_id, task_name, queue, run, attempt, data";
 

@@ -12,7 +12,7 @@ import {
 } from "@omniq/core";
 import { Columns } from "./columns.ts";
 import type { Connection, Row } from "./connection.ts";
-import { eventColumns, eventRowColumns, toStoredEvent } from "./event-rows.ts";
+import { eventColumns, eventOrder, eventRowColumns, toStoredEvent } from "./event-rows.ts";
 import { listKey, readPage, writeCursor } from "./pages.ts";
 import { Lifetime, type Store } from "./store.ts";
 
@@ -75,7 +75,7 @@ export class PostgresEventStorage implements EventStorage {
       const values: unknown[] = [txid, seq, limit + 1];
       const rows = await this.#connection.query(
         `SELECT ${eventRowColumns}, pg_current_snapshot()::text FROM {s}.events
-         WHERE (txid, seq) > ($1::xid8, $2::bigint)${conditions(filter, values)} ORDER BY txid, seq LIMIT $3`,
+         WHERE (txid, seq) > ($1::xid8, $2::bigint)${conditions(filter, values)} ORDER BY ${eventOrder} LIMIT $3`,
         values,
       );
       const items = rows
@@ -148,7 +148,7 @@ export class PostgresEventStorage implements EventStorage {
         `SELECT ${eventRowColumns} FROM {s}.events
          WHERE (txid, seq) > ($3::xid8, $4::bigint) AND txid >= pg_snapshot_xmin($1::pg_snapshot) AND txid < pg_snapshot_xmax($2::pg_snapshot)
            AND pg_visible_in_snapshot(txid, $2::pg_snapshot) AND NOT pg_visible_in_snapshot(txid, $1::pg_snapshot)${conditions(filter, values)}
-         ORDER BY txid, seq LIMIT $5`,
+         ORDER BY ${eventOrder} LIMIT $5`,
         values,
       );
       if (rows.length > 0) return { rows, snapshot: at.snapshot };
@@ -159,7 +159,7 @@ export class PostgresEventStorage implements EventStorage {
       `SELECT s.snapshot, e.* FROM (SELECT pg_current_snapshot()::text AS snapshot) s LEFT JOIN LATERAL (
          SELECT ${eventRowColumns} FROM {s}.events
          WHERE txid >= pg_snapshot_xmin($1::pg_snapshot) AND NOT pg_visible_in_snapshot(txid, $1::pg_snapshot)${conditions(filter, values)}
-         ORDER BY events.txid, events.seq LIMIT $2) e ON true`,
+         ORDER BY ${eventOrder} LIMIT $2) e ON true`,
       values,
     );
     const rows = found.filter((row) => row[1] !== null).map((row) => row.slice(1));

@@ -172,6 +172,30 @@ test("a tail and its cursors miss nothing of transactions that commit out of ord
   }
 });
 
+test("transaction ids of different lengths are in the order of numbers for queries and for tails", async () => {
+  const schema = newSchema();
+  const events = open({ dsn, schema }).eventStorage();
+  const ids = Array.from({ length: 1_200 }, (_, i) => `e${i}`);
+  await events.append(ids.map(event));
+  // As on a server of which the hundredth transaction comes between.
+  await connected((client) =>
+    client.query(
+      `UPDATE "${schema}".events SET txid = CASE WHEN seq <= (SELECT min(seq) + 599 FROM "${schema}".events) THEN '99' ELSE '100' END::xid8`,
+    ),
+  );
+  const queried: string[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await events.query({ queue: "q" }, { limit: 100, ...(cursor === undefined ? {} : { cursor }) });
+    queried.push(...page.items.map(({ id }) => id));
+    cursor = page.next;
+  } while (cursor !== undefined);
+  expect(queried).toEqual(ids);
+  const followed: string[] = [];
+  for await (const { id } of events.tail({}, "start")) if (followed.push(id) === ids.length) break;
+  expect(followed).toEqual(ids);
+});
+
 test("a server that is away is OMNIQ_BACKEND_UNAVAILABLE; when it is back, the connection that listens is too", async () => {
   const schema = newSchema();
   await migrate({ dsn, schema });
