@@ -6,11 +6,16 @@ export type Cell = string | number | boolean | null | undefined;
 const separator = "\x1f";
 const nothing = "\x1e";
 
+interface Part {
+  /** What stands behind the value: its type, if it is not text. */
+  readonly type: string;
+  readonly cells: readonly Cell[] | undefined;
+  readonly value: string | number | boolean | null | undefined;
+}
+
 /** Collects the columns of a call, and makes its text and values. The first two values are the separator and the mark of null. */
 export class Columns {
-  readonly #columns: (readonly Cell[])[] = [];
-  readonly #plain: unknown[] = [];
-  readonly #parts: string[] = [];
+  readonly #parts: Part[] = [];
   #unsafe = false;
 
   /** Adds a column of text. */
@@ -18,18 +23,19 @@ export class Columns {
     for (const cell of cells) {
       if (typeof cell === "string" && (cell.includes(separator) || cell.includes(nothing))) this.#unsafe = true;
     }
-    return this.#add(cells, "");
+    this.#parts.push({ type: "", cells, value: undefined });
+    return this;
   }
 
   /** Adds a column of numbers, truth values or places of rows. */
   of(type: "bigint" | "boolean" | "tid", cells: readonly Cell[]): this {
-    return this.#add(cells, `::${type}[]`);
+    this.#parts.push({ type: `::${type}[]`, cells, value: undefined });
+    return this;
   }
 
   /** Adds a single value. */
   value(value: string | number | boolean | null, type: string): this {
-    this.#plain.push(value);
-    this.#parts.push(`#${this.#plain.length - 1}::${type}`);
+    this.#parts.push({ type: `::${type}`, cells: undefined, value });
     return this;
   }
 
@@ -39,22 +45,15 @@ export class Columns {
     const cut = this.#unsafe ? `${separator}${randomBytes(9).toString("base64url")}` : separator;
     const mark = this.#unsafe ? `${nothing}${randomBytes(9).toString("base64url")}` : nothing;
     const values: unknown[] = [cut, mark];
-    const list = this.#parts.map((part) => {
-      const at = Number(/\d+/.exec(part)?.[0]);
-      values.push(part.startsWith("#") ? this.#plain[at] : join(this.#columns[at] ?? [], cut, mark));
+    let list = "";
+    for (const { type, cells, value } of this.#parts) {
+      values.push(cells === undefined ? value : join(cells, cut, mark));
       const place = `$${first + values.length - 1}`;
-      const type = part.replace(/^.\d+/, "");
-      return part.startsWith("#")
-        ? `${place}${type}`
-        : `string_to_array(${place}::text, $${first}, $${first + 1})${type}`;
-    });
-    return { list: list.join(", "), values };
-  }
-
-  #add(cells: readonly Cell[], type: string): this {
-    this.#columns.push(cells);
-    this.#parts.push(`@${this.#columns.length - 1}${type}`);
-    return this;
+      if (list !== "") list += ", ";
+      list +=
+        cells === undefined ? `${place}${type}` : `string_to_array(${place}::text, $${first}, $${first + 1})${type}`;
+    }
+    return { list, values };
   }
 }
 

@@ -23,7 +23,7 @@ export const types = {
 export const notifyText = "SELECT pg_notify($1, $2)";
 
 /** The channel of a schema; names of channels have at most 63 bytes. */
-export function channelOf(schema: string): string {
+function channelOf(schema: string): string {
   return `omniq_${createHash("sha256").update(schema).digest("hex").slice(0, 32)}`;
 }
 
@@ -33,6 +33,8 @@ export class Connection {
   readonly options: CheckedOptions;
   /** The server, for messages. */
   readonly what: string;
+  /** Where the schema's notifications go. */
+  readonly channel: string;
   readonly #texts = new Map<string, { readonly text: string; readonly name: string }>();
   #pool: PostgresPoolLike | undefined;
   #own: pg.Pool | undefined;
@@ -44,20 +46,20 @@ export class Connection {
   constructor(options: CheckedOptions) {
     this.options = options;
     this.what = options.server;
+    this.channel = channelOf(options.schema);
   }
 
   /**
-   * Runs one statement, a transaction of its own; gives its rows. What PostgreSQL undid in favour of others is run again. `notice` is a
-   * notification that goes right behind it on the same connection, without waiting for the answer: the server sends it after the commit.
+   * Runs one statement, a transaction of its own; gives its rows. What PostgreSQL undid in favour of others is run again.
    */
-  async query(text: string, values: readonly unknown[] = [], notice?: string): Promise<readonly Row[]> {
+  async query(text: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
     if (this.#closed) throw this.closedError();
     this.#running++;
     try {
       for (let conflicts = 0; ; conflicts++) {
         try {
           await this.#prepare();
-          return await this.#send(this.#statement(text), values, notice);
+          return await this.#send(this.#statement(text), values);
         } catch (error) {
           if (!isConflict(error) || conflicts >= maxConflicts) throw failure(error, this.what, this.options.schema);
           await new Promise((done) => setTimeout(done, Math.random() * 10 * (conflicts + 1)));
@@ -133,38 +135,10 @@ export class Connection {
   async #send(
     statement: { readonly text: string; readonly name: string },
     values: readonly unknown[],
-    notice: string | undefined,
   ): Promise<readonly Row[]> {
     const name = this.options.listen ? statement.name : undefined;
     const client = await this.#connect();
-    if (notice === undefined) return this.#use(client, () => ask(client, { text: statement.text, values, name }));
-    let told: Promise<unknown> | undefined;
-    return this.#use(
-      client,
-      () => {
-        const asked = ask(client, { text: statement.text, values, name });
-        told = ask(client, { ...this.#statement(notifyText), values: [channelOf(this.options.schema), notice] });
-        told.catch(ignore);
-        return asked;
-      },
-      // Whoever asked does not wait for it, but the next user of the connection does.
-      (release) => {
-        this.#running++;
-        const late = setTimeout(() => end(true), answerTimeoutMs);
-        let over = false;
-        const end = (broken: boolean): void => {
-          if (over) return;
-          over = true;
-          clearTimeout(late);
-          release(broken);
-          this.#ended();
-        };
-        told?.then(
-          () => end(false),
-          () => end(true),
-        );
-      },
-    );
+    return this.#use(client, () => ask(client, { text: statement.text, values, name }));
   }
 
   async #withClient<T>(work: (run: Run) => Promise<T>): Promise<T> {
@@ -172,11 +146,7 @@ export class Connection {
     return this.#use(client, () => work((text, values) => ask(client, { text, values })));
   }
 
-  async #use<T>(
-    client: PostgresPoolClientLike,
-    work: () => Promise<T>,
-    after?: (release: (broken: boolean) => void) => void,
-  ): Promise<T> {
+  async #use<T>(client: PostgresPoolClientLike, work: () => Promise<T>): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     // A connection that ends is told to the call by its answer, and a second time here; without a listener it would end the process.
     client.on?.("error", ignore);
@@ -185,12 +155,8 @@ export class Connection {
         timer = setTimeout(() => reject(new Error("timeout: no answer from the server")), answerTimeoutMs);
       });
       const answer = await Promise.race([work(), late]);
-      const release = (broken: boolean): void => {
-        if (!broken) client.off?.("error", ignore);
-        client.release(broken);
-      };
-      if (after === undefined) release(false);
-      else after(release);
+      client.off?.("error", ignore);
+      client.release(false);
       return answer;
     } catch (error) {
       // A connection that failed or still waits must not be used again. Its errors are still to come.
@@ -212,8 +178,6 @@ export class Connection {
           ...connection,
           max: maxConnections,
           keepAlive: true,
-          // A statement goes out though the one before it has no answer yet; only notifications make use of it.
-          pipeline: true,
           connectionTimeoutMillis: connectTimeoutMs,
         } as pg.PoolConfig);
         // A connection that ends while nobody uses it is made anew by the pool; without a listener it would end the process.

@@ -11,6 +11,8 @@ const taskNames = `id, name, queue, payload, envelope, priority, max_attempts, r
     group_key, group_limit`;
 export const eventParameters = `e_owner bigint[], e_id text[], e_at bigint[], e_type text[], e_task_id text[], e_task_name text[], e_queue text[],
     e_run bigint[], e_attempt bigint[], e_data text[]`;
+/** For calls that mostly have none. */
+const optionalEvents = eventParameters.replace(/\[\]/g, "[] DEFAULT NULL");
 export const eventArrays = "e_owner, e_id, e_at, e_type, e_task_id, e_task_name, e_queue, e_run, e_attempt, e_data";
 export const insertEvents: string = `INSERT INTO {s}.events (seq, id, at, type, task_id, task_name, queue, run, attempt, data)
       SELECT nextval('{s}.event_seq'), v.id, v.at, v.type, v.task_id, v.task_name, v.queue, v.run, v.attempt, v.data FROM (
@@ -27,9 +29,9 @@ export const enqueueFunctions: readonly string[] = [
   /*
    * Plain tasks: no key, no dependencies, no id twice in the batch. Gives the ids that were known, or null when all are new. The insert
    * comes first and the look at the remembered ids after it: a task that ends in between is seen by one of them. A column of one value
-   * for all may be an array of one.
+   * for all may be an array of one; only times to live may be null.
    */
-  `CREATE FUNCTION {s}.enqueue_plain(${taskParameters}, ${eventParameters}) RETURNS text[] LANGUAGE plpgsql ${settings} AS $$
+  `CREATE FUNCTION {s}.enqueue_plain(${taskParameters}, ${optionalEvents}) RETURNS text[] LANGUAGE plpgsql ${settings} AS $$
   #variable_conflict use_column
   DECLARE
     v_now bigint := {s}.now_ms();
@@ -37,19 +39,13 @@ export const enqueueFunctions: readonly string[] = [
     v_count bigint;
     v_known text[];
     v_new text[];
-    v_name text := CASE WHEN cardinality(p_name) = 1 THEN p_name[1] END;
-    v_queue text := CASE WHEN cardinality(p_queue) = 1 THEN p_queue[1] END;
-    v_envelope text := CASE WHEN cardinality(p_envelope) = 1 THEN p_envelope[1] END;
-    v_priority bigint := CASE WHEN cardinality(p_priority) = 1 THEN p_priority[1] END;
-    v_max_attempts bigint := CASE WHEN cardinality(p_max_attempts) = 1 THEN p_max_attempts[1] END;
     v_result_ttl bigint := CASE WHEN cardinality(p_result_ttl) = 1 THEN p_result_ttl[1] END;
-    v_remember bigint := CASE WHEN cardinality(p_remember) = 1 THEN p_remember[1] END;
   BEGIN
     WITH given AS MATERIALIZED (
-      SELECT v_first + g.ord AS seq, g.id, coalesce(g.name, v_name) AS name, coalesce(g.queue, v_queue) AS queue, g.payload,
-        coalesce(g.envelope, v_envelope) AS envelope, coalesce(g.priority, v_priority) AS priority,
-        coalesce(g.max_attempts, v_max_attempts) AS max_attempts, g.expires_at, g.expires_in, coalesce(g.result_ttl, v_result_ttl) AS result_ttl,
-        coalesce(g.remember, v_remember) AS remember, g.group_key, g.group_limit, CASE WHEN g.run_at IS NULL THEN v_now + coalesce(g.delay, 0) ELSE greatest(g.run_at, v_now) END AS due
+      SELECT v_first + g.ord AS seq, g.id, coalesce(g.name, p_name[1]) AS name, coalesce(g.queue, p_queue[1]) AS queue, g.payload,
+        coalesce(g.envelope, p_envelope[1]) AS envelope, coalesce(g.priority, p_priority[1]) AS priority,
+        coalesce(g.max_attempts, p_max_attempts[1]) AS max_attempts, g.expires_at, g.expires_in, coalesce(g.result_ttl, v_result_ttl) AS result_ttl,
+        coalesce(g.remember, p_remember[1]) AS remember, g.group_key, g.group_limit, CASE WHEN g.run_at IS NULL THEN v_now + coalesce(g.delay, 0) ELSE greatest(g.run_at, v_now) END AS due
       FROM (SELECT * FROM unnest(${taskArrays}) WITH ORDINALITY AS u(${taskNames}, ord) WHERE u.id IS NOT NULL ORDER BY u.ord) g
     )
     INSERT INTO {s}.tasks (${insertColumns})
@@ -60,7 +56,7 @@ export const enqueueFunctions: readonly string[] = [
     ON CONFLICT (id) DO NOTHING;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     SELECT array_agg(r.task_id) INTO v_known FROM {s}.past r WHERE r.task_id = ANY (p_id) AND r.known_until > v_now;
-    IF v_count < (SELECT count(u) FROM unnest(p_id) u) OR v_known IS NOT NULL THEN
+    IF v_count < cardinality(p_id) OR v_known IS NOT NULL THEN
       DELETE FROM {s}.tasks t WHERE t.id = ANY (v_known) AND t.seq > v_first AND t.xmin = pg_current_xact_id()::xid;
       SELECT array_agg(t.id) INTO v_new FROM {s}.tasks t
       WHERE t.id = ANY (p_id) AND t.seq > v_first AND t.xmin = pg_current_xact_id()::xid;
@@ -70,6 +66,17 @@ export const enqueueFunctions: readonly string[] = [
       ${insertEvents} WHERE NOT v.task_id = ANY (coalesce(v_known, '{}')) ON CONFLICT (id) DO NOTHING;
     END IF;
     RETURN v_known;
+  END $$`,
+
+  /*
+   * Commits what made p_answer, gives it as JSON, and sends a notification in a transaction of its own: in the first it would make all
+   * notifying transactions of the database wait for each other's disk. One that does not fit would be an error of what is committed.
+   */
+  `CREATE PROCEDURE {s}.commit_and_tell(p_answer text[], p_channel text, p_text text, INOUT answer text) LANGUAGE plpgsql AS $$
+  BEGIN
+    answer := pg_catalog.to_json(p_answer)::text;
+    COMMIT;
+    IF pg_catalog.pg_notification_queue_usage() < 0.9 THEN PERFORM pg_catalog.pg_notify(p_channel, p_text); END IF;
   END $$`,
 
   `CREATE FUNCTION {s}.take_key(p_queue text, p_key text, p_task text, p_window bigint, p_now bigint) RETURNS void LANGUAGE sql AS $$

@@ -52,8 +52,11 @@ function hasRepeatedId(calls: readonly EnqueueCall[]): boolean {
   return ids.size !== count;
 }
 
-/** A batch's statement and values. */
-export function enqueueStatement(batch: EnqueueBatch): { readonly text: string; readonly values: unknown[] } {
+/** A batch's statement and values. `notice`: the channel and text of a notification that the server sends once it has committed. */
+export function enqueueStatement(
+  batch: EnqueueBatch,
+  notice?: readonly [channel: string, text: string],
+): { readonly text: string; readonly values: unknown[] } {
   const tasks = batch.calls.flatMap((call) => call.tasks);
   const events: NewEvent[] = [];
   const owners: number[] = [];
@@ -80,9 +83,12 @@ export function enqueueStatement(batch: EnqueueBatch): { readonly text: string; 
       .text(tasks.map((task) => task.deduplicate?.mode));
     dependencyColumns(columns, tasks);
   }
-  eventColumns(columns, events, owners);
+  if (!batch.plain || events.length > 0) eventColumns(columns, events, owners);
   const { list, values } = columns.build();
-  return { text: `SELECT to_json({s}.${batch.plain ? "enqueue_plain" : "enqueue"}(${list}))::text AS answer`, values };
+  const call = `{s}.${batch.plain ? "enqueue_plain" : "enqueue"}(${list})`;
+  if (notice === undefined) return { text: `SELECT to_json(${call})::text AS answer`, values };
+  const [channel, text] = [`$${values.length + 1}`, `$${values.length + 2}`];
+  return { text: `CALL {s}.commit_and_tell(${call}, ${channel}, ${text}, NULL)`, values: [...values, ...notice] };
 }
 
 /** `short`: a column of which all values are equal may go as one. */

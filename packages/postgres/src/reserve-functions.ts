@@ -16,7 +16,6 @@ export const reserveFunctions: readonly string[] = [
   #variable_conflict use_column
   DECLARE v_count integer;
   BEGIN
-    IF NOT EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 1 AND run_at <= v_now) THEN RETURN 0; END IF;
     WITH due AS (
       SELECT id FROM {s}.tasks WHERE queue = q AND state = 1 AND run_at <= v_now AND (group_key IS NULL OR slot OR p_grouped)
       ORDER BY run_at, seq LIMIT p_bound FOR NO KEY UPDATE SKIP LOCKED
@@ -154,7 +153,7 @@ export const reserveFunctions: readonly string[] = [
 
   /*
    * Leases up to p_limit tasks of the queues, in their order. \`p_after_*\`: where lane 0 of each queue was found to begin before; it is
-   * looked at from its true beginning when that gives too little. Without leases one row of position -1 says in \`deadline\` in how many
+   * looked at from its true beginning when that gives nothing. Without leases one row of position -1 says in \`deadline\` in how many
    * milliseconds something may be there. \`p_done\`: tokens of leases that have all been settled.
    */
   `CREATE FUNCTION {s}.reserve(p_queues text[], p_limit integer, p_lease_ms bigint, p_worker text, p_token text, p_upkeep boolean,
@@ -166,9 +165,10 @@ export const reserveFunctions: readonly string[] = [
     v_left bigint := p_limit;
     v_want bigint;
     v_asked bigint;
+    v_before bigint;
     v_room bigint;
     v_count bigint;
-    v_grouped text[] := '{}';
+    v_grouped text[];
     v_early boolean;
     v_again boolean;
     v_ready bigint;
@@ -199,25 +199,36 @@ export const reserveFunctions: readonly string[] = [
     END IF;
     -- Whoever changes a queue's settings waits for the claims that are under way, so that nothing is handed out after a pause.
     FOREACH q IN ARRAY p_queues LOOP PERFORM pg_advisory_xact_lock_shared(${lockKey("q", "q")}); END LOOP;
-    IF EXISTS (SELECT 1 FROM {s}.queues WHERE name = ANY (p_queues) AND (max_active IS NOT NULL OR rate_limit IS NOT NULL)) THEN
+    SELECT EXISTS (SELECT 1 FROM {s}.queues WHERE name = ANY (p_queues) AND (max_active IS NOT NULL OR rate_limit IS NOT NULL)) AS limits,
+      ARRAY(SELECT u FROM unnest(p_queues) u WHERE EXISTS
+        (SELECT 1 FROM {s}.tasks WHERE queue = u AND group_key IS NOT NULL AND state IN (1, 2, 3)) ORDER BY ${lockKey("g", "u")}) AS grouped
+    INTO one;
+    v_grouped := one.grouped;
+    IF one.limits THEN
       PERFORM 1 FROM {s}.queues WHERE name = ANY (p_queues) AND (max_active IS NOT NULL OR rate_limit IS NOT NULL) ORDER BY name FOR UPDATE;
     END IF;
-    FOR q IN SELECT u FROM unnest(p_queues) u WHERE EXISTS
-      (SELECT 1 FROM {s}.tasks WHERE queue = u AND group_key IS NOT NULL AND state IN (1, 2, 3)) ORDER BY ${lockKey("g", "u")}
-    LOOP
-      PERFORM pg_advisory_xact_lock(${lockKey("g", "q")});
-      v_grouped := v_grouped || q;
-    END LOOP;
+    FOREACH q IN ARRAY v_grouped LOOP PERFORM pg_advisory_xact_lock(${lockKey("g", "q")}); END LOOP;
     v_now := {s}.now_ms();
 
     FOR i IN 1 .. cardinality(p_queues) LOOP
       EXIT WHEN v_left <= 0;
       q := p_queues[i];
-      SELECT * INTO s FROM {s}.queues WHERE name = q;
       v_ready := p_after_ready[i];
       v_seq := p_after_seq[i];
       IF p_upkeep THEN PERFORM {s}.end_leases(q, v_now, c_bound); END IF;
-      IF {s}.promote(q, v_now, c_bound, q = ANY (v_grouped)) > 0 THEN v_ready := 0; END IF;
+      -- One statement for all that is mostly not so: in a process that wakes for one task each statement costs more than what it does.
+      SELECT (SELECT x FROM {s}.queues x WHERE x.name = q) AS settings,
+        EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 1 AND run_at <= v_now) AS due,
+        EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 2 AND lane = 1) AS early
+      INTO one;
+      s := one.settings;
+      v_early := one.early;
+      IF one.due THEN
+        IF {s}.promote(q, v_now, c_bound, q = ANY (v_grouped)) > 0 THEN
+          v_ready := 0;
+          v_early := true;
+        END IF;
+      END IF;
       IF q = ANY (v_grouped) THEN PERFORM {s}.refill_changed(q); END IF;
       v_want := v_left;
       IF s.paused THEN
@@ -254,14 +265,14 @@ export const reserveFunctions: readonly string[] = [
           EXIT WHEN NOT v_again OR v_want <= 0;
         END LOOP;
       ELSIF v_want > 0 THEN
-        v_early := EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 2 AND lane = 1);
         IF v_early THEN
           ${claimEarly("t.priority >= 0")}
         END IF;
+        v_before := v_want;
         IF v_want > 0 AND v_ready > 0 THEN
           ${claim("place")}
         END IF;
-        IF v_want > 0 THEN
+        IF v_want > 0 AND v_want = v_before THEN
           ${claim("beginning")}
         END IF;
         IF v_want > 0 AND v_early THEN

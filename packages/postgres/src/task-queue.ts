@@ -26,7 +26,7 @@ import {
   type UnrecordedOutcome,
 } from "@omniq/core";
 import { Columns } from "./columns.ts";
-import { channelOf, type Connection } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import { cutBatches, enqueueStatement, readAnswer } from "./enqueue.ts";
 import { failure } from "./failures.ts";
 import { checkPurgeable, countTasks, getTasks, listTasks } from "./inspect.ts";
@@ -64,19 +64,18 @@ export class PostgresTaskQueue implements TaskQueue {
       const events = calls.some((call) => call.events !== undefined && call.events.length > 0);
       const change = { tasks: queues, events };
       const notice = transaction === undefined ? this.#store.wakeUp.notice(change) : undefined;
-      for (const [index, batch] of batches.entries()) {
-        const { text, values } = enqueueStatement(batch);
-        const last = index === batches.length - 1;
+      for (const batch of batches) {
+        const { text, values } = enqueueStatement(batch, batch === batches.at(-1) ? notice : undefined);
         const answer =
           transaction === undefined
-            ? ((await this.#connection.query(text, values, last ? notice : undefined))[0]?.[0] as string | null)
+            ? ((await this.#connection.query(text, values))[0]?.[0] as string | null)
             : await this.#inTransaction(transaction, text, values);
         readAnswer(batch, answer, answers);
       }
       if (transaction === undefined) this.#store.wakeUp.committed(change, notice !== undefined);
       else if (this.#store.options.listen) {
         // Sent with the user's commit, and never if there is none.
-        const notice = [channelOf(this.#store.options.schema), noticeOf(queues, events)];
+        const notice = [this.#connection.channel, noticeOf(queues, events)];
         await this.#inTransaction(transaction, "SELECT pg_notify($1, $2)::text AS answer", notice);
       }
       return answers;

@@ -1,7 +1,7 @@
 // Wake-ups: who waits in this process is told at once, others by NOTIFY after the commit, with polling behind it.
 import { randomBytes } from "node:crypto";
 import type pg from "pg";
-import { channelOf, notifyText, type Connection } from "./connection.ts";
+import { notifyText, type Connection } from "./connection.ts";
 
 /** How often what waits looks again, with and without a connection that listens. */
 const pollMs = { listening: 5_000, alone: 200 };
@@ -77,15 +77,15 @@ export class WakeUp {
   }
 
   /**
-   * Before a commit: the text of a notification that the statement may take with it, so that others hear of it a round trip sooner.
-   * `undefined` where there was one a moment ago, or nobody can listen; then it goes after the commit, with others.
+   * Before a commit: the channel and text of a notification that the statement may take with it, so that others hear of it a round trip
+   * sooner. `undefined` where there was one a moment ago, or nobody can listen; then it goes after the commit, with others.
    */
-  notice({ tasks = [], results = [], events = false }: Change): string | undefined {
+  notice({ tasks = [], results = [], events = false }: Change): readonly [channel: string, text: string] | undefined {
+    const { channel, options } = this.#connection;
     const now = performance.now();
-    if (!this.#connection.options.listen || this.#notifying !== undefined || now - this.#toldAt < notifyGapMs)
-      return undefined;
+    if (!options.listen || this.#notifying !== undefined || now - this.#toldAt < notifyGapMs) return undefined;
     this.#toldAt = now;
-    return encode(this.#sender, new Set(tasks), new Set(results), events);
+    return [channel, encode(this.#sender, new Set(tasks), new Set(results), events)];
   }
 
   /** After a commit of this process. `told`: its notification went with it. */
@@ -173,7 +173,7 @@ export class WakeUp {
       this.#results = new Set();
       this.#events = false;
       this.#toldAt = performance.now();
-      await this.#connection.query(notifyText, [channelOf(this.#connection.options.schema), text]).catch(() => {});
+      await this.#connection.query(notifyText, [this.#connection.channel, text]).catch(() => {});
       await new Promise<void>((done) => setTimeout(done, notifyGapMs));
     }
     this.#notifying = undefined;
@@ -204,7 +204,7 @@ export class WakeUp {
     client.on("notification", ({ payload }) => this.#heard(payload ?? ""));
     const start = async (): Promise<void> => {
       await client.connect();
-      await client.query(`LISTEN ${channelOf(this.#connection.options.schema)}`);
+      await client.query(`LISTEN ${this.#connection.channel}`);
       if (this.#client !== client) return;
       this.#connecting = false;
       this.#listening = true;

@@ -5,6 +5,8 @@ import { adapter, migrate, postgres, type PostgresOptions } from "@omniq/postgre
 import pg from "pg";
 import { expect, test } from "vitest";
 import { Proxy } from "./proxy.ts";
+import { Connection } from "../src/connection.ts";
+import { checkOptions } from "../src/options.ts";
 import { dropLater, newSchema, open, task } from "./harness.ts";
 import { connected, dsn } from "./server.ts";
 
@@ -127,6 +129,30 @@ test("without LISTEN what waits is woken by polling, in another backend too", as
     ),
   );
   expect(rows[0]).toEqual({ n: 0 });
+});
+
+test("whoever listens hears of an enqueue of any kind without asking, once it is committed", async () => {
+  const schema = newSchema();
+  const [producer, consumer] = [open({ dsn, schema }), open({ dsn, schema })];
+  await migrate({ dsn, schema });
+  const [tasks, other] = [producer.taskQueue(), consumer.taskQueue()];
+  const heard = new pg.Client({ connectionString: dsn });
+  await heard.connect();
+  try {
+    await heard.query(`LISTEN ${new Connection(checkOptions({ dsn, schema })).channel}`);
+    let seen = 0;
+    for (const given of [{}, { deduplicate: { key: "k", mode: "keep" as const } }]) {
+      const notice = new Promise<string | undefined>((resolve) =>
+        heard.once("notification", ({ payload }) => resolve(payload)),
+      );
+      await sleep(20); // Else it would go with a later one.
+      await tasks.enqueue([{ tasks: [task(`t${seen}`, given)] }]);
+      expect(JSON.parse((await notice) ?? "")).toMatchObject({ t: ["q"] });
+      expect((await other.list({}, {})).items).toHaveLength(++seen);
+    }
+  } finally {
+    await heard.end();
+  }
 });
 
 test("a tail and its cursors miss nothing of transactions that commit out of order, and wait for none", async () => {
