@@ -82,6 +82,35 @@ test("without the right to migrate at run time, migrate() makes the tables", asy
   await backend.check();
 });
 
+test("a user with the rights that the README names, and no others, can do all that a task needs", async () => {
+  const schema = newSchema();
+  const role = `${schema}_user`;
+  await migrate({ dsn, schema });
+  const rights = ["USAGE ON SCHEMA", "EXECUTE ON ALL ROUTINES IN SCHEMA", "USAGE ON ALL SEQUENCES IN SCHEMA"];
+  rights.push("SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA");
+  await connected(async (client) => {
+    await client.query(`REVOKE ALL ON ALL ROUTINES IN SCHEMA ${schema} FROM PUBLIC`);
+    await client.query(`CREATE ROLE ${role} LOGIN PASSWORD 'none'`);
+    for (const right of rights) await client.query(`GRANT ${right} ${schema} TO ${role}`);
+  });
+  try {
+    const url = new URL(dsn);
+    [url.username, url.password] = [role, "none"];
+    const backend = open({ dsn: url.href, schema, migrate: false });
+    const queue = backend.taskQueue();
+    await queue.enqueue([{ tasks: [task("a")] }]);
+    await queue.enqueue([{ tasks: [task("b", { deduplicate: { key: "k", mode: "keep" } })] }]);
+    const leases = await queue.reserve(request);
+    const states = await queue.settle(leases.map((lease) => ({ ...lease, outcome: "completed", storeResult: true })));
+    expect(states).toEqual(["settled", "settled"]);
+    expect(await backend.resultStorage().get(["a"])).toMatchObject([{ status: "completed" }]);
+    await queue.sweep(100);
+    await backend.close();
+  } finally {
+    await connected((client) => client.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`));
+  }
+});
+
 test("a schema that a newer version wrote is refused", async () => {
   const schema = newSchema();
   await migrate({ dsn, schema });

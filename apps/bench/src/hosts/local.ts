@@ -31,6 +31,8 @@ export async function storedBytesOf({ folder }: Place): Promise<number | undefin
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile());
   if (files.length === 0) return undefined;
+  // SQLite's log holds pages on their way into the database; once they are there, it takes nothing.
+  for (const { parentPath, name } of files) if (name.endsWith("-wal")) writeBack(join(parentPath, name.slice(0, -4)));
   // What goes meanwhile takes nothing.
   const sizeOf = (path: string): Promise<number> =>
     stat(path).then(
@@ -39,4 +41,10 @@ export async function storedBytesOf({ folder }: Place): Promise<number | undefin
     );
   const sizes = await Promise.all(files.map((file) => sizeOf(join(file.parentPath, file.name))));
   return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+function writeBack(path: string): void {
+  const database = new (sqliteDriver())(path);
+  database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get();
+  database.close();
 }
