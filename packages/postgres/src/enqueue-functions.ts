@@ -41,18 +41,19 @@ export const enqueueFunctions: readonly string[] = [
     v_new text[];
     v_result_ttl bigint := CASE WHEN cardinality(p_result_ttl) = 1 THEN p_result_ttl[1] END;
   BEGIN
-    WITH given AS MATERIALIZED (
-      SELECT v_first + g.ord AS seq, g.id, coalesce(g.name, p_name[1]) AS name, coalesce(g.queue, p_queue[1]) AS queue, g.payload,
-        coalesce(g.envelope, p_envelope[1]) AS envelope, coalesce(g.priority, p_priority[1]) AS priority,
-        coalesce(g.max_attempts, p_max_attempts[1]) AS max_attempts, g.expires_at, g.expires_in, coalesce(g.result_ttl, v_result_ttl) AS result_ttl,
-        coalesce(g.remember, p_remember[1]) AS remember, g.group_key, g.group_limit, CASE WHEN g.run_at IS NULL THEN v_now + coalesce(g.delay, 0) ELSE greatest(g.run_at, v_now) END AS due
-      FROM (SELECT * FROM unnest(${taskArrays}) WITH ORDINALITY AS u(${taskNames}, ord) WHERE u.id IS NOT NULL ORDER BY u.ord) g
-    )
+    -- Rows are locked in the order of their ids, as everywhere. The subquery is sorted, so it is not merged, and \`due\` is computed once.
     INSERT INTO {s}.tasks (${insertColumns})
     SELECT id, seq, queue, name, CASE WHEN due > v_now OR group_key IS NOT NULL THEN 1 ELSE 2 END,
       CASE WHEN priority = 0 AND group_key IS NULL THEN 0 ELSE 1 END, priority, due, due, v_now, coalesce(expires_at, due + expires_in),
       expires_in, max_attempts, result_ttl, remember, group_key, group_limit, envelope, payload
-    FROM given ORDER BY id
+    FROM (
+      SELECT v_first + u.ord AS seq, u.id, coalesce(u.name, p_name[1]) AS name, coalesce(u.queue, p_queue[1]) AS queue, u.payload,
+        coalesce(u.envelope, p_envelope[1]) AS envelope, coalesce(u.priority, p_priority[1]) AS priority,
+        coalesce(u.max_attempts, p_max_attempts[1]) AS max_attempts, u.expires_at, u.expires_in, coalesce(u.result_ttl, v_result_ttl) AS result_ttl,
+        coalesce(u.remember, p_remember[1]) AS remember, u.group_key, u.group_limit,
+        CASE WHEN u.run_at IS NULL THEN v_now + coalesce(u.delay, 0) ELSE greatest(u.run_at, v_now) END AS due
+      FROM unnest(${taskArrays}) WITH ORDINALITY AS u(${taskNames}, ord) WHERE u.id IS NOT NULL ORDER BY u.id COLLATE "C"
+    ) given
     ON CONFLICT (id) DO NOTHING;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     SELECT array_agg(r.task_id) INTO v_known FROM {s}.past r WHERE r.task_id = ANY (p_id) AND r.known_until > v_now;
@@ -263,7 +264,7 @@ export const enqueueFunctions: readonly string[] = [
     IF p_key IS NOT NULL THEN
       -- What is not there yet is put there, past its time; so there is a row to lock.
       INSERT INTO {s}.deduplication (queue, key, task_id, until)
-      SELECT DISTINCT u.queue, u.key, '', 0 FROM unnest(p_queue, p_key) AS u(queue, key) WHERE u.key IS NOT NULL ORDER BY 1, 2
+      SELECT DISTINCT u.queue COLLATE "C", u.key COLLATE "C", '', 0 FROM unnest(p_queue, p_key) AS u(queue, key) WHERE u.key IS NOT NULL ORDER BY 1, 2
       ON CONFLICT (queue, key) DO NOTHING;
       PERFORM 1 FROM {s}.deduplication d
       WHERE (d.queue, d.key) IN (SELECT u.queue, u.key FROM unnest(p_queue, p_key) AS u(queue, key) WHERE u.key IS NOT NULL)
