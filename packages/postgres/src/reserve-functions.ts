@@ -10,6 +10,7 @@ export const leaseType = `CREATE TYPE {s}.lease AS ("position" integer, id text,
 
 export const reserveFunctions: readonly string[] = [
   leaseType,
+  "CREATE TYPE {s}.place AS (ready bigint, seq bigint)",
 
   // Makes due tasks ready. Those of groups are held back until their group is looked at, which needs the lock of the queue's groups.
   `CREATE FUNCTION {s}.promote(q text, v_now bigint, p_bound integer, p_grouped boolean) RETURNS integer LANGUAGE plpgsql AS $$
@@ -153,7 +154,7 @@ export const reserveFunctions: readonly string[] = [
 
   /*
    * Leases up to p_limit tasks of the queues, in their order. \`p_after_*\`: where lane 0 of each queue was found to begin before; it is
-   * looked at from its true beginning when that gives nothing. Without leases one row of position -1 says in \`deadline\` in how many
+   * looked at from its true beginning when that and what others have claimed since give nothing. Without leases one row of position -1 says in \`deadline\` in how many
    * milliseconds something may be there. \`p_done\`: tokens of leases that have all been settled.
    */
   `CREATE FUNCTION {s}.reserve(p_queues text[], p_limit integer, p_lease_ms bigint, p_worker text, p_token text, p_upkeep boolean,
@@ -173,6 +174,7 @@ export const reserveFunctions: readonly string[] = [
     v_again boolean;
     v_ready bigint;
     v_seq bigint;
+    v_place {s}.place;
     v_next bigint;
     v_cover boolean;
     v_places tid[];
@@ -219,10 +221,18 @@ export const reserveFunctions: readonly string[] = [
       -- One statement for all that is mostly not so: in a process that wakes for one task each statement costs more than what it does.
       SELECT (SELECT x FROM {s}.queues x WHERE x.name = q) AS settings,
         EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 1 AND run_at <= v_now) AS due,
-        EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 2 AND lane = 1) AS early
+        EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 2 AND lane = 1) AS early,
+        (SELECT ROW(l.last_ready, l.last_seq)::{s}.place FROM {s}.leases l WHERE v_ready > 0 AND l.queue = q
+         ORDER BY l.last_ready DESC, l.last_seq DESC LIMIT 1) AS place
       INTO one;
       s := one.settings;
       v_early := one.early;
+      -- Other processes have claimed on: what is before the newest lease is theirs, or found from the beginning.
+      v_place := one.place;
+      IF (v_place.ready, v_place.seq) > (v_ready, v_seq) THEN
+        v_ready := v_place.ready;
+        v_seq := v_place.seq;
+      END IF;
       IF one.due THEN
         IF {s}.promote(q, v_now, c_bound, q = ANY (v_grouped)) > 0 THEN
           v_ready := 0;

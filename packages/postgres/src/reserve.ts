@@ -7,8 +7,11 @@ import { byOrder, deadlineOf, storedToken, toPlaced } from "./task-rows.ts";
 
 /** Dead leases are looked for at most so often while claims come back full; one that does not always looks. */
 const upkeepMs = 100;
-/** How long a remembered beginning of a queue is trusted. What was committed late before it is found after this at the latest. */
-const placeMs = 500;
+/**
+ * How often one claim looks at a queue from its true beginning though it gives enough further on, and so finds what was committed late: at
+ * most so often, and so much longer than the look took, since it steps over all that is claimed and all that a vacuum has not removed yet.
+ */
+const wholeMs = { least: 500, most: 5_000, times: 20 };
 
 interface Place {
   readonly readyAt: number;
@@ -21,6 +24,8 @@ export interface Claim {
   readonly token: string;
   readonly leaseMs: number;
   readonly done: readonly string[];
+  /** It looks from the beginning, since that was due. */
+  readonly whole: boolean;
 }
 
 export interface ClaimAnswer {
@@ -40,20 +45,21 @@ export class Claims {
   /** Tokens of leases that have all been settled. The queue is told with a claim, and may forget them. */
   readonly #done = new Set<string>();
   #wholeAt = -Infinity;
+  #wholeMs = wholeMs.least;
   #upkeepAt = -Infinity;
 
   begin(request: ReserveRequest): Claim {
     const now = performance.now();
     const queues = [...new Set(request.queues)];
     const token = randomBytes(12).toString("base64url");
-    if (now - this.#wholeAt > placeMs) {
-      this.#places.clear();
+    const whole = now - this.#wholeAt > this.#wholeMs;
+    if (whole) {
       this.#wholeAt = now;
       for (const [token, { until }] of this.#open) if (until < now) this.#open.delete(token);
     }
     const upkeep = now - this.#upkeepAt > upkeepMs;
     if (upkeep) this.#upkeepAt = now;
-    const places = queues.map((queue) => this.#places.get(queue));
+    const places = queues.map((queue) => (whole ? undefined : this.#places.get(queue)));
     const leaseMs = Math.ceil(request.leaseMs);
     const done = [...this.#done];
     const columns = new Columns()
@@ -72,7 +78,7 @@ export class Claims {
         places.map((place) => place?.seq ?? 0),
       )
       .text(done);
-    return { columns, queues, token, leaseMs, done };
+    return { columns, queues, token, leaseMs, done, whole };
   }
 
   /** What has been settled, or was found lost. */
@@ -89,13 +95,18 @@ export class Claims {
   read(claim: Claim, rows: readonly Row[], sentAt: number): ClaimAnswer {
     const next = rows.find((row) => row[0] === -1);
     for (const token of claim.done) this.#done.delete(token);
+    if (claim.whole) {
+      const took = (performance.now() - sentAt) * wholeMs.times;
+      this.#wholeMs = Math.min(Math.max(took, wholeMs.least), wholeMs.most);
+    }
     const placed = rows.flatMap((row) => {
       const position = row[0] as number;
       return position < 0 ? [] : toPlaced(row, claim.queues[position - 1] as string, claim, sentAt);
     });
     placed.sort(byOrder);
     const leases = placed.map(({ lease, readyAt, seq, usual }) => {
-      if (usual) this.#places.set(lease.queue, { readyAt, seq });
+      if (usual && !isBefore({ readyAt, seq }, this.#places.get(lease.queue)))
+        this.#places.set(lease.queue, { readyAt, seq });
       return lease;
     });
     if (leases.length > 0) {
@@ -107,4 +118,9 @@ export class Claims {
       nextInMs: next === undefined ? undefined : deadlineOf(next),
     };
   }
+}
+
+function isBefore(one: Place, other: Place | undefined): boolean {
+  if (other === undefined) return false;
+  return one.readyAt === other.readyAt ? one.seq < other.seq : one.readyAt < other.readyAt;
 }
