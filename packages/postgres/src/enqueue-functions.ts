@@ -71,7 +71,8 @@ export const enqueueFunctions: readonly string[] = [
 
   /*
    * Commits what made p_answer, gives it as JSON, and sends a notification in a transaction of its own: in the first it would make all
-   * notifying transactions of the database wait for each other's disk. One that does not fit would be an error of what is committed.
+   * notifying transactions of the database wait for each other's disk. One that does not fit would be an error of what is committed. If the
+   * server dies between the two, the tasks are stored, and whoever waits for them finds them when it looks again.
    */
   `CREATE PROCEDURE {s}.commit_and_tell(p_answer text[], p_channel text, p_text text, INOUT answer text) LANGUAGE plpgsql AS $$
   BEGIN
@@ -254,7 +255,7 @@ export const enqueueFunctions: readonly string[] = [
    */
   `CREATE FUNCTION {s}.enqueue(p_call bigint[], ${taskParameters}, p_key text[], p_window bigint[], p_mode text[],
     d_owner bigint[], d_parent text[], d_may_fail boolean[], d_status text[], d_run bigint[], d_attempt bigint[], d_finished bigint[],
-    d_value text[], d_error text[], ${eventParameters}) RETURNS text[] LANGUAGE plpgsql ${settings} AS $$
+    d_value text[], d_error text[], ${optionalEvents}) RETURNS text[] LANGUAGE plpgsql ${settings} AS $$
   #variable_conflict use_column
   DECLARE
     v_out text[] := '{}';

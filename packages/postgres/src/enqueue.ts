@@ -83,7 +83,7 @@ export function enqueueStatement(
       .text(tasks.map((task) => task.deduplicate?.mode));
     dependencyColumns(columns, tasks);
   }
-  if (!batch.plain || events.length > 0) eventColumns(columns, events, owners);
+  if (events.length > 0) eventColumns(columns, events, owners);
   const { list, values } = columns.build();
   const call = `{s}.${batch.plain ? "enqueue_plain" : "enqueue"}(${list})`;
   if (notice === undefined) return { text: `SELECT to_json(${call})::text AS answer`, values };

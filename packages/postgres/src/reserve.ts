@@ -8,7 +8,7 @@ import { byOrder, deadlineOf, storedToken, toPlaced } from "./task-rows.ts";
 /** Dead leases are looked for at most so often while claims come back full; one that does not always looks. */
 const upkeepMs = 100;
 /**
- * How often one claim looks at a queue from its true beginning though it gives enough further on, and so finds what was committed late: at
+ * How often a claim looks at a queue from its true beginning though it gives enough further on, and so finds what was committed late: at
  * most so often, and so much longer than the look took, since it steps over all that is claimed and all that a vacuum has not removed yet.
  */
 const wholeMs = { least: 500, most: 5_000, times: 20 };
@@ -18,14 +18,20 @@ interface Place {
   readonly seq: number;
 }
 
+/** The last look at a queue from its beginning, and how long after it the next is due. */
+interface Look {
+  readonly at: number;
+  dueMs: number;
+}
+
 export interface Claim {
   readonly columns: Columns;
   readonly queues: readonly string[];
   readonly token: string;
   readonly leaseMs: number;
   readonly done: readonly string[];
-  /** It looks from the beginning, since that was due. */
-  readonly whole: boolean;
+  /** Those of its queues at which it looks from the beginning, since that was due. */
+  readonly looks: readonly Look[];
 }
 
 export interface ClaimAnswer {
@@ -44,22 +50,25 @@ export class Claims {
   readonly #open = new Map<string, { readonly tasks: Set<string>; readonly until: number }>();
   /** Tokens of leases that have all been settled. The queue is told with a claim, and may forget them. */
   readonly #done = new Set<string>();
-  #wholeAt = -Infinity;
-  #wholeMs = wholeMs.least;
+  readonly #looks = new Map<string, Look>();
   #upkeepAt = -Infinity;
 
   begin(request: ReserveRequest): Claim {
     const now = performance.now();
     const queues = [...new Set(request.queues)];
     const token = randomBytes(12).toString("base64url");
-    const whole = now - this.#wholeAt > this.#wholeMs;
-    if (whole) {
-      this.#wholeAt = now;
-      for (const [token, { until }] of this.#open) if (until < now) this.#open.delete(token);
-    }
+    const looks: Look[] = [];
+    const places = queues.map((queue) => {
+      const last = this.#looks.get(queue);
+      if (last !== undefined && now - last.at <= last.dueMs) return this.#places.get(queue);
+      const look = { at: now, dueMs: wholeMs.least };
+      this.#looks.set(queue, look);
+      looks.push(look);
+      return undefined;
+    });
+    if (looks.length > 0) for (const [token, { until }] of this.#open) if (until < now) this.#open.delete(token);
     const upkeep = now - this.#upkeepAt > upkeepMs;
     if (upkeep) this.#upkeepAt = now;
-    const places = queues.map((queue) => (whole ? undefined : this.#places.get(queue)));
     const leaseMs = Math.ceil(request.leaseMs);
     const done = [...this.#done];
     const columns = new Columns()
@@ -78,7 +87,7 @@ export class Claims {
         places.map((place) => place?.seq ?? 0),
       )
       .text(done);
-    return { columns, queues, token, leaseMs, done, whole };
+    return { columns, queues, token, leaseMs, done, looks };
   }
 
   /** What has been settled, or was found lost. */
@@ -95,10 +104,8 @@ export class Claims {
   read(claim: Claim, rows: readonly Row[], sentAt: number): ClaimAnswer {
     const next = rows.find((row) => row[0] === -1);
     for (const token of claim.done) this.#done.delete(token);
-    if (claim.whole) {
-      const took = (performance.now() - sentAt) * wholeMs.times;
-      this.#wholeMs = Math.min(Math.max(took, wholeMs.least), wholeMs.most);
-    }
+    const pauseMs = (performance.now() - sentAt) * wholeMs.times;
+    for (const look of claim.looks) look.dueMs = Math.min(Math.max(pauseMs, wholeMs.least), wholeMs.most);
     const placed = rows.flatMap((row) => {
       const position = row[0] as number;
       return position < 0 ? [] : toPlaced(row, claim.queues[position - 1] as string, claim, sentAt);

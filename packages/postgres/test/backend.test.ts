@@ -1,4 +1,5 @@
 // What is PostgreSQL's own: options, migrations, the user's pool, polling without LISTEN, cursors of events, faults.
+import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NewEvent, StoredEvent } from "@omniq/core";
 import { adapter, migrate, postgres, type PostgresOptions } from "@omniq/postgres";
@@ -86,12 +87,13 @@ test("a user with the rights that the README names, and no others, can do all th
   const schema = newSchema();
   const role = `${schema}_user`;
   await migrate({ dsn, schema });
-  const rights = ["USAGE ON SCHEMA", "EXECUTE ON ALL ROUTINES IN SCHEMA", "USAGE ON ALL SEQUENCES IN SCHEMA"];
-  rights.push("SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA");
+  const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
+  const grants = [...readme.matchAll(/^GRANT (.+) omniq TO application;$/gm)];
+  expect(grants.length).toBeGreaterThan(0);
   await connected(async (client) => {
     await client.query(`REVOKE ALL ON ALL ROUTINES IN SCHEMA ${schema} FROM PUBLIC`);
     await client.query(`CREATE ROLE ${role} LOGIN PASSWORD 'none'`);
-    for (const right of rights) await client.query(`GRANT ${right} ${schema} TO ${role}`);
+    for (const [, right] of grants) await client.query(`GRANT ${right} ${schema} TO ${role}`);
   });
   try {
     const url = new URL(dsn);
@@ -293,4 +295,28 @@ test("claims follow what was given back and what is more urgent, though they rem
   await queue.enqueue([{ tasks: [task("urgent", { priority: 1 }), task("idle", { priority: -1 })] }]);
   const leases = await queue.reserve({ ...request, limit: 20 });
   expect(leases.map((lease) => lease.taskId)).toEqual(["urgent", "t0", "t2", "t3", "t4", "t5", "t6", "t7", "idle"]);
+});
+
+test("what is committed late is found though there is more further on, in each queue of a process and beside another", async () => {
+  const schema = newSchema();
+  const [queue, other] = [open({ dsn, schema }).taskQueue(), open({ dsn, schema }).taskQueue()];
+  const take = async (from: typeof queue, name: string): Promise<string | undefined> =>
+    (await from.reserve({ ...request, queues: [name], limit: 1 }))[0]?.taskId;
+  const many = (name: string) => Array.from({ length: 60 }, (_, i) => task(`${name}${i}`, { queue: name }));
+  await migrate({ dsn, schema });
+  await connected(async (client) => {
+    await client.query("BEGIN");
+    await queue.enqueue([{ tasks: [task("late", { queue: "b" })] }], { transaction: client });
+    await queue.enqueue([{ tasks: [...many("a"), ...many("b")] }]);
+    for (const name of ["a", "b"]) for (const from of [queue, other]) await take(from, name);
+    await client.query("COMMIT");
+  });
+  const taken: (string | undefined)[] = [];
+  while (taken.length < 40 && !taken.includes("late")) {
+    await sleep(300);
+    await take(queue, "a");
+    taken.push(await take(queue, "b"));
+  }
+  expect(taken).toContain("late");
+  expect(taken).not.toContain(undefined);
 });
