@@ -183,5 +183,5 @@ for (const backend of options.from === undefined ? backends : []) {
   const scenariosOf = Object.values(results.scenarios);
   fine = scenariosOf.every(({ failures }) => failures.length === 0) && fine;
 }
-if (options.write && !options.profile) writeDocument(all);
+if (options.write && !options.profile) await writeDocument(all);
 process.exitCode = fine ? 0 : 1;

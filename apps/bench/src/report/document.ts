@@ -1,5 +1,6 @@
 // Writes the measured parts of docs/performance.md, its chart, and the numbers behind both, from which the next run goes on.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { format, type FormatConfig } from "oxfmt";
 import { backendNames, type BackendName } from "../frame/contestant.ts";
 import { scenarios } from "../scenarios/index.ts";
 import { chartSvg } from "./chart.ts";
@@ -9,6 +10,7 @@ import { markdownTables } from "./table.ts";
 const document = new URL("../../../../docs/performance.md", import.meta.url);
 const chart = new URL("../../../../docs/performance.svg", import.meta.url);
 const numbers = new URL("../../measured.json", import.meta.url);
+const formatting = new URL("../../../../.oxfmtrc.json", import.meta.url);
 
 export const titles: Readonly<Record<BackendName, string>> = {
   redis: "Redis",
@@ -60,7 +62,15 @@ export function withSection(text: string, backend: BackendName | "chart", lines:
   return `${text.slice(0, from + begin.length)}\n${lines.join("\n")}\n${text.slice(to)}`;
 }
 
-export function writeDocument(fresh: Numbers): void {
+/** The numbers as their file holds them: the check of the repository's format looks at it, too. */
+export async function numbersText(all: Numbers): Promise<string> {
+  const options = JSON.parse(readFileSync(formatting, "utf8")) as FormatConfig;
+  const { code, errors } = await format("measured.json", JSON.stringify(all, rounded, 2), options);
+  if (errors.length > 0) throw new Error(`measured.json could not be formatted: ${errors[0]?.message}`);
+  return code;
+}
+
+export async function writeDocument(fresh: Numbers): Promise<void> {
   const known = existsSync(numbers) ? (JSON.parse(readFileSync(numbers, "utf8")) as Numbers) : {};
   const all: Numbers = {};
   let text = readFileSync(document, "utf8");
@@ -71,7 +81,7 @@ export function writeDocument(fresh: Numbers): void {
     text = withSection(text, backend, section(results));
   }
   text = withSection(text, "chart", ["![OmniQ beside the best peer of each measure](performance.svg)"]);
-  writeFileSync(numbers, `${JSON.stringify(all, rounded, 1)}\n`);
+  writeFileSync(numbers, await numbersText(all));
   writeFileSync(document, text);
   writeFileSync(
     chart,
