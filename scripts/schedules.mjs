@@ -98,7 +98,7 @@ const mutants = [
   },
   {
     breaks: "a refused request that is in doubt is sent again",
-    file: "replica/src/replica.ts",
+    file: "replica/src/sender.ts",
     from: "if (inDoubt) {",
     to: "if (false) {",
   },

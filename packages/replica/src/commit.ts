@@ -17,8 +17,6 @@ export interface CommitRequest {
 }
 /** A request of a lane: the kind whose answer somebody waits for. */
 export type LaneRequest = CommitRequest & { readonly lane: Lane };
-/** What the answer of a request is kept under. */
-export const outcomeKey = (request: CommitRequest): string => `${request.lane?.id ?? ""} ${request.n}`;
 
 export interface Commit {
   readonly id: string;

@@ -24,4 +24,5 @@ export { decodeCommit, encodeCommit, type Commit, type CommitRequest, type Lane 
 export { laneLimit, Machine, type OperationAnswer, type RequestOutcome } from "./machine.ts";
 export { MemoryLog, MemoryLogStore, type AppendFault } from "./memory-log.ts";
 export type * from "./ordered-log.ts";
-export { Replica, type ReplicaOptions } from "./replica.ts";
+export { Replica } from "./replica.ts";
+export type { ReplicaOptions } from "./replica-options.ts";

@@ -3,7 +3,8 @@ import { OmniQError } from "@omniq/core";
 import type { AnswerOf, Command } from "./command.ts";
 import { Listeners, type Changes, type Executor } from "./executor.ts";
 import type { OrderedLog } from "./ordered-log.ts";
-import { Replica, type ReplicaOptions } from "./replica.ts";
+import { Replica } from "./replica.ts";
+import type { ReplicaOptions } from "./replica-options.ts";
 import { createState, type ReplicaState } from "./state.ts";
 
 /** Opens at the first command; a failed opening is tried again by the next one. */
