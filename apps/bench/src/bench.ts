@@ -1,12 +1,8 @@
 // `pnpm bench [backend…]`: OmniQ beside other queues, each on the same server in the same run, in turn; see docs/performance.md.
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import type { Profiler } from "node:inspector/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync, writeFileSync } from "node:fs";
 import { Command, InvalidArgumentError } from "commander";
 import { backendNames, type BackendName } from "./frame/contestant.ts";
 import { entrantsOf, type Entrant } from "./frame/discover.ts";
-import { hottest, profileVariable } from "./frame/profile.ts";
 import { startProgress } from "./frame/progress.ts";
 import { inTurn, runOne } from "./frame/rounds.ts";
 import type { Scenario } from "./frame/scenario.ts";
@@ -14,9 +10,10 @@ import { startHost } from "./hosts/host.ts";
 import { titles, writeDocument } from "./report/document.ts";
 import { factsOf, machine } from "./report/facts.ts";
 import { noteMeasures, type BackendResults, type ScenarioResults } from "./report/results.ts";
-import { showValue } from "./report/numbers.ts";
+import { profileAll } from "./report/profiling.ts";
 import { terminalTable } from "./report/table.ts";
 import { scenarios } from "./scenarios/index.ts";
+import { profiles, type ProfiledScenario } from "./scenarios/profiles.ts";
 
 interface Options {
   readonly rounds: number;
@@ -28,6 +25,7 @@ interface Options {
   readonly from?: string;
   readonly write: boolean;
   readonly profile: boolean;
+  readonly flame?: string;
 }
 
 const listOf =
@@ -45,6 +43,7 @@ function count(text: string): number {
 }
 
 const about = scenarios.map((one) => `  ${one.name.padEnd(12)}${one.about}${one.onDemand ? " (only when named)" : ""}`);
+const profiledNames = [...new Set(profiles.map(({ of }) => of))];
 const program = new Command("bench")
   .description(
     "OmniQ beside other queues, each on the same server in the same run, in turn. Fails if a task was not done exactly once.",
@@ -65,12 +64,14 @@ const program = new Command("bench")
   .option("--write", "put the numbers into docs/performance.md and its chart", false)
   .option(
     "--profile",
-    "profile a drain at 100 instead (OmniQ's, unless --contestant names others) and print the hottest functions",
+    `profile instead (OmniQ, unless --contestant names others; a drain at 100, unless --scenario has some of ${profiledNames.join(", ")}) and print the hottest functions`,
     false,
   )
+  .option("--flame <folder>", "as --profile, and draw each profile there: flame-<backend>.svg, for any browser")
   .addHelpText("after", `\nScenarios:\n${about.join("\n")}`)
   .parse();
 const options = program.opts<Options>();
+const profiling = options.profile || options.flame !== undefined;
 const backends = listOf(backendNames)(
   (program.args.length > 0 ? program.args : backendNames).join(","),
 ) as BackendName[];
@@ -81,8 +82,15 @@ function chosenScenarios(): readonly Scenario[] {
   return scenarios.filter(({ name, onDemand }) => options.scenario?.includes(name) ?? onDemand !== true);
 }
 
+function chosenWorks(): readonly ProfiledScenario[] {
+  const works =
+    options.scenario === undefined ? profiles.slice(0, 1) : profiles.filter(({ of }) => options.scenario?.includes(of));
+  if (works.length === 0) program.error(`error: what can be profiled is ${profiledNames.join(", ")}`);
+  return works;
+}
+
 async function chosenEntrants(backend: BackendName): Promise<readonly Entrant[]> {
-  const wanted = options.contestant ?? (options.profile ? ["OmniQ"] : undefined);
+  const wanted = options.contestant ?? (profiling ? ["OmniQ"] : undefined);
   const all = await entrantsOf(backend, options.add);
   return all.filter(
     ({ contestant: { name } }) => wanted?.some((part) => name.toLowerCase().includes(part.toLowerCase())) ?? true,
@@ -140,31 +148,6 @@ async function compare(backend: BackendName): Promise<BackendResults> {
   return results;
 }
 
-async function profile(backend: BackendName): Promise<boolean> {
-  const host = await startHost(backend);
-  let fine = true;
-  try {
-    for (const entrant of await chosenEntrants(backend)) {
-      const file = join(mkdtempSync(join(tmpdir(), "omniq-profile-")), `${backend}.cpuprofile`);
-      process.env[profileVariable] = file;
-      const { measures = [], error } = await runOne(host, entrant, "profile", options.quick);
-      console.log(
-        `\n${titles[backend]}, ${entrant.contestant.name}: ${error ?? measures.map((one) => `${one.name} ${showValue(one.value, one)}`).join(", ")}`,
-      );
-      if (error !== undefined) {
-        fine = false;
-        continue;
-      }
-      for (const { name, share } of hottest(JSON.parse(readFileSync(file, "utf8")) as Profiler.Profile, 20))
-        console.log(`${(share * 100).toFixed(1).padStart(6)} %  ${name}`);
-      console.log(`for a flame graph: ${file}`);
-    }
-  } finally {
-    await host.stop();
-  }
-  return fine;
-}
-
 // The servers are stopped as the process exits.
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 let fine = true;
@@ -175,13 +158,13 @@ if (options.from !== undefined) {
       console.log(terminalTable(`${backend} ${name}`, results, rows));
 }
 for (const backend of options.from === undefined ? backends : []) {
-  if (options.profile) {
-    fine = (await profile(backend)) && fine;
+  if (profiling) {
+    fine = (await profileAll(backend, await chosenEntrants(backend), chosenWorks(), options)) && fine;
     continue;
   }
   const results = await compare(backend);
   const scenariosOf = Object.values(results.scenarios);
   fine = scenariosOf.every(({ failures }) => failures.length === 0) && fine;
 }
-if (options.write && !options.profile) await writeDocument(all);
+if (options.write && !profiling) await writeDocument(all);
 process.exitCode = fine ? 0 : 1;

@@ -1,9 +1,10 @@
 // The bench with tiny counts: all scenarios on memory and SQLite end with every task done exactly once, and a queue that breaks that fails.
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import type { BackendResults } from "../src/report/results.ts";
 
@@ -72,4 +73,22 @@ test.each([
 test("the same queue without a fault passes", { timeout: 240_000 }, async () => {
   const { code, text } = await bench(["memory", "--add", broken, "--contestant", "broken", "--scenario", "backlog"]);
   expect(code, text).toBe(0);
+});
+
+test("profiles are drawn as flame graphs, one for each kind of work", { timeout: 240_000 }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), "omniq-bench-test-"));
+  try {
+    const args = [program, "memory", "--flame", folder, "--scenario", "drain,enqueue", "--quick"];
+    const { stdout } = await promisify(execFile)(process.execPath, args);
+    expect(stdout.match(/^ +\d+\.\d %/gm)?.length).toBeGreaterThan(20);
+    const files = readdirSync(folder).toSorted();
+    expect(files).toEqual(
+      ["flame-memory-enqueue-by-100-callers", "flame-memory-enqueue-one-by-one", "flame-memory"].map(
+        (name) => `${name}.svg`,
+      ),
+    );
+    for (const file of files) expect(readFileSync(join(folder, file), "utf8")).toMatch(/^<svg .*<\/svg>\n$/s);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });

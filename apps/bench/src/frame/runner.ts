@@ -1,9 +1,9 @@
 // One run: a scenario for one contestant, in a process of its own. Started by `rounds.ts`; answers with measures or an error.
 import { scenarios } from "../scenarios/index.ts";
+import { profiles } from "../scenarios/profiles.ts";
 import type { Contestant, Place } from "./contestant.ts";
 import { shortenWaits } from "./deadline.ts";
 import { Ledger } from "./ledger.ts";
-import { profileDrain } from "./profile.ts";
 import { fullScale, quickScale, type Measured, type Run } from "./scenario.ts";
 
 export interface RunOrder {
@@ -21,7 +21,7 @@ export interface RunAnswer {
 }
 
 async function perform({ module, scenario: name, place, quick }: RunOrder): Promise<RunAnswer> {
-  const scenario = name === "profile" ? profileDrain : scenarios.find((one) => one.name === name);
+  const scenario = [...scenarios, ...profiles].find((one) => one.name === name);
   if (scenario === undefined) throw new Error(`no scenario ${name}`);
   const { contestant } = (await import(module)) as { contestant: Contestant };
   const queue = await contestant.open(place);

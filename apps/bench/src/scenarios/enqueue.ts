@@ -3,10 +3,10 @@ import { drainHere, processorMeasures } from "../frame/drain.ts";
 import { startMeter } from "../frame/processor-time.ts";
 import type { Measured, Run, Scenario } from "../frame/scenario.ts";
 
-const callers = 100;
+export const callers = 100;
 
 /** Calls `add` again and again until time or tasks are used up; answers with how many it says it added. */
-async function repeat(
+export async function repeat(
   width: number,
   milliseconds: number,
   maxTasks: number,
