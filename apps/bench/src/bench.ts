@@ -83,10 +83,9 @@ function chosenScenarios(): readonly Scenario[] {
 }
 
 function chosenWorks(): readonly ProfiledScenario[] {
-  const works =
-    options.scenario === undefined ? profiles.slice(0, 1) : profiles.filter(({ of }) => options.scenario?.includes(of));
-  if (works.length === 0) program.error(`error: what can be profiled is ${profiledNames.join(", ")}`);
-  return works;
+  const unknown = options.scenario?.find((name) => !profiledNames.includes(name));
+  if (unknown !== undefined) program.error(`error: ${profiledNames.join(", ")} can be profiled, not ${unknown}`);
+  return profiles.filter(({ of }, index) => options.scenario?.includes(of) ?? index === 0);
 }
 
 async function chosenEntrants(backend: BackendName): Promise<readonly Entrant[]> {

@@ -1,10 +1,9 @@
-// The heart of a worker: what it holds, what runs, and how each execution ends.
+// The heart of a worker: what it holds, who sees to what, and how each execution ends.
 import type { Lease, SettleState } from "../contracts/index.ts";
 import { OmniQError } from "../errors.ts";
 import type { Runtime } from "../runtime.ts";
 import type { DrainSummary } from "../worker.ts";
 import { Aftermath } from "./aftermath.ts";
-import { Collector } from "./collector.ts";
 import { WorkerContextHost } from "./context-host.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Ending, Item } from "./ending.ts";
@@ -19,8 +18,9 @@ import { endingEvent, Pump, type PumpHost } from "./pump.ts";
 import type { Registry } from "./registry.ts";
 import type { RemotePool } from "./remote-pool.ts";
 import { Runner } from "./runner.ts";
-import { lookForResults } from "./stored-results.ts";
 import { sleep } from "./sleep.ts";
+import { Starter } from "./starter.ts";
+import { lookForResults } from "./stored-results.ts";
 
 export class Engine implements PumpHost {
   readonly runtime: Runtime;
@@ -39,15 +39,10 @@ export class Engine implements PumpHost {
   readonly #prefetch: Prefetch;
   readonly #deadlines: Deadlines;
   readonly #aftermath: Aftermath;
-  readonly #collectors = new Map<string, Collector>();
-  readonly #batchRoom: number;
+  readonly #starter: Starter;
   readonly #held = new Set<Execution>();
-  #waiting: Execution[] = [];
-  #waitingStart = 0;
   /** Executions that count against the room: waiting and running, not those on their way out. */
   #active = 0;
-  #slots = 0;
-  #starting = false;
   #mode: "wait" | "drain" | "stop" = "stop";
 
   constructor(runtime: Runtime, options: ResolvedWorkerOptions, registry: Registry, pool: RemotePool | undefined) {
@@ -85,13 +80,18 @@ export class Engine implements PumpHost {
     this.#aftermath = new Aftermath(options, this.contexts, logger, () => {
       if (this.#mode === "drain") this.#pump.kick();
     });
-    let batchRoom = 0;
-    for (const definition of registry.values()) {
-      if (definition.handler.kind !== "batch") continue;
-      this.#collectors.set(definition.name, new Collector(definition, () => this.#startWaiting()));
-      batchRoom += definition.handler.options.maxSize;
-    }
-    this.#batchRoom = batchRoom;
+    this.#starter = new Starter(
+      {
+        held: () => this.#held,
+        end: (execution, ending) => this.end(execution, ending),
+        started: (execution) => this.#started(execution),
+        single: (execution) => this.#runner.single(execution),
+        batch: (definition, executions) => this.#runner.batch(definition, executions),
+      },
+      registry,
+      options.concurrency,
+      options.leaseMs,
+    );
   }
 
   // --- life ---
@@ -113,9 +113,7 @@ export class Engine implements PumpHost {
   rest(): void {
     this.#mode = "stop";
     this.#pump.interrupt();
-    for (const collector of this.#collectors.values())
-      for (const execution of collector.empty()) this.end(execution, { kind: "release" });
-    for (const execution of this.#takeWaiting()) this.end(execution, { kind: "release" });
+    for (const execution of this.#starter.takeAll()) this.end(execution, { kind: "release" });
   }
   /** Resolves when all that runs has ended and is settled, or after `waitMs`; says whether it has. */
   async settle(waitMs: number, signal?: AbortSignal): Promise<boolean> {
@@ -162,7 +160,7 @@ export class Engine implements PumpHost {
     return this.#mode;
   }
   capacity(): number {
-    return this.options.concurrency + this.#prefetch.size + this.#batchRoom;
+    return this.options.concurrency + this.#prefetch.size + this.#starter.batchRoom;
   }
   room(): number {
     return this.capacity() - this.#active;
@@ -190,7 +188,7 @@ export class Engine implements PumpHost {
       this.#active += 1;
       executions.push(execution);
       if (elsewhere && lease.task.expiries > 0) redelivered.push(execution);
-      else this.#waiting.push(execution);
+      else this.#starter.add(execution);
     }
     // Before any handler starts, since the first may block the event loop.
     this.#thread?.add(executions);
@@ -200,17 +198,17 @@ export class Engine implements PumpHost {
     }
     if (redelivered.length > 0) void this.#lookForResults(redelivered);
     this.#deadlines.came(now);
-    this.#startWaiting();
+    this.#starter.start();
   }
 
   async #lookForResults(executions: readonly Execution[]): Promise<void> {
     await lookForResults(this.runtime, executions, {
       stopping: () => this.#mode === "stop",
       found: (execution, ending) => this.end(execution, ending),
-      missing: (execution) => this.#waiting.push(execution),
+      missing: (execution) => this.#starter.add(execution),
     });
     if (this.#mode === "stop") this.rest();
-    else this.#startWaiting();
+    else this.#starter.start();
   }
 
   settled(item: Item, state: SettleState): void {
@@ -229,103 +227,6 @@ export class Engine implements PumpHost {
     this.#aftermath.of(item);
   }
 
-  // --- starting ---
-
-  #takeWaiting(): readonly Execution[] {
-    const waiting = this.#waiting.slice(this.#waitingStart);
-    this.#waiting = [];
-    this.#waitingStart = 0;
-    return waiting;
-  }
-
-  #startWaiting(): void {
-    // A handler that ends within its start frees its slot from inside this loop, which then goes on by itself.
-    if (this.#starting) return;
-    this.#starting = true;
-    try {
-      this.#startAll();
-    } finally {
-      this.#starting = false;
-    }
-  }
-  #startAll(): void {
-    const { concurrency } = this.options;
-    for (;;) {
-      if (this.#slots < concurrency) {
-        const collector = this.#readyCollector();
-        if (collector !== undefined) {
-          this.#startBatch(collector);
-          continue;
-        }
-      }
-      const next = this.#waiting[this.#waitingStart];
-      if (next === undefined) {
-        this.#waiting = [];
-        this.#waitingStart = 0;
-        return;
-      }
-      const batch = next.definition?.handler.kind === "batch";
-      if (!batch && this.#slots >= concurrency) return;
-      this.#waitingStart += 1;
-      if (this.#waitingStart > 1_024) {
-        this.#waiting = this.#waiting.slice(this.#waitingStart);
-        this.#waitingStart = 0;
-      }
-      if (next.phase !== "waiting" || !this.#mayStart(next)) continue;
-      if (batch) this.#collectors.get(next.lease.task.name)?.add(next);
-      else this.#start(next);
-    }
-  }
-  #readyCollector(): Collector | undefined {
-    for (const collector of this.#collectors.values()) if (collector.ready) return collector;
-    return undefined;
-  }
-
-  /** The last look before a handler starts; what may not start is ended here. */
-  #mayStart(execution: Execution): boolean {
-    const now = performance.now();
-    const { task } = execution.lease;
-    if (execution.cancelling) {
-      this.end(execution, { kind: "cancelled" });
-      return false;
-    }
-    if (execution.overdue(now, Date.now())) {
-      this.end(execution, { kind: "release" });
-      return false;
-    }
-    if (task.expiresAt !== undefined) {
-      // The store's clock: what it said when it gave the lease, and the time since.
-      const reservedAt = execution.lease.deadline - this.leaseMs;
-      const firstStart = task.startedAt === undefined || task.startedAt >= reservedAt;
-      if (
-        firstStart &&
-        reservedAt + (now - execution.lease.sentAt) >= task.expiresAt &&
-        now - execution.heldSince > 1
-      ) {
-        this.end(execution, { kind: "release" });
-        return false;
-      }
-    }
-    return true;
-  }
-
-  #start(execution: Execution): void {
-    this.#slots += 1;
-    execution.slot = { free: false };
-    this.#started(execution);
-    this.#runner.single(execution);
-  }
-  #startBatch(collector: Collector): void {
-    const batch = collector.take().filter((execution) => execution.phase === "waiting" && this.#mayStart(execution));
-    if (batch.length === 0) return;
-    this.#slots += 1;
-    const slot = { free: false };
-    for (const execution of batch) {
-      execution.slot = slot;
-      this.#started(execution);
-    }
-    this.#runner.batch(collector.definition, batch);
-  }
   #started(execution: Execution): void {
     execution.phase = "running";
     const now = performance.now();
@@ -361,7 +262,7 @@ export class Engine implements PumpHost {
     execution.phase = "ended";
     this.#active -= 1;
     this.#pump.push({ execution, ending, settlement: undefined });
-    this.#freeSlot(execution);
+    this.#starter.ended(execution);
   }
   /** A failed attempt: tried again, dead, or cancelled where that was asked for. */
   fail(execution: Execution, failure: Failure): void {
@@ -390,18 +291,7 @@ export class Engine implements PumpHost {
   }
   /** The handler let go, whatever became of its tasks. */
   freed(slot: { free: boolean } | undefined): void {
-    if (slot === undefined || slot.free) return;
-    slot.free = true;
-    this.#slots -= 1;
-    this.#startWaiting();
-  }
-  #freeSlot(execution: Execution): void {
-    const { slot } = execution;
-    if (slot === undefined || slot.free) return;
-    if (execution.definition?.handler.kind === "batch") {
-      for (const other of this.#held) if (other.slot === slot && other.phase === "running") return;
-    }
-    this.freed(slot);
+    this.#starter.freed(slot);
   }
   #forget(execution: Execution): void {
     if (execution.phase === "over") return;
@@ -409,7 +299,7 @@ export class Engine implements PumpHost {
     execution.phase = "over";
     this.#held.delete(execution);
     this.#thread?.drop(execution);
-    this.#freeSlot(execution);
+    this.#starter.ended(execution);
   }
   #lost(execution: Execution): void {
     // One that has ended finds out by its settlement, which may have been answered already.
