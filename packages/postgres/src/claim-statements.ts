@@ -29,10 +29,11 @@ export const ownLease: string = leaseColumns("t.attempt", "t.started_at");
  * What a row of `leases` may cover: a task as most are, of which the columns of {@link many} say all that there is to say. A long payload has
  * a row of its own, so that the text of many tasks stays short.
  */
-const plain = `v_cover AND NOT t.apart AND t.dedup_key IS NULL AND t.edges = 0 AND t.expires_at IS NULL AND t.run = 1 AND t.attempt = 0
+export const plain: string = `NOT t.apart AND t.dedup_key IS NULL AND t.edges = 0 AND t.expires_at IS NULL AND t.run = 1 AND t.attempt = 0
                 AND t.expiries = 0 AND t.started_at IS NULL AND t.error IS NULL AND t.progress IS NULL AND NOT t.cancelling
                 AND octet_length(t.payload) <= ${longestInMany}`;
-const columnsOfMany = "t.id, t.name, t.payload, t.envelope, t.max_attempts, t.result_ttl, t.run_at, t.enqueued_at";
+export const columnsOfMany =
+  "t.id, t.name, t.payload, t.envelope, t.max_attempts, t.result_ttl, t.run_at, t.enqueued_at";
 
 /**
  * Many plain tasks `c` as one text, column by column: a row a task costs server and client more than all else about it. The separators end in a
@@ -83,7 +84,7 @@ export const claim = (from: "place" | "beginning"): string => {
             SELECT array_agg(c.place)${filter}, array_agg(c.seq)${filter}, array_agg(c.place) FILTER (WHERE NOT c.plain),
               max(c.ready_at), min(c.seq), max(c.seq), ${many(filter)}
             INTO v_places, v_seqs, v_apart, v_last_ready, v_first_seq, v_last_seq, v_many FROM (
-              SELECT t.ctid AS place, t.seq, t.ready_at, ${columnsOfMany}, ${plain} AS plain
+              SELECT t.ctid AS place, t.seq, t.ready_at, ${columnsOfMany}, v_cover AND ${plain} AS plain
               FROM {s}.tasks t WHERE t.queue = q AND t.state = 2 AND t.lane = 0${after} AND ${inTime} AND t.seq NOT IN (${covered(beyond)})
               ORDER BY t.ready_at, t.seq LIMIT v_want FOR NO KEY UPDATE SKIP LOCKED) c;
             v_again := false;

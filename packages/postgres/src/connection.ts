@@ -50,16 +50,20 @@ export class Connection {
   }
 
   /**
-   * Runs one statement, a transaction of its own; gives its rows. What PostgreSQL undid in favour of others is run again.
+   * Runs one statement, a transaction of its own; gives its rows. What PostgreSQL undid in favour of others is run again. `client`: on this
+   * one, which is not the pool's.
    */
-  async query(text: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
+  async query(text: string, values: readonly unknown[] = [], client?: pg.Client): Promise<readonly Row[]> {
     if (this.#closed) throw this.closedError();
     this.#running++;
     try {
       for (let conflicts = 0; ; conflicts++) {
         try {
           await this.#prepare();
-          return await this.#send(this.#statement(text), values);
+          const statement = this.#statement(text);
+          return await (client === undefined
+            ? this.#send(statement, values)
+            : inTime(ask(client, { ...statement, values })));
         } catch (error) {
           if (!isConflict(error) || conflicts >= maxConflicts) throw failure(error, this.what, this.options.schema);
           await new Promise((done) => setTimeout(done, Math.random() * 10 * (conflicts + 1)));
@@ -147,14 +151,10 @@ export class Connection {
   }
 
   async #use<T>(client: PostgresPoolClientLike, work: () => Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
     // A connection that ends is told to the call by its answer, and a second time here; without a listener it would end the process.
     client.on?.("error", ignore);
     try {
-      const late = new Promise<never>((_resolve, reject) => {
-        timer = setTimeout(() => reject(new Error("timeout: no answer from the server")), answerTimeoutMs);
-      });
-      const answer = await Promise.race([work(), late]);
+      const answer = await inTime(work());
       client.off?.("error", ignore);
       client.release(false);
       return answer;
@@ -164,8 +164,6 @@ export class Connection {
       if (!away) client.off?.("error", ignore);
       client.release(away);
       throw error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 
@@ -193,8 +191,21 @@ export class Connection {
 
 function ignore(): void {}
 
+/** Rejects when the server says nothing for too long. */
+async function inTime<T>(answer: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error("timeout: no answer from the server")), answerTimeoutMs);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 async function ask(
-  client: PostgresPoolClientLike,
+  client: Pick<PostgresPoolClientLike, "query">,
   query: {
     readonly text: string;
     readonly values?: readonly unknown[] | undefined;

@@ -1,18 +1,18 @@
-// The functions behind `enqueue`: a set at once for plain tasks, and call by call where keys or dependencies are in play.
+// The functions behind `enqueue` where keys or dependencies are in play: call by call. Plain tasks have theirs in enqueue-plain-functions.ts.
 import { settings } from "./common-functions.ts";
 
 /** The columns of new tasks, as arrays, in the order of the parameters. */
-const taskParameters = `p_id text[], p_name text[], p_queue text[], p_payload text[], p_envelope text[], p_priority bigint[],
+export const taskParameters = `p_id text[], p_name text[], p_queue text[], p_payload text[], p_envelope text[], p_priority bigint[],
     p_max_attempts bigint[], p_run_at bigint[], p_delay bigint[], p_expires_at bigint[], p_expires_in bigint[], p_result_ttl bigint[],
     p_remember bigint[], p_group_key text[], p_group_limit bigint[]`;
-const taskArrays = `p_id, p_name, p_queue, p_payload, p_envelope, p_priority, p_max_attempts, p_run_at, p_delay, p_expires_at,
+export const taskArrays = `p_id, p_name, p_queue, p_payload, p_envelope, p_priority, p_max_attempts, p_run_at, p_delay, p_expires_at,
     p_expires_in, p_result_ttl, p_remember, p_group_key, p_group_limit`;
-const taskNames = `id, name, queue, payload, envelope, priority, max_attempts, run_at, delay, expires_at, expires_in, result_ttl, remember,
+export const taskNames = `id, name, queue, payload, envelope, priority, max_attempts, run_at, delay, expires_at, expires_in, result_ttl, remember,
     group_key, group_limit`;
 export const eventParameters = `e_owner bigint[], e_id text[], e_at bigint[], e_type text[], e_task_id text[], e_task_name text[], e_queue text[],
     e_run bigint[], e_attempt bigint[], e_data text[]`;
 /** For calls that mostly have none. */
-const optionalEvents = eventParameters.replace(/\[\]/g, "[] DEFAULT NULL");
+export const optionalEvents: string = eventParameters.replace(/\[\]/g, "[] DEFAULT NULL");
 export const eventArrays = "e_owner, e_id, e_at, e_type, e_task_id, e_task_name, e_queue, e_run, e_attempt, e_data";
 export const insertEvents: string = `INSERT INTO {s}.events (seq, id, at, type, task_id, task_name, queue, run, attempt, data)
       SELECT nextval('{s}.event_seq'), v.id, v.at, v.type, v.task_id, v.task_name, v.queue, v.run, v.attempt, v.data FROM (
@@ -20,67 +20,12 @@ export const insertEvents: string = `INSERT INTO {s}.events (seq, id, at, type, 
           AS u(owner, id, at, type, task_id, task_name, queue, run, attempt, data, ord) WHERE u.id IS NOT NULL ORDER BY u.ord) v`;
 
 /** Each call takes one number of the sequence, and this many numbers of its own from it: more than a batch may have tasks. */
-const seqStep = 4_096;
+export const seqStep = 4_096;
 
-const insertColumns = `id, seq, queue, name, state, lane, priority, ready_at, run_at, enqueued_at, expires_at, expires_in, max_attempts,
+export const insertColumns = `id, seq, queue, name, state, lane, priority, ready_at, run_at, enqueued_at, expires_at, expires_in, max_attempts,
       result_ttl, remember_ms, group_key, group_limit, envelope, payload`;
 
 export const enqueueFunctions: readonly string[] = [
-  /*
-   * Plain tasks: no key, no dependencies, no id twice in the batch. Gives the ids that were known, or null when all are new. The insert
-   * comes first and the look at the remembered ids after it: a task that ends in between is seen by one of them. A column of one value
-   * for all may be an array of one; only times to live may be null.
-   */
-  `CREATE FUNCTION {s}.enqueue_plain(${taskParameters}, ${optionalEvents}) RETURNS text[] LANGUAGE plpgsql ${settings} AS $$
-  #variable_conflict use_column
-  DECLARE
-    v_now bigint := {s}.now_ms();
-    v_first bigint := nextval('{s}.task_seq') * ${seqStep};
-    v_count bigint;
-    v_known text[];
-    v_new text[];
-    v_result_ttl bigint := CASE WHEN cardinality(p_result_ttl) = 1 THEN p_result_ttl[1] END;
-  BEGIN
-    -- Rows are locked in the order of their ids, as everywhere. The subquery is sorted, so it is not merged, and \`due\` is computed once.
-    INSERT INTO {s}.tasks (${insertColumns})
-    SELECT id, seq, queue, name, CASE WHEN due > v_now OR group_key IS NOT NULL THEN 1 ELSE 2 END,
-      CASE WHEN priority = 0 AND group_key IS NULL THEN 0 ELSE 1 END, priority, due, due, v_now, coalesce(expires_at, due + expires_in),
-      expires_in, max_attempts, result_ttl, remember, group_key, group_limit, envelope, payload
-    FROM (
-      SELECT v_first + u.ord AS seq, u.id, coalesce(u.name, p_name[1]) AS name, coalesce(u.queue, p_queue[1]) AS queue, u.payload,
-        coalesce(u.envelope, p_envelope[1]) AS envelope, coalesce(u.priority, p_priority[1]) AS priority,
-        coalesce(u.max_attempts, p_max_attempts[1]) AS max_attempts, u.expires_at, u.expires_in, coalesce(u.result_ttl, v_result_ttl) AS result_ttl,
-        coalesce(u.remember, p_remember[1]) AS remember, u.group_key, u.group_limit,
-        CASE WHEN u.run_at IS NULL THEN v_now + coalesce(u.delay, 0) ELSE greatest(u.run_at, v_now) END AS due
-      FROM unnest(${taskArrays}) WITH ORDINALITY AS u(${taskNames}, ord) WHERE u.id IS NOT NULL ORDER BY u.id COLLATE "C"
-    ) given
-    ON CONFLICT (id) DO NOTHING;
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-    SELECT array_agg(r.task_id) INTO v_known FROM {s}.past r WHERE r.task_id = ANY (p_id) AND r.known_until > v_now;
-    IF v_count < cardinality(p_id) OR v_known IS NOT NULL THEN
-      DELETE FROM {s}.tasks t WHERE t.id = ANY (v_known) AND t.seq > v_first AND t.xmin = pg_current_xact_id()::xid;
-      SELECT array_agg(t.id) INTO v_new FROM {s}.tasks t
-      WHERE t.id = ANY (p_id) AND t.seq > v_first AND t.xmin = pg_current_xact_id()::xid;
-      SELECT array_agg(u) INTO v_known FROM unnest(p_id) u WHERE NOT u = ANY (coalesce(v_new, '{}'));
-    END IF;
-    IF e_id IS NOT NULL THEN
-      ${insertEvents} WHERE NOT v.task_id = ANY (coalesce(v_known, '{}')) ON CONFLICT (id) DO NOTHING;
-    END IF;
-    RETURN v_known;
-  END $$`,
-
-  /*
-   * Commits what made p_answer, gives it as JSON, and sends a notification in a transaction of its own: in the first it would make all
-   * notifying transactions of the database wait for each other's disk. One that does not fit would be an error of what is committed. If the
-   * server dies between the two, the tasks are stored, and whoever waits for them finds them when it looks again.
-   */
-  `CREATE PROCEDURE {s}.commit_and_tell(p_answer text[], p_channel text, p_text text, INOUT answer text) LANGUAGE plpgsql AS $$
-  BEGIN
-    answer := pg_catalog.to_json(p_answer)::text;
-    COMMIT;
-    IF pg_catalog.pg_notification_queue_usage() < 0.9 THEN PERFORM pg_catalog.pg_notify(p_channel, p_text); END IF;
-  END $$`,
-
   `CREATE FUNCTION {s}.take_key(p_queue text, p_key text, p_task text, p_window bigint, p_now bigint) RETURNS void LANGUAGE sql AS $$
     INSERT INTO {s}.deduplication (queue, key, task_id, until) VALUES (p_queue, p_key, p_task, p_now + p_window)
     ON CONFLICT (queue, key) DO UPDATE SET task_id = excluded.task_id, until = excluded.until

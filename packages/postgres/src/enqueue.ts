@@ -52,11 +52,34 @@ function hasRepeatedId(calls: readonly EnqueueCall[]): boolean {
   return ids.size !== count;
 }
 
+/** For one plain task that is due now, without events. `undefined` for all else. */
+function oneStatement(
+  { calls, plain }: EnqueueBatch,
+  notice: readonly [channel: string, text: string] | undefined,
+): { readonly text: string; readonly values: unknown[] } | undefined {
+  const [call] = calls;
+  if (!plain || calls.length !== 1 || call?.tasks.length !== 1 || (call.events?.length ?? 0) > 0) return undefined;
+  const task = call.tasks[0] as NewTask;
+  if ((task.runAt ?? task.delayMs ?? task.expiresAt ?? task.expiresInMs ?? task.group) !== undefined) return undefined;
+  const { id, name, queue, payload, envelope, priority, maxAttempts } = task;
+  const values: unknown[] = [id, name, queue, payload, envelope, priority, maxAttempts];
+  values.push(whole(task.resultTtlMs), whole(task.rememberMs));
+  if (notice === undefined) return { text: one, values };
+  values.push(notice[0], notice[1]);
+  return { text: oneTold, values };
+}
+
+const enqueueOne = "{s}.enqueue_one($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const one = `SELECT to_json(${enqueueOne})::text AS answer`;
+const oneTold = `CALL {s}.commit_and_tell(${enqueueOne}, $10, $11, NULL)`;
+
 /** A batch's statement and values. `notice`: the channel and text of a notification that the server sends once it has committed. */
 export function enqueueStatement(
   batch: EnqueueBatch,
   notice?: readonly [channel: string, text: string],
 ): { readonly text: string; readonly values: unknown[] } {
+  const single = oneStatement(batch, notice);
+  if (single !== undefined) return single;
   const tasks = batch.calls.flatMap((call) => call.tasks);
   const events: NewEvent[] = [];
   const owners: number[] = [];

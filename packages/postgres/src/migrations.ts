@@ -3,6 +3,7 @@ import { OmniQError } from "@omniq/core";
 import { commonFunctions } from "./common-functions.ts";
 import { controlFunctions } from "./control-functions.ts";
 import { enqueueFunctions } from "./enqueue-functions.ts";
+import { enqueuePlainFunctions } from "./enqueue-plain-functions.ts";
 import { reserveFunctions } from "./reserve-functions.ts";
 import { settleFunctions } from "./settle-functions.ts";
 import { storageFunctions } from "./storage-functions.ts";
@@ -17,6 +18,7 @@ const version1 = [
   ...commonFunctions,
   ...reserveFunctions,
   ...enqueueFunctions,
+  ...enqueuePlainFunctions,
   ...settleFunctions,
   ...controlFunctions,
   ...storageFunctions,

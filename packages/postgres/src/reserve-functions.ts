@@ -2,11 +2,21 @@
 import { expiriesLimit, expiryPauseMs } from "@omniq/core";
 import { claim, claimEarly, covered, inTime, ownLease, startOf } from "./claim-statements.ts";
 import { coverable, lockKey, settings } from "./common-functions.ts";
+import { reserveFewFunction } from "./reserve-few-function.ts";
 
 export const leaseType = `CREATE TYPE {s}.lease AS ("position" integer, id text, name text, queue text, payload text, envelope text, priority smallint,
     max_attempts bigint, result_ttl bigint, run integer, attempt integer, expiries integer, enqueued_at bigint, run_at bigint,
     expires_at bigint, started_at bigint, cancelling boolean, dedup_key text, group_key text, group_limit bigint, progress text, error text,
     lane smallint, ready_at bigint, seq bigint, deadline bigint, edges text, place tid, many text)`;
+
+/** One statement for all that is mostly not so: in a process that wakes for one task each statement costs more than what it does. */
+const lookAtQueue = `SELECT (SELECT x FROM {s}.queues x WHERE x.name = q) AS settings,
+        EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 1 AND run_at <= v_now) AS due,
+        EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 2 AND lane = 1) AS early,
+        EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND group_key IS NOT NULL AND state IN (1, 2, 3)) AS grouped,
+        (SELECT ROW(l.last_ready, l.last_seq)::{s}.place FROM {s}.leases l WHERE v_ready > 0 AND l.queue = q
+         ORDER BY l.last_ready DESC, l.last_seq DESC LIMIT 1) AS place
+      INTO one;`;
 
 export const reserveFunctions: readonly string[] = [
   leaseType,
@@ -169,7 +179,8 @@ export const reserveFunctions: readonly string[] = [
     v_before bigint;
     v_room bigint;
     v_count bigint;
-    v_grouped text[];
+    v_grouped text[] := '{}';
+    v_look boolean;
     v_early boolean;
     v_again boolean;
     v_ready bigint;
@@ -199,18 +210,30 @@ export const reserveFunctions: readonly string[] = [
       DELETE FROM {s}.leases WHERE (token, queue) IN (
         SELECT token, queue FROM {s}.leases WHERE token = ANY (p_done) FOR UPDATE SKIP LOCKED);
     END IF;
-    -- Whoever changes a queue's settings waits for the claims that are under way, so that nothing is handed out after a pause.
-    FOREACH q IN ARRAY p_queues LOOP PERFORM pg_advisory_xact_lock_shared(${lockKey("q", "q")}); END LOOP;
-    SELECT EXISTS (SELECT 1 FROM {s}.queues WHERE name = ANY (p_queues) AND (max_active IS NOT NULL OR rate_limit IS NOT NULL)) AS limits,
-      ARRAY(SELECT u FROM unnest(p_queues) u WHERE EXISTS
-        (SELECT 1 FROM {s}.tasks WHERE queue = u AND group_key IS NOT NULL AND state IN (1, 2, 3)) ORDER BY ${lockKey("g", "u")}) AS grouped
-    INTO one;
-    v_grouped := one.grouped;
-    IF one.limits THEN
-      PERFORM 1 FROM {s}.queues WHERE name = ANY (p_queues) AND (max_active IS NOT NULL OR rate_limit IS NOT NULL) ORDER BY name FOR UPDATE;
-    END IF;
-    FOREACH q IN ARRAY v_grouped LOOP PERFORM pg_advisory_xact_lock(${lockKey("g", "q")}); END LOOP;
+    -- Whoever changes a queue's settings waits for the claims that are under way, so that nothing is handed out after a pause. An expression
+    -- costs less than a query.
+    FOREACH q IN ARRAY p_queues LOOP v_look := pg_advisory_xact_lock_shared(${lockKey("q", "q")}) IS NULL; END LOOP;
     v_now := {s}.now_ms();
+    IF cardinality(p_queues) = 1 THEN
+      q := p_queues[1];
+      v_ready := p_after_ready[1];
+      ${lookAtQueue}
+      v_look := (one.settings).max_active IS NOT NULL OR (one.settings).rate_limit IS NOT NULL OR one.grouped;
+    ELSE
+      v_look := true;
+    END IF;
+    IF v_look THEN
+      SELECT EXISTS (SELECT 1 FROM {s}.queues WHERE name = ANY (p_queues) AND (max_active IS NOT NULL OR rate_limit IS NOT NULL)) AS limits,
+        ARRAY(SELECT u FROM unnest(p_queues) u WHERE EXISTS
+          (SELECT 1 FROM {s}.tasks WHERE queue = u AND group_key IS NOT NULL AND state IN (1, 2, 3)) ORDER BY ${lockKey("g", "u")}) AS grouped
+      INTO one;
+      v_grouped := one.grouped;
+      IF one.limits THEN
+        PERFORM 1 FROM {s}.queues WHERE name = ANY (p_queues) AND (max_active IS NOT NULL OR rate_limit IS NOT NULL) ORDER BY name FOR UPDATE;
+      END IF;
+      FOREACH q IN ARRAY v_grouped LOOP PERFORM pg_advisory_xact_lock(${lockKey("g", "q")}); END LOOP;
+      v_now := {s}.now_ms();
+    END IF;
 
     FOR i IN 1 .. cardinality(p_queues) LOOP
       EXIT WHEN v_left <= 0;
@@ -218,13 +241,9 @@ export const reserveFunctions: readonly string[] = [
       v_ready := p_after_ready[i];
       v_seq := p_after_seq[i];
       IF p_upkeep THEN PERFORM {s}.end_leases(q, v_now, c_bound); END IF;
-      -- One statement for all that is mostly not so: in a process that wakes for one task each statement costs more than what it does.
-      SELECT (SELECT x FROM {s}.queues x WHERE x.name = q) AS settings,
-        EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 1 AND run_at <= v_now) AS due,
-        EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 2 AND lane = 1) AS early,
-        (SELECT ROW(l.last_ready, l.last_seq)::{s}.place FROM {s}.leases l WHERE v_ready > 0 AND l.queue = q
-         ORDER BY l.last_ready DESC, l.last_seq DESC LIMIT 1) AS place
-      INTO one;
+      IF v_look THEN
+        ${lookAtQueue}
+      END IF;
       s := one.settings;
       v_early := one.early;
       -- Other processes have claimed on: what is before the newest lease is theirs, or found from the beginning.
@@ -318,4 +337,5 @@ export const reserveFunctions: readonly string[] = [
       END IF;
     END IF;
   END $$`,
+  reserveFewFunction,
 ];

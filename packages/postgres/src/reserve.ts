@@ -1,5 +1,5 @@
 // Claims: what a reserve asks, what it gives, and what is remembered from one to the next.
-import { randomBytes } from "node:crypto";
+import { randomFillSync } from "node:crypto";
 import type { Lease, LeaseReference, ReserveRequest } from "@omniq/core";
 import { Columns } from "./columns.ts";
 import type { Row } from "./connection.ts";
@@ -13,6 +13,18 @@ const upkeepMs = 100;
  */
 const wholeMs = { least: 500, most: 5_000, times: 20 };
 
+const pool = Buffer.allocUnsafe(12 * 256);
+let used = pool.length;
+/** The token of a claim. Random bytes are drawn in bulk. */
+function newToken(): string {
+  if (used === pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  used += 12;
+  return pool.toString("base64url", used - 12, used);
+}
+
 interface Place {
   readonly readyAt: number;
   readonly seq: number;
@@ -25,7 +37,6 @@ interface Look {
 }
 
 export interface Claim {
-  readonly columns: Columns;
   readonly queues: readonly string[];
   readonly token: string;
   readonly leaseMs: number;
@@ -53,10 +64,10 @@ export class Claims {
   readonly #looks = new Map<string, Look>();
   #upkeepAt = -Infinity;
 
-  begin(request: ReserveRequest): Claim {
+  begin(request: ReserveRequest): Claim & { readonly columns: Columns } {
     const now = performance.now();
     const queues = [...new Set(request.queues)];
-    const token = randomBytes(12).toString("base64url");
+    const token = newToken();
     const looks: Look[] = [];
     const places = queues.map((queue) => {
       const last = this.#looks.get(queue);
@@ -88,6 +99,22 @@ export class Claims {
       )
       .text(done);
     return { columns, queues, token, leaseMs, done, looks };
+  }
+
+  /** The claim of a worker that was woken and drains one queue: it finds little, and is quick about it. `undefined` for others. */
+  beginFew({
+    queues,
+    limit,
+    leaseMs: wanted,
+    worker,
+  }: ReserveRequest): (Claim & { readonly values: readonly unknown[] }) | undefined {
+    const [queue] = queues;
+    if (queue === undefined || queues.length > 1) return undefined;
+    const token = newToken();
+    const leaseMs = Math.ceil(wanted);
+    const place = this.#places.get(queue);
+    const values = [queue, limit, leaseMs, worker, token, place?.readyAt ?? 0, place?.seq ?? 0];
+    return { values, queues, token, leaseMs, done: [], looks: [] };
   }
 
   /** What has been settled, or was found lost. */

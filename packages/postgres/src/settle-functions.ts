@@ -1,6 +1,6 @@
 // The function behind `settle`: everything is fenced by the token; what completed leaves in one statement.
 import { settleRepeatMs } from "@omniq/core";
-import { putColumns, settings, settleColumns } from "./common-functions.ts";
+import { manyRows, putColumns, settings, settleColumns } from "./common-functions.ts";
 import { eventParameters, insertEvents } from "./enqueue-functions.ts";
 
 /** A column of one value throughout may be an array of one. */
@@ -18,12 +18,26 @@ const intoPast = `INSERT INTO {s}.past (task_id, known_until, mark_until, forget
         CASE WHEN g.kept THEN v_now END, CASE WHEN g.kept THEN v_now + g.result_ttl END, g.run, g.attempt, g.outcome || ':' || g.token,
         CASE WHEN g.kept THEN g.name END, CASE WHEN g.kept THEN g.queue END, CASE WHEN g.kept THEN g.outcome END,
         CASE WHEN g.kept THEN g.error END, CASE WHEN g.kept THEN g.value END
-      FROM gone g
-      ON CONFLICT (task_id) DO UPDATE SET ${settleColumns}`;
+      FROM gone g`;
+const orChangePast = `ON CONFLICT (task_id) DO UPDATE SET ${settleColumns}`;
 
 /** What is returned of a row that goes. */
 const going = `g.ord, g.outcome, g.value, g.error, g.token, t.id, t.run, t.name, t.queue, t.result_ttl, t.remember_ms,
         g.store AND t.result_ttl IS DISTINCT FROM 0 AS kept`;
+
+/**
+ * Most rows are where they were when they were leased. A row that never had a lease of its own, whose place is in the token, and the leases of
+ * which are there, is covered by them: whatever changes that changes the row.
+ */
+const settleInPlace = (conflict = ""): string => `WITH gone AS (
+        DELETE FROM {s}.tasks t USING (${given("u.place IS NOT NULL")}) g
+        WHERE t.ctid = g.place AND t.id || '' = g.id AND t.edges = 0 AND t.dedup_key IS NULL AND t.group_key IS NULL
+          AND (t.token = g.token OR t.token IS NULL AND NOT t.apart AND t.state + 0 = 2 AND t.lane = 0 AND g.token = ANY (v_held))
+        RETURNING ${going}, CASE WHEN t.token IS NULL THEN t.attempt + 1 ELSE t.attempt END AS attempt
+      ), stored AS (
+        ${intoPast} ${conflict}
+      )
+      SELECT array_agg(ord), array_agg(run), array_agg(attempt) INTO v_done, v_runs, v_attempts FROM gone;`;
 
 export const settleFunctions: readonly string[] = [
   /*
@@ -40,6 +54,7 @@ export const settleFunctions: readonly string[] = [
     v_token text := CASE WHEN cardinality(p_token) = 1 THEN p_token[1] END;
     v_outcome text := CASE WHEN cardinality(p_outcome) = 1 THEN p_outcome[1] END;
     v_store boolean := CASE WHEN cardinality(p_store) = 1 THEN p_store[1] END;
+    v_known boolean := cardinality(p_id) < ${manyRows};
     v_done bigint[];
     v_again bigint[];
     v_runs integer[];
@@ -58,19 +73,17 @@ export const settleFunctions: readonly string[] = [
     -- Rows of leases that end are taken away with the lock that this one keeps out.
     SELECT array_agg(l.token) INTO v_held FROM (
       SELECT token FROM {s}.leases WHERE token = ANY (p_tokens) ORDER BY token, queue FOR KEY SHARE) l;
-    /*
-     * Most rows are where they were when they were leased. A row that never had a lease of its own, whose place is in the token, and the
-     * leases of which are there, is covered by them: whatever changes that changes the row.
-     */
-    WITH gone AS (
-      DELETE FROM {s}.tasks t USING (${given("u.place IS NOT NULL")}) g
-      WHERE t.ctid = g.place AND t.id || '' = g.id AND t.edges = 0 AND t.dedup_key IS NULL AND t.group_key IS NULL
-        AND (t.token = g.token OR t.token IS NULL AND NOT t.apart AND t.state + 0 = 2 AND t.lane = 0 AND g.token = ANY (v_held))
-      RETURNING ${going}, CASE WHEN t.token IS NULL THEN t.attempt + 1 ELSE t.attempt END AS attempt
-    ), stored AS (
-      ${intoPast}
-    )
-    SELECT array_agg(ord), array_agg(run), array_agg(attempt) INTO v_done, v_runs, v_attempts FROM gone;
+    -- Mostly nothing is known of these tasks yet. To hope so, and to begin again if it is not, costs less than to look for each.
+    IF NOT v_known THEN
+      BEGIN
+        ${settleInPlace()}
+      EXCEPTION WHEN unique_violation THEN
+        v_known := true;
+      END;
+    END IF;
+    IF v_known THEN
+      ${settleInPlace(orChangePast)}
+    END IF;
     v_done := coalesce(v_done, '{}');
 
     IF cardinality(v_done) < cardinality(p_id) THEN
@@ -80,7 +93,7 @@ export const settleFunctions: readonly string[] = [
         DELETE FROM {s}.tasks t USING (${given("NOT u.ord = ANY (v_done)")}) g WHERE t.id = g.id AND t.token = g.token
         RETURNING ${going}, t.attempt, t.edges, t.dedup_key, t.group_key
       ), stored AS (
-        ${intoPast}
+        ${intoPast} ${orChangePast}
       ), edges AS (
         DELETE FROM {s}.dependencies d USING gone g WHERE g.edges > 0 AND d.child = g.id
       ), keys AS (

@@ -81,7 +81,10 @@ const besideTasks = [
     last_ready bigint NOT NULL,
     seqs bigint[] NOT NULL,
     PRIMARY KEY (token, queue)
-  ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0)`,
+  ) WITH (toast_tuple_target = 8160,
+          autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0)`,
+  // To compress them costs more than all else about the row; most rows fit into a page as they are.
+  "ALTER TABLE {s}.leases ALTER seqs SET STORAGE EXTERNAL",
   "CREATE INDEX leases_place ON {s}.leases (queue, last_ready, last_seq)",
   "CREATE INDEX leases_deadline ON {s}.leases (queue, deadline)",
   `CREATE TABLE {s}.queues (

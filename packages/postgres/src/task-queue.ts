@@ -37,6 +37,7 @@ import { Lifetime, type Store } from "./store.ts";
 import { noticeOf } from "./wake-up.ts";
 
 const purgeStepSize = 1_000;
+const reserveFew = "SELECT * FROM {s}.reserve_few($1, $2, $3, $4, $5, $6, $7)";
 
 export class PostgresTaskQueue implements TaskQueue {
   readonly component = "task-queue" as const;
@@ -106,23 +107,23 @@ export class PostgresTaskQueue implements TaskQueue {
       const ended = this.#life.signal;
       signal?.throwIfAborted();
       const until = performance.now() + request.waitMs;
-      for (;;) {
-        // Listening begins before looking, so that what happens in between is not missed.
-        const listening =
-          request.waitMs > 0 ? this.#store.wakeUp.listen("tasks", request.queues, [signal, ended]) : undefined;
-        try {
-          const { leases, nextInMs } = await this.#claim(request);
+      // Listening begins before looking, so that what happens in between is not missed.
+      const listening =
+        request.waitMs > 0 ? this.#store.wakeUp.listen("tasks", request.queues, [signal, ended]) : undefined;
+      try {
+        for (let woken = false; ; woken = true) {
+          const { leases, nextInMs } = await (woken ? this.#claimFew(request) : this.#claim(request));
           if (leases.length > 0 && (signal?.aborted === true || ended.aborted)) await this.#giveBack(leases);
           signal?.throwIfAborted();
           if (ended.aborted) return [];
           const left = until - performance.now();
           if (leases.length > 0 || listening === undefined || left <= 0) return leases;
           await listening.wait(Math.min(left, Math.max(nextInMs ?? Infinity, 1)));
-        } finally {
-          listening?.stop();
+          signal?.throwIfAborted();
+          if (ended.aborted || until <= performance.now()) return [];
         }
-        signal?.throwIfAborted();
-        if (ended.aborted || until <= performance.now()) return [];
+      } finally {
+        listening?.stop();
       }
     });
   }
@@ -132,6 +133,14 @@ export class PostgresTaskQueue implements TaskQueue {
     const { list, values } = claim.columns.build();
     const sentAt = performance.now();
     const rows = await this.#connection.query(`SELECT * FROM {s}.reserve(${list})`, values);
+    return this.#claims.read(claim, rows, sentAt);
+  }
+
+  async #claimFew(request: ReserveRequest): Promise<ClaimAnswer> {
+    const claim = this.#claims.beginFew(request);
+    if (claim === undefined) return this.#claim(request);
+    const sentAt = performance.now();
+    const rows = await this.#store.wakeUp.query(reserveFew, claim.values);
     return this.#claims.read(claim, rows, sentAt);
   }
 

@@ -1,7 +1,8 @@
 // Wake-ups: who waits in this process is told at once, others by NOTIFY after the commit, with polling behind it.
 import { randomBytes } from "node:crypto";
 import type pg from "pg";
-import { notifyText, type Connection } from "./connection.ts";
+import { isOmniQError } from "@omniq/core";
+import { notifyText, type Connection, type Row } from "./connection.ts";
 
 /** How often what waits looks again, with and without a connection that listens. */
 const pollMs = { listening: 5_000, alone: 200 };
@@ -67,6 +68,8 @@ export class WakeUp {
   #notifying: Promise<void> | undefined;
   #client: pg.Client | undefined;
   #listening = false;
+  /** A statement runs on the connection that listens. */
+  #asking = false;
   #connecting = false;
   #again: NodeJS.Timeout | undefined;
   #delayMs = reconnectMs.first;
@@ -102,8 +105,27 @@ export class WakeUp {
   }
 
   /**
+   * Runs a statement on the connection that listens, if it has nothing else to do: after a notification that one is awake already, here and
+   * in the server, where each connection is a process. Else on one of the pool.
+   */
+  async query(text: string, values: readonly unknown[]): Promise<readonly Row[]> {
+    const client = this.#client;
+    if (!this.#listening || client === undefined || this.#asking) return this.#connection.query(text, values);
+    this.#asking = true;
+    try {
+      return await this.#connection.query(text, values, client);
+    } catch (error) {
+      // One that does not answer may hear nothing either.
+      if (isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE")) this.#lost(client);
+      throw error;
+    } finally {
+      this.#asking = false;
+    }
+  }
+
+  /**
    * Starts to listen. Call it before looking whether there is something, so that nothing falls in between. `wait` resolves at the
-   * first wake since, after `waitMs`, when a signal aborts, or when it is time to look again all the same.
+   * first wake since the last, after `waitMs`, when a signal aborts, or when it is time to look again all the same.
    */
   listen(
     kind: WaitKind,
@@ -126,11 +148,14 @@ export class WakeUp {
     }
     if (!this.#closed) this.#connect();
     return {
-      wait: (waitMs) => {
-        if (woken) return Promise.resolve();
-        const poll = (this.#listening ? pollMs.listening : pollMs.alone) * (0.75 + Math.random() * 0.5);
-        timer = setTimeout(wake, Math.max(0, Math.min(waitMs, poll)));
-        return new Promise<void>((done) => (resolve = done));
+      wait: async (waitMs) => {
+        if (!woken) {
+          const poll = (this.#listening ? pollMs.listening : pollMs.alone) * (0.75 + Math.random() * 0.5);
+          timer = setTimeout(wake, Math.max(0, Math.min(waitMs, poll)));
+          await new Promise<void>((done) => (resolve = done));
+          clearTimeout(timer);
+        }
+        woken = false;
       },
       stop: () => {
         clearTimeout(timer);
@@ -185,22 +210,8 @@ export class WakeUp {
     if (client === undefined) return;
     this.#connecting = true;
     this.#client = client;
-    const lost = (): void => {
-      if (this.#client !== client) return;
-      void this.#drop();
-      if (this.#closed) return;
-      this.#again = setTimeout(
-        () => {
-          this.#again = undefined;
-          if (this.#waiters.size > 0) this.#connect();
-        },
-        this.#delayMs * (0.5 + Math.random()),
-      );
-      this.#again.unref();
-      this.#delayMs = Math.min(this.#delayMs * 2, reconnectMs.most);
-    };
-    client.on("error", lost);
-    client.on("end", lost);
+    client.on("error", () => this.#lost(client));
+    client.on("end", () => this.#lost(client));
     client.on("notification", ({ payload }) => this.#heard(payload ?? ""));
     const start = async (): Promise<void> => {
       await client.connect();
@@ -212,7 +223,23 @@ export class WakeUp {
       // What was said before nobody heard.
       this.#wake(true, true, true);
     };
-    start().catch(lost);
+    start().catch(() => this.#lost(client));
+  }
+
+  /** Lets go of a connection that broke, and makes another in a while if somebody waits. */
+  #lost(client: pg.Client): void {
+    if (this.#client !== client) return;
+    void this.#drop();
+    if (this.#closed) return;
+    this.#again = setTimeout(
+      () => {
+        this.#again = undefined;
+        if (this.#waiters.size > 0) this.#connect();
+      },
+      this.#delayMs * (0.5 + Math.random()),
+    );
+    this.#again.unref();
+    this.#delayMs = Math.min(this.#delayMs * 2, reconnectMs.most);
   }
 
   async #drop(): Promise<void> {
