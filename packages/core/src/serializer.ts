@@ -17,6 +17,9 @@ const tag = "$omniq";
 /** Deeper values are refused, so that no reader runs out of stack. */
 const maxDepth = 500;
 
+/** What a value that is no object is inside of. */
+const none: Set<object> = new Set();
+
 interface Frame {
   readonly key: string;
   readonly parent: Frame | undefined;
@@ -39,7 +42,7 @@ export const jsonSerializer: Serializer = {
   name: "json",
   serialize(value) {
     try {
-      return JSON.stringify(encode(value, undefined, new Set(), 0));
+      return JSON.stringify(encode(value, undefined, typeof value === "object" ? new Set() : none, 0));
     } catch (error) {
       if (isOmniQError(error)) throw error;
       // A getter or a proxy of the user's threw; its message may quote data, so it goes along as the cause only.

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { Cluster, Redis, type RedisOptions as ClientOptions } from "ioredis";
 import { OmniQError } from "@omniq/core";
+import { argumentText, type Told } from "./direct-command.ts";
 import { isNoScript } from "./failures.ts";
 import { Link, type Client } from "./link.ts";
 import { sources, type ScriptName } from "./lua/index.ts";
@@ -16,6 +17,17 @@ const replicasMs = 5_000;
 
 export type ScriptArguments = readonly (string | number)[];
 
+/** A blocking pop. */
+export interface Pop {
+  /** Of `BZPOPMIN`. */
+  readonly args: ScriptArguments;
+  /** It is on its way. */
+  sent(): void;
+}
+
+const popHead = argumentText("bzpopmin");
+const unheard: Told = { done: () => undefined, fail: () => undefined };
+
 const hashes = Object.fromEntries(
   Object.entries(sources).map(([name, source]) => [name, createHash("sha1").update(source).digest("hex")]),
 ) as Readonly<Record<ScriptName, string>>;
@@ -24,6 +36,7 @@ export class Connection {
   readonly options: CheckedOptions;
   /** What all keys begin with. The braces are a cluster's hash tag: all keys of a prefix are in one slot. */
   readonly prefix: string;
+  readonly #heads: Partial<Record<ScriptName, string>> = {};
   /** How messages name the server. */
   readonly what: string;
   #main: Link | undefined;
@@ -50,21 +63,46 @@ export class Connection {
 
   /** Runs a script on the main connection. */
   run<T>(name: ScriptName, args: ScriptArguments): Promise<T> {
-    if (!this.#opened) return this.open().then(() => this.run<T>(name, args));
-    return this.script<T>(this.main(), name, args);
+    return new Promise((resolve, reject) => this.call(name, args, resolve as (answer: unknown) => void, reject));
   }
 
-  /** Runs a script on a connection, right behind what `before` sends. */
-  script<T>(link: Link, name: ScriptName, args: ScriptArguments, before?: (client: Client) => void): Promise<T> {
-    const all = [this.prefix, ...args] as string[];
-    return link.send(
-      (client) => {
-        before?.(client);
-        return client.evalsha(hashes[name], 1, all) as Promise<T>;
-      },
-      // The server was restarted, or this is another node: the text itself loads it.
-      (error) => (isNoScript(error) ? (link.client.eval(sources[name], 1, all) as Promise<T>) : undefined),
-    );
+  /** The same without a promise: one of both is called, in the turn in which the answer comes. */
+  call(name: ScriptName, args: ScriptArguments, done: Told["done"], fail: Told["fail"]): void {
+    if (this.#opened) this.script(this.main(), name, args, { done, fail });
+    else
+      this.open()
+        .then(() => this.call(name, args, done, fail))
+        .catch(fail);
+  }
+
+  /** Runs a script on a connection, right behind a blocking pop where one is given. */
+  script(link: Link, name: ScriptName, args: ScriptArguments, { done, fail }: Told, pop?: Pop): void {
+    const all = (): string[] => [this.prefix, ...args] as string[];
+    // The server was restarted, or this is another node: the text itself loads it.
+    const byText = (client: Client): Promise<unknown> => client.eval(sources[name], 1, all());
+    const head = (this.#heads[name] ??= ["evalsha", hashes[name], "1", this.prefix].map(argumentText).join(""));
+    const failed = (reason: unknown): void => {
+      if (isNoScript(reason)) link.send(byText).then(done).catch(fail);
+      else fail(link.failure(reason));
+    };
+    // Both may fail with the connection; one report is enough.
+    if (pop === undefined || link.direct("bzpopmin", popHead, 1, pop.args, unheard)) {
+      if (pop !== undefined) pop.sent();
+      if (link.direct("evalsha", head, 4, args, { done, fail: failed })) return;
+    }
+    link
+      .send<unknown>(
+        (client) => {
+          if (pop !== undefined) {
+            pop.sent();
+            (client as Redis).bzpopmin(...(pop.args as [string, number])).catch(unheard.fail);
+          }
+          return client.evalsha(hashes[name], 1, all());
+        },
+        (error) => (isNoScript(error) ? byText(link.client) : undefined),
+      )
+      .then(done)
+      .catch(fail);
   }
 
   /** The same for what must be on replicas before it is acknowledged. */

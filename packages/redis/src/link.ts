@@ -1,7 +1,8 @@
 // One client and what is under way on it: calls wait for a connection for a while, and fail as soon as it breaks.
 import type { Socket } from "node:net";
-import type { Cluster, Redis } from "ioredis";
+import { Redis, type Cluster, type Command } from "ioredis";
 import { OmniQError } from "@omniq/core";
+import { DirectCommand, isUntraced, type Told } from "./direct-command.ts";
 import { failure } from "./failures.ts";
 
 /** How long a call waits for a connection before it rejects. */
@@ -17,12 +18,18 @@ interface Streaming {
   readonly stream?: Pick<Socket, "bytesRead" | "destroy"> | null;
 }
 
+/** A call that is under way. */
+interface Breakable {
+  reject(error: unknown): void;
+}
+
 export class Link {
   readonly client: Client;
   readonly #what: string;
   /** A user's client has a queue and retries of its own, and is never closed. */
   readonly #own: boolean;
-  readonly #underWay = new Set<(error: unknown) => void>();
+  readonly #direct: boolean;
+  readonly #underWay = new Set<Breakable>();
   readonly #waiting = new Set<() => void>();
   readonly #onReady: (() => void)[] = [];
   /** A connection on which calls are under way and that is silent for this long is dead; 0: nobody looks. */
@@ -39,6 +46,8 @@ export class Link {
     this.#silenceMs = silenceMs;
     this.#what = what;
     this.#own = own;
+    // A user's client may be of another version, and a cluster's asks more of a command.
+    this.#direct = own && client instanceof Redis;
     const listen = client as { on(event: string, listener: (...args: unknown[]) => void): unknown };
     // Without a listener ioredis prints each error; calls report it themselves.
     if (own) listen.on("error", (error) => (this.#lastError = error));
@@ -66,16 +75,16 @@ export class Link {
     if (this.#own && this.client.status !== "ready") return this.#ready().then(() => this.send(call, again));
     return new Promise<T>((resolve, fail) => {
       const reject = (error: unknown): void => {
-        this.#underWay.delete(reject);
-        fail(this.#closed ? this.closedError() : failure(error, this.#what));
+        this.#underWay.delete(waiting);
+        fail(this.failure(error));
       };
       const answered = (answer: T): void => {
         this.#answers++;
-        this.#underWay.delete(reject);
+        this.#underWay.delete(waiting);
         resolve(answer);
       };
-      this.#underWay.add(reject);
-      if (this.#silenceMs > 0) this.#looking ??= setInterval(() => this.#look(), lookMs).unref();
+      const waiting = { reject };
+      this.#begin(waiting);
       const answer = call(this.client);
       if (again === undefined) answer.then(answered, reject);
       else
@@ -85,6 +94,30 @@ export class Link {
           else second.then(answered, reject);
         });
     });
+  }
+
+  /** What {@link DirectCommand} is given; `false` where the client, or its state, wants `send`. `told.fail` gets what ioredis says, see {@link failure}. */
+  direct(name: string, head: string, before: number, args: readonly (string | number)[], told: Told): boolean {
+    if (!this.#direct || this.#closed || this.client.status !== "ready" || !isUntraced()) return false;
+    const command: DirectCommand = new DirectCommand(name, head, before, args, {
+      done: (answer) => {
+        this.#answers++;
+        this.#underWay.delete(command);
+        told.done(answer);
+      },
+      fail: (error) => {
+        this.#underWay.delete(command);
+        told.fail(error);
+      },
+    });
+    this.#begin(command);
+    (this.client as Redis).sendCommand(command as unknown as Command);
+    return true;
+  }
+
+  /** The error that callers see. */
+  failure(error: unknown): OmniQError {
+    return this.#closed ? this.closedError() : failure(error, this.#what);
   }
 
   /** Breaks the connection; it is made again. What is under way rejects. */
@@ -149,8 +182,13 @@ export class Link {
     this.#heard = heard;
   }
 
+  #begin(call: Breakable): void {
+    this.#underWay.add(call);
+    if (this.#silenceMs > 0) this.#looking ??= setInterval(() => this.#look(), lookMs).unref();
+  }
+
   #fail(error: unknown): void {
-    for (const reject of this.#underWay) reject(error);
+    for (const call of this.#underWay) call.reject(error);
     this.#underWay.clear();
   }
 }

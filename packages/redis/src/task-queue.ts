@@ -34,7 +34,7 @@ import { Kinds, type Kind, type KindFields } from "./kinds.ts";
 import { hasLeases, readLeases, readReply, type ReserveAnswer, type ReserveReply } from "./leases.ts";
 import { Lifetime } from "./lifetime.ts";
 import { listKey, readSequencePage, writeCursor } from "./pages.ts";
-import { Waiting } from "./waiting.ts";
+import { Waiting, type Wait } from "./waiting.ts";
 
 const purgeStepSize = 500;
 /** How many records one step of a list looks at. */
@@ -81,66 +81,85 @@ export class RedisTaskQueue implements TaskQueue {
     });
   }
 
-  async enqueue(calls: readonly EnqueueCall[], options: EnqueueOptions = {}): Promise<readonly EnqueueAnswer[]> {
-    this.#life.check(options.signal);
-    if (options.transaction !== undefined) {
-      throw new OmniQError(
-        "OMNIQ_UNSUPPORTED",
-        "Redis has no transactions that a task could be part of; enqueue after your own commit, or use PostgreSQL or SQLite",
-      );
-    }
-    if (calls.length === 0) return [];
-    const kindOf = (task: NewTask): Kind => this.#kinds.of(task);
-    const one = writeOne(calls, kindOf);
-    let answer = one === undefined ? "known" : await this.#write("enqueue", one);
-    if (answer === "known") answer = await this.#write("enqueue", writeCalls(calls, kindOf));
+  enqueue(calls: readonly EnqueueCall[], options: EnqueueOptions = {}): Promise<readonly EnqueueAnswer[]> {
+    return new Promise((resolve, reject) => {
+      this.#life.check(options.signal);
+      if (options.transaction !== undefined) {
+        throw new OmniQError(
+          "OMNIQ_UNSUPPORTED",
+          "Redis has no transactions that a task could be part of; enqueue after your own commit, or use PostgreSQL or SQLite",
+        );
+      }
+      if (calls.length === 0) return resolve([]);
+      const kindOf = (task: NewTask): Kind => this.#kinds.of(task);
+      const one = this.#connection.options.waitReplicas === 0 ? writeOne(calls, kindOf) : undefined;
+      if (one === undefined) return resolve(this.#enqueueAny(calls, kindOf));
+      const answered = (answer: unknown): void =>
+        resolve(typeof answer === "number" ? readAnswers(calls, answer) : this.#enqueueAny(calls, kindOf, answer));
+      this.#connection.call("enqueue", one, answered, reject);
+    });
+  }
+
+  /** `before`: what the short way answered. */
+  async #enqueueAny(
+    calls: readonly EnqueueCall[],
+    kindOf: (task: NewTask) => Kind,
+    before: unknown = undefined,
+  ): Promise<readonly EnqueueAnswer[]> {
+    const send = (): Promise<unknown> => this.#write("enqueue", writeCalls(calls, kindOf));
+    let answer = before === "kinds" ? before : await send();
     if (answer === "kinds") {
       // The server was emptied: tasks say all themselves, and kinds are stored anew in time.
       this.#kinds.forget();
-      answer = await this.#write("enqueue", writeCalls(calls, kindOf));
+      answer = await send();
     }
     return readAnswers(calls, answer);
   }
 
-  async reserve(request: ReserveRequest, options: CallOptions = {}): Promise<readonly Lease[]> {
-    const { signal } = options;
-    const ended = this.#life.signal;
-    this.#life.check(signal);
-    const until = performance.now() + request.waitMs;
-    let sentAt = performance.now();
-    let reply = readReply(
-      await this.#run<ReserveAnswer>("reserve", reserveArguments(request, request.waitMs > 0 ? "w" : "n", "")),
-    );
-    for (;;) {
-      if (hasLeases(reply)) {
+  reserve(request: ReserveRequest, options: CallOptions = {}): Promise<readonly Lease[]> {
+    // One promise for all of it, since a task starts only after each has had its turn.
+    return new Promise((resolve, reject) => {
+      const { signal } = options;
+      const ended = this.#life.signal;
+      this.#life.check(signal);
+      const until = performance.now() + request.waitMs;
+      let sentAt = performance.now();
+      const found = (reply: ReserveReply): void => {
+        if (!hasLeases(reply)) return wait(reply);
+        if (signal?.aborted !== true && !ended.aborted) return resolve(this.#leases(reply, sentAt));
         // Aborted meanwhile: the tasks keep their place.
-        if (signal?.aborted === true || ended.aborted) await this.#giveBack(reply);
-        else return this.#leases(reply, sentAt);
-      }
-      signal?.throwIfAborted();
-      const waitMs = until - performance.now();
-      if (ended.aborted || waitMs <= 0) return [];
-      sentAt = performance.now();
-      let woken: ReserveReply | undefined;
-      try {
-        woken = await this.#waiting.wait({
+        this.#giveBack(reply).then(() => wait(reply), reject);
+      };
+      const wait = ({ now, nextAt }: ReserveReply): void => {
+        if (signal?.aborted === true) return reject(signal.reason as Error);
+        const waitMs = until - performance.now();
+        if (ended.aborted || waitMs <= 0) return resolve([]);
+        sentAt = performance.now();
+        const asked: Wait = {
           queues: request.queues,
           waitMs,
-          lookInMs: reply.nextAt === undefined ? undefined : reply.nextAt - reply.now,
+          lookInMs: nextAt === undefined ? undefined : nextAt - now,
           signals: [signal, ended],
           request: (stopKey) => reserveArguments(request, "b", stopKey),
           abandoned: (late) => this.#giveBack(late),
-        });
-      } catch (error) {
-        signal?.throwIfAborted();
-        if (!ended.aborted) throw error;
-      }
-      if (woken === undefined) {
-        signal?.throwIfAborted();
-        return [];
-      }
-      reply = woken;
-    }
+        };
+        this.#waiting.wait(
+          asked,
+          (reply) => {
+            if (reply !== undefined) found(reply);
+            else if (signal?.aborted === true) reject(signal.reason as Error);
+            else resolve([]);
+          },
+          (error) => {
+            if (signal?.aborted === true) reject(signal.reason as Error);
+            else if (ended.aborted) resolve([]);
+            else reject(error as Error);
+          },
+        );
+      };
+      const first = reserveArguments(request, request.waitMs > 0 ? "w" : "n", "");
+      this.#connection.call("reserve", first, (answer) => found(readReply(answer as ReserveAnswer)), reject);
+    });
   }
 
   async extend(

@@ -1,6 +1,5 @@
 // Waiting for tasks: a connection of its own on which a blocking pop and a reserve are sent together, so that the server itself reserves on waking.
 import { randomBytes } from "node:crypto";
-import type { Redis } from "ioredis";
 import type { Connection, ScriptArguments } from "./connection.ts";
 import { hasLeases, readReply, type ReserveAnswer, type ReserveReply } from "./leases.ts";
 import type { Link } from "./link.ts";
@@ -33,54 +32,69 @@ export class Waiting {
     this.#connection = connection;
   }
 
-  /** One wait: what the reserve found on waking, or `undefined` when it was ended before. */
-  wait(wait: Wait): Promise<ReserveReply | undefined> {
+  /** One wait: tells what the reserve found on waking, or `undefined` when it was ended before. Called back, since a task starts only after each promise has had its turn. */
+  wait(wait: Wait, done: (reply: ReserveReply | undefined) => void, fail: (error: unknown) => void): void {
     const signals = wait.signals.filter((signal) => signal !== undefined);
-    if (signals.some((signal) => signal.aborted)) return Promise.resolve(undefined);
-    if (this.#free.length === 0 && this.#count >= maxConnections) return this.#poll(wait, signals);
+    if (signals.some((signal) => signal.aborted)) return done(undefined);
+    if (this.#free.length === 0 && this.#count >= maxConnections) {
+      this.#poll(wait, signals).then(done).catch(fail);
+      return;
+    }
     const link = this.#free.pop() ?? this.#connection.another();
-    if (link !== undefined) this.#count++;
+    this.#count++;
     const wakeKey = this.#connection.key(`y:${randomBytes(9).toString("base64url")}`);
-    // One promise, since a task starts only after each of them has had its turn.
-    return new Promise((resolve, reject) => {
-      let ended = false;
-      let silence: NodeJS.Timeout | undefined;
-      const leave = (): void => {
-        clearTimeout(timer);
-        for (const signal of signals) signal.removeEventListener("abort", stop);
-      };
-      // A network that swallows everything never says so.
-      const watch = (): void => void (silence = setTimeout(() => link.reset(), wait.waitMs + silenceMs));
-      const work = this.#block(link, wakeKey, wait, watch).then(
-        (answer) => {
-          clearTimeout(silence);
-          this.#release(link);
-          const reply = readReply(answer);
-          if (ended) return hasLeases(reply) ? wait.abandoned(reply) : undefined;
-          leave();
-          return resolve(reply);
-        },
-        (error: unknown) => {
-          clearTimeout(silence);
-          this.#release(link);
-          leave();
-          reject(error as Error);
-        },
-      );
-      const stop = (): void => {
-        ended = true;
-        leave();
-        void this.#wake(wakeKey, true);
-        const tracked = work.catch(() => undefined).finally(() => this.#ending.delete(tracked));
-        this.#ending.add(tracked);
-        resolve(undefined);
-      };
-      for (const signal of signals) signal.addEventListener("abort", stop, { once: true });
-      const timer =
-        wait.lookInMs !== undefined && wait.lookInMs < wait.waitMs
-          ? setTimeout(() => void this.#wake(wakeKey, false), Math.max(1, wait.lookInMs))
-          : undefined;
-    });
+    let silence: NodeJS.Timeout | undefined;
+    /** Set when the wait was ended: told when it has let go. */
+    let ended: (() => void) | undefined;
+    const leave = (): void => {
+      clearTimeout(timer);
+      for (const signal of signals) signal.removeEventListener("abort", stop);
+    };
+    let answered = false;
+    const over = (): void => {
+      clearTimeout(silence);
+      this.#release(link);
+      leave();
+    };
+    const stop = (): void => {
+      if (answered) return;
+      leave();
+      void this.#wake(wakeKey, true);
+      const tracked = new Promise<void>((resolve) => (ended = resolve)).finally(() => this.#ending.delete(tracked));
+      this.#ending.add(tracked);
+      done(undefined);
+    };
+    for (const signal of signals) signal.addEventListener("abort", stop, { once: true });
+    const timer =
+      wait.lookInMs !== undefined && wait.lookInMs < wait.waitMs
+        ? setTimeout(() => void this.#wake(wakeKey, false), Math.max(1, wait.lookInMs))
+        : undefined;
+    const keys = [...new Set(wait.queues)].map((queue) => this.#connection.key(`w:${queue}`));
+    const seconds = Math.max(0.01, wait.waitMs / 1_000);
+    // A network that swallows everything never says so.
+    const sent = (): void => void (silence = setTimeout(() => link.reset(), wait.waitMs + silenceMs));
+    const woken = (answer: unknown): void => {
+      const reply = readReply(answer as ReserveAnswer);
+      answered = true;
+      if (ended === undefined && hasLeases(reply)) {
+        // Cleared up after the tasks have begun: it takes as long as all else between the socket and their handlers.
+        setImmediate(over);
+        return done(reply);
+      }
+      over();
+      if (ended === undefined) return done(reply);
+      const given = hasLeases(reply) ? wait.abandoned(reply) : Promise.resolve();
+      given.then(ended, ended);
+    };
+    const broken = (error: unknown): void => {
+      // What came is no answer of ours, but it came.
+      if (!answered) over();
+      answered = true;
+      if (ended === undefined) fail(error);
+      else ended();
+    };
+    const pop = { args: [...keys, wakeKey, seconds], sent };
+    this.#connection.script(link, "reserve", wait.request(wakeKey), { done: woken, fail: broken }, pop);
   }
 
   /** Resolves when waits that were ended have let go, or after a moment. */
@@ -90,16 +104,6 @@ export class Waiting {
     clearTimeout(timer);
     this.#free.length = 0;
     this.#count = 0;
-  }
-
-  #block(link: Link, wakeKey: string, wait: Wait, sent: () => void): Promise<ReserveAnswer> {
-    const keys = [...new Set(wait.queues)].map((queue) => this.#connection.key(`w:${queue}`));
-    const seconds = Math.max(0.01, wait.waitMs / 1_000);
-    return this.#connection.script<ReserveAnswer>(link, "reserve", wait.request(wakeKey), (client) => {
-      sent();
-      // Both may fail with the connection; one report is enough.
-      (client as Redis).bzpopmin(...keys, wakeKey, seconds).catch(() => undefined);
-    });
   }
 
   async #wake(wakeKey: string, stop: boolean): Promise<void> {

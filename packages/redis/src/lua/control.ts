@@ -182,5 +182,9 @@ return ARGV[1]
 /** ARGV: reference, text. Stores what many tasks share. Answers 1, or 0 where something else has the reference. */
 export const kind: string = String.raw`
 call('HSETNX', P .. 'v', ARGV[1], ARGV[2])
-return call('HGET', P .. 'v', ARGV[1]) == ARGV[2] and 1 or 0
+if call('HGET', P .. 'v', ARGV[1]) ~= ARGV[2] then return 0 end
+-- So that the shortest way of enqueue need look at one key only.
+call('HSETNX', P .. 'm', ARGV[1], '1')
+call('HSETNX', Q, 'm' .. match(ARGV[2], '^[^%z]*%z([^%z]*)'), '0,-,-,-,-,-')
+return 1
 `;

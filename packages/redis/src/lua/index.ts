@@ -4,6 +4,7 @@ import * as control from "./control.ts";
 import { enqueueFast, enqueueOne, enqueueSlow, knownIds, kindsKnown } from "./enqueue.ts";
 import * as inspect from "./inspect.ts";
 import { outcomes, results } from "./outcomes.ts";
+import { reservePlain } from "./reserve-plain.ts";
 import { reserve } from "./reserve.ts";
 import { extend, settle, settleSlow } from "./settle.ts";
 import * as storages from "./storages.ts";
@@ -53,10 +54,10 @@ export type ScriptName =
   | "advanceSchedule";
 
 export const sources: Readonly<Record<ScriptName, string>> = {
-  enqueue: `${clock}${enqueueOne}${helpers}if ARGV[1] == 'f' then\n${knownIds}${enqueueFast}end\n${kindsKnown}${results}${append}${library}local L = library()\n${knownIds}${enqueueSlow}`,
-  reserve: `${base}${results}${library}${reserve}begin()\nadvance(0)\nreturn reserve(1)`,
+  enqueue: `${enqueueOne}${clock}${helpers}if ARGV[1] == 'f' then\n${knownIds}${enqueueFast}end\n${kindsKnown}${results}${append}${library}local L = library()\n${knownIds}${enqueueSlow}`,
+  reserve: `${clock}${reservePlain}local plain = reserve_plain(1)\nif plain then return plain end\n${helpers}${results}${library}${reserve}begin()\nadvance(0)\nreturn reserve(1)`,
   settle: `${leasing}${settle}begin()\nlocal states = settle(1)\nreturn states`,
-  settleAndReserve: `${leasing}${settle}${reserve}begin()\nlocal states, a = settle(1)\nreturn { states, reserve(a) }`,
+  settleAndReserve: `${leasing}${settle}${reservePlain}begin()\nlocal states, a = settle(1)\nlocal plain = reserve_plain(a)\nif plain then return { states, plain } end\n${reserve}return { states, reserve(a) }`,
   extend: `${base}${extend}`,
   cancel: `${full}${control.cancel}`,
   retry: `${full}${control.retry}`,
