@@ -1,8 +1,7 @@
 // What every script begins with: the namespace, the server's clock, and the numbers that order tasks and results.
 
 /**
- * `now` is the server's clock in milliseconds. It does not run backward, since the latest time that a script wrote is kept beside the data;
- * the shortest ways write it once a second (`keep_clock`), so that theirs may, by a second, where the server's clock is set back.
+ * `now` is the server's clock in milliseconds; it never runs backward, since the latest time that a script wrote is kept beside the data.
  * Lua prints large numbers with an exponent, so whole numbers become text by `S`. `begin` is a removal: Redis refuses a script's first
  * growing write when it is full, and none after a removal, so a full server still drains.
  */
@@ -19,7 +18,6 @@ local latest = tonumber(meta[1]) or 0
 local seq = tonumber(meta[2]) or 0
 if latest > now then now = latest end
 local NOW = S(now)
-local function keep_clock() if now - latest >= 1000 then call('HSET', P .. 'm', 'clock', NOW) end end
 local function advance(n)
   local first = seq + 1
   seq = seq + n

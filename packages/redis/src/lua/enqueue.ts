@@ -9,13 +9,13 @@ if ARGV[1] == '1' then
   local call, format, P, id, reference, queue = redis.call, string.format, KEYS[1], ARGV[2], ARGV[3], ARGV[4]
   -- A call costs little while the server is busy, and up to ten times that where it was idle: so there are few of them.
   local meta = P .. 'm'
-  local known = call('HMGET', meta, 'clock', reference)
-  if not known[2] then return 'kinds' end
-  local time, latest = call('TIME'), tonumber(known[1] or 0)
+  local known = call('HMGET', meta, 'clock', 'seq', reference)
+  if not known[3] then return 'kinds' end
+  local time, latest, seq = call('TIME'), tonumber(known[1] or 0), tonumber(known[2] or 0) + 1
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local number = format('%012x', call('HINCRBY', meta, 'seq', 1))
-  if latest > now then now = latest
-  elseif now - latest >= 1000 then call('HSET', meta, 'clock', format('%.0f', now)) end
+  if latest > now then now = latest end
+  call('HSET', meta, 'clock', format('%.0f', now), 'seq', format('%.0f', seq))
+  local number = format('%012x', seq)
   if call('HSETNX', P .. 't', id, 'p' .. number .. format('%011x', now) .. reference .. ARGV[5]) == 0 then return 'known' end
   -- The queue's settings are there since its kind is.
   if call('RPUSH', P .. 'r:' .. queue, number .. id) == 1 then call('ZADD', P .. 'w:' .. queue, 0, 0) end

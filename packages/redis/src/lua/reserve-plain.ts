@@ -47,7 +47,7 @@ local function reserve_plain(a)
       written[2 * taken + 1], written[2 * taken + 2] = '\0', '${"-".repeat(100)}'
     end
     call('HSET', P .. 'l:' .. queue, unpack(written))
-    keep_clock()
+    advance(0)
     if ARGV[a] == 'b' and (due or taken == limit and call('EXISTS', list) == 1) then mark(queue) end
   end
   local next_at = due and dead and math.min(due, dead) or due or dead
