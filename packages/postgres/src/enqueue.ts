@@ -1,6 +1,6 @@
 // Enqueueing: turns calls into columns, and the server's answers into receipts.
 import type { EnqueueAnswer, EnqueueCall, EnqueueReceipt, NewEvent, NewTask } from "@omniq/core";
-import { type Cell, Columns, shortened } from "./columns.ts";
+import { type Cell, Columns } from "./columns.ts";
 import { eventColumns } from "./event-rows.ts";
 
 /** A call with keys or dependencies is worked on step by step; so many tasks of such calls go in one statement. */
@@ -116,38 +116,62 @@ export function enqueueStatement(
 
 /** `short`: a column of which all values are equal may go as one. */
 function taskColumns(columns: Columns, tasks: readonly NewTask[], short: boolean): void {
-  const same = short ? shortened<Cell> : (cells: readonly Cell[]): readonly Cell[] => cells;
+  const column = (pick: (task: NewTask) => Cell): readonly Cell[] => columnOf(tasks, pick, false);
+  const same = (pick: (task: NewTask) => Cell): readonly Cell[] => columnOf(tasks, pick, short);
   columns
-    .text(tasks.map((task) => task.id))
-    .text(same(tasks.map((task) => task.name)))
-    .text(same(tasks.map((task) => task.queue)))
-    .text(tasks.map((task) => task.payload))
-    .text(same(tasks.map((task) => task.envelope)))
-    .of("bigint", same(tasks.map((task) => task.priority)))
-    .of("bigint", same(tasks.map((task) => task.maxAttempts)))
+    .text(column((task) => task.id))
+    .text(same((task) => task.name))
+    .text(same((task) => task.queue))
+    .text(column((task) => task.payload))
+    .text(same((task) => task.envelope))
     .of(
       "bigint",
-      tasks.map((task) => whole(task.runAt)),
+      same((task) => task.priority),
     )
     .of(
       "bigint",
-      tasks.map((task) => whole(task.delayMs)),
+      same((task) => task.maxAttempts),
     )
     .of(
       "bigint",
-      tasks.map((task) => whole(task.expiresAt)),
+      column((task) => whole(task.runAt)),
     )
     .of(
       "bigint",
-      tasks.map((task) => whole(task.expiresInMs)),
+      column((task) => whole(task.delayMs)),
     )
-    .of("bigint", same(tasks.map((task) => whole(task.resultTtlMs))))
-    .of("bigint", same(tasks.map((task) => whole(task.rememberMs))))
-    .text(tasks.map((task) => task.group?.key))
     .of(
       "bigint",
-      tasks.map((task) => task.group?.limit),
+      column((task) => whole(task.expiresAt)),
+    )
+    .of(
+      "bigint",
+      column((task) => whole(task.expiresInMs)),
+    )
+    .of(
+      "bigint",
+      same((task) => whole(task.resultTtlMs)),
+    )
+    .of(
+      "bigint",
+      same((task) => whole(task.rememberMs)),
+    )
+    .text(column((task) => task.group?.key))
+    .of(
+      "bigint",
+      column((task) => task.group?.limit),
     );
+}
+
+/** A column that nobody has a value in has no cells, and one of one value has one if that is `short`; empty text has no short form. */
+function columnOf(tasks: readonly NewTask[], pick: (task: NewTask) => Cell, short: boolean): readonly Cell[] {
+  const first = pick(tasks[0] as NewTask);
+  const none = first === undefined || first === null;
+  if (none || (short && first !== "")) {
+    // No array is made of what is mostly so.
+    if (tasks.every((task) => pick(task) === first)) return none ? [] : [first];
+  }
+  return tasks.map(pick);
 }
 
 function dependencyColumns(columns: Columns, tasks: readonly NewTask[]): void {
