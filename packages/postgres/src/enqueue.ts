@@ -165,11 +165,13 @@ function taskColumns(columns: Columns, tasks: readonly NewTask[], short: boolean
 
 /** A column that nobody has a value in has no cells, and one of one value has one if that is `short`; empty text has no short form. */
 function columnOf(tasks: readonly NewTask[], pick: (task: NewTask) => Cell, short: boolean): readonly Cell[] {
-  const first = pick(tasks[0] as NewTask);
+  const [task] = tasks;
+  if (task === undefined) return [];
+  const first = pick(task);
   const none = first === undefined || first === null;
   if (none || (short && first !== "")) {
     // No array is made of what is mostly so.
-    if (tasks.every((task) => pick(task) === first)) return none ? [] : [first];
+    if (tasks.every((one) => pick(one) === first)) return none ? [] : [first];
   }
   return tasks.map(pick);
 }
