@@ -45,7 +45,7 @@ export function hasLeases(reply: ReserveReply): boolean {
 export function readLeases(reply: ReserveReply, sentAt: number, kindOf: (reference: string) => KindFields): Lease[] {
   if (!hasLeases(reply)) return [];
   const { now, token, deadline } = reply;
-  const edgesOf = new Map(reply.edges);
+  const edgesOf = reply.edges.length === 0 ? undefined : new Map(reply.edges);
   return cut(reply.text, reply.lengths).map((entry, index) => {
     const idEnd = entry.indexOf("\0");
     const infoEnd = entry.indexOf("\0", idEnd + 1);
@@ -53,7 +53,7 @@ export function readLeases(reply: ReserveReply, sentAt: number, kindOf: (referen
     const first = infoEnd === idEnd + 1;
     const attempt = first ? 1 : Number(entry.slice(idEnd + 1, comma));
     const startedAt = first ? now : Number(entry.slice(comma + 1, infoEnd));
-    const edges = edgesOf.get(index);
+    const edges = edgesOf?.get(index);
     const id = entry.slice(0, idEnd);
     const activity = { attempt, startedAt, cancelling: false };
     const task = readTask(id, entry.slice(infoEnd + 1), now, activity, edges, kindOf);
@@ -74,6 +74,7 @@ export function readLeases(reply: ReserveReply, sentAt: number, kindOf: (referen
 
 /** The pieces of a text by their lengths in bytes. */
 function cut(text: string, lengthsText: string): string[] {
+  if (!lengthsText.includes(",")) return [text];
   const lengths = lengthsText.split(",").map(Number);
   const total = lengths.reduce((sum, length) => sum + length, 0);
   let at = 0;

@@ -77,9 +77,13 @@ export class Waiting {
       const reply = readReply(answer as ReserveAnswer);
       answered = true;
       if (ended === undefined && hasLeases(reply)) {
-        // Cleared up after the tasks have begun: it takes as long as all else between the socket and their handlers.
-        setImmediate(over);
-        return done(reply);
+        try {
+          return done(reply);
+        } finally {
+          // Cleared up behind the promise that was just resolved, when the tasks have begun: it takes as long as all else between the
+          // socket and their handlers.
+          queueMicrotask(over);
+        }
       }
       over();
       if (ended === undefined) return done(reply);
