@@ -1,5 +1,5 @@
 // What becomes of calls before they are sent: options merged, flows laid flat; and how calls ride together without failing each other.
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import type { EnqueueAnswer, EnqueueCall, NewTask, TaskQueue, TaskQueueCapabilities } from "../src/contracts/index.ts";
 import { allowFailure, defineTask } from "../src/define-task.ts";
@@ -311,10 +311,22 @@ describe("coalescing", () => {
   });
 });
 
-test("ids: unique, ordered by time, and derived ones short enough", () => {
-  const ids = Array.from({ length: 2_000 }, () => newId());
-  expect(new Set(ids).size).toBe(2_000);
-  expect(newId(1) < newId(2)).toBe(true);
+test("ids: unique, each after those before it, and derived ones short enough", () => {
+  const make = (): string[] => Array.from({ length: 10_000 }, newId);
+  const before = make();
+  // More in one millisecond than it has numbers for, and then a clock that is set back.
+  const clock = vi.spyOn(Date, "now").mockReturnValue(Date.now() + 5);
+  const still = make();
+  clock.mockReturnValue(Date.now() - 3_600_000);
+  const back = make();
+  clock.mockRestore();
+  const ids = [...before, ...still, ...back, ...make()];
+  expect(new Set(ids).size).toBe(40_000);
+  expect(ids).toEqual(ids.toSorted());
+  for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  expect(Math.abs(Number.parseInt((before[0] as string).replace("-", "").slice(0, 12), 16) - Date.now())).toBeLessThan(
+    60_000,
+  );
   expect(occurrenceId("s", 0)).toBe("schedule:s@1970-01-01T00:00:00.000Z");
   const long = "é".repeat(127);
   expect(Buffer.byteLength(occurrenceId(long, 0))).toBeLessThanOrEqual(255);

@@ -1,5 +1,5 @@
 // What PostgreSQL's own tests share: schemas and backends that go when a test ends, and a plain task.
-import type { NewTask } from "@omniq/core";
+import type { Lease, NewTask, Settlement } from "@omniq/core";
 import { postgres, type PostgresOptions } from "@omniq/postgres";
 import { afterEach } from "vitest";
 import { dropSchema } from "./server.ts";
@@ -37,4 +37,16 @@ export const task = (id: string, given: Partial<NewTask> = {}): NewTask => ({
   resultTtlMs: 60_000,
   rememberMs: 60_000,
   ...given,
+});
+
+/** The settlement of a lease whose task has completed. */
+export const completed = ({ taskId, queue, token, run, attempt }: Lease, value = "v"): Settlement => ({
+  taskId,
+  queue,
+  token,
+  run,
+  attempt,
+  outcome: "completed",
+  storeResult: true,
+  value,
 });

@@ -2,21 +2,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Lease, NewTask, Settlement } from "@omniq/core";
 import { expect, test } from "vitest";
-import { newSchema, open, task } from "./harness.ts";
+import { completed, newSchema, open, task } from "./harness.ts";
 import { connected, dsn } from "./server.ts";
 
 const tasks = (number: number): NewTask[] => Array.from({ length: number }, (_value, index) => task(`t${index}`));
 const request = { queues: ["q"], limit: 100, leaseMs: 30_000, waitMs: 0, worker: "w" };
-const completed = ({ taskId, queue, token, run, attempt }: Lease): Settlement => ({
-  taskId,
-  queue,
-  token,
-  run,
-  attempt,
-  outcome: "completed",
-  storeResult: true,
-  value: "v",
-});
 const rows = (text: string): Promise<readonly unknown[][]> =>
   connected(async (client) => (await client.query({ text, rowMode: "array" })).rows as unknown[][]);
 
@@ -27,18 +17,18 @@ test("one claim is one row, which goes with the claim after its last task was se
   const leases = await queue.reserve(request);
   expect(await rows(`SELECT cardinality(seqs) FROM ${schema}.leases`)).toEqual([[5]]);
   expect((await queue.counts(["q"]))["q"]).toMatchObject({ ready: 0, active: 5 });
-  await queue.settle(leases.slice(0, 3).map(completed));
+  await queue.settle(leases.slice(0, 3).map((lease) => completed(lease)));
   await queue.reserve(request);
   expect(await rows(`SELECT cardinality(seqs) FROM ${schema}.leases`)).toHaveLength(1);
   // Sent again, the same settlements count once.
-  await queue.settle(leases.slice(0, 3).map(completed));
+  await queue.settle(leases.slice(0, 3).map((lease) => completed(lease)));
   await queue.reserve(request);
   expect(await rows(`SELECT 1 FROM ${schema}.leases`)).toHaveLength(1);
   expect((await queue.list({ states: ["active"] }, {})).items.map(({ id, attempt }) => [id, attempt])).toEqual([
     ["t3", 1],
     ["t4", 1],
   ]);
-  await queue.settle(leases.slice(3).map(completed));
+  await queue.settle(leases.slice(3).map((lease) => completed(lease)));
   expect(await queue.reserve(request)).toEqual([]);
   expect(await rows(`SELECT 1 FROM ${schema}.leases`)).toEqual([]);
 });
@@ -53,8 +43,8 @@ test("a heartbeat gives a task a lease of its own, and it is settled by its id",
   expect(await rows(`SELECT id, state, attempt FROM ${schema}.tasks WHERE apart`)).toEqual([["t0", 4, 1]]);
   expect(await rows(`SELECT cardinality(seqs) FROM ${schema}.leases`)).toEqual([[2]]);
   expect((await queue.get(["t0"]))[0]).toMatchObject({ state: "active", attempt: 1, progress: "half" });
-  expect(await queue.settle(leases.map(completed))).toEqual(["settled", "settled", "settled"]);
-  expect(await queue.settle(leases.map(completed))).toEqual(["settled", "settled", "settled"]);
+  expect(await queue.settle(leases.map((lease) => completed(lease)))).toEqual(["settled", "settled", "settled"]);
+  expect(await queue.settle(leases.map((lease) => completed(lease)))).toEqual(["settled", "settled", "settled"]);
   expect(await rows(`SELECT task_id, attempt, value FROM ${schema}.past ORDER BY 1`)).toEqual(
     ["t0", "t1", "t2"].map((id) => [id, 1, "v"]),
   );
@@ -66,13 +56,13 @@ test("rows that a rewrite of the table moved are settled by their ids", async ()
   await queue.enqueue([{ tasks: tasks(20) }]);
   const gone = await queue.reserve({ ...request, limit: 10 });
   const kept = await queue.reserve({ ...request, limit: 10 });
-  await queue.settle(gone.map(completed));
+  await queue.settle(gone.map((lease) => completed(lease)));
   await connected((client) => client.query(`VACUUM FULL ${schema}.tasks`));
   // Places of the first ten may be those of others now.
   expect(await queue.settle(gone.map((lease) => ({ ...completed(lease), outcome: "cancelled" })))).toEqual(
     gone.map(() => "lost"),
   );
-  expect(await queue.settle(kept.map(completed))).toEqual(kept.map(() => "settled"));
+  expect(await queue.settle(kept.map((lease) => completed(lease)))).toEqual(kept.map(() => "settled"));
   expect(await rows(`SELECT status, count(*)::int FROM ${schema}.past GROUP BY 1`)).toEqual([["completed", 20]]);
 });
 
@@ -84,7 +74,7 @@ test("of a claim whose lease ran out, what was settled stays so, and the rest co
   ];
   await one.enqueue([{ tasks: tasks(6) }]);
   const leases = await one.reserve({ ...request, leaseMs: 300 });
-  expect(await one.settle(leases.slice(0, 2).map(completed))).toEqual(["settled", "settled"]);
+  expect(await one.settle(leases.slice(0, 2).map((lease) => completed(lease)))).toEqual(["settled", "settled"]);
   await sleep(350);
   const again: Lease[] = [];
   for (let tries = 0; again.length < 4 && tries < 200; tries++) {
@@ -94,8 +84,15 @@ test("of a claim whose lease ran out, what was settled stays so, and the rest co
   expect(again.map(({ taskId, attempt, task: { expiries } }) => [taskId, attempt, expiries]).toSorted()).toEqual(
     ["t2", "t3", "t4", "t5"].map((id) => [id, 1, 1]),
   );
-  expect(await one.settle(leases.map(completed))).toEqual(["settled", "settled", "lost", "lost", "lost", "lost"]);
-  expect(await other.settle(again.map(completed))).toEqual(again.map(() => "settled"));
+  expect(await one.settle(leases.map((lease) => completed(lease)))).toEqual([
+    "settled",
+    "settled",
+    "lost",
+    "lost",
+    "lost",
+    "lost",
+  ]);
+  expect(await other.settle(again.map((lease) => completed(lease)))).toEqual(again.map(() => "settled"));
 });
 
 test("one task of a claim is retried, one released, one cancelled: the others keep their lease", async () => {
@@ -103,7 +100,13 @@ test("one task of a claim is retried, one released, one cancelled: the others ke
   const queue = open({ dsn, schema, maxConnections: 2 }).taskQueue();
   await queue.enqueue([{ tasks: tasks(5) }]);
   const leases = await queue.reserve(request);
-  const [a, b, c, d, e] = leases.map(completed) as [Settlement, Settlement, Settlement, Settlement, Settlement];
+  const [a, b, c, d, e] = leases.map((lease) => completed(lease)) as [
+    Settlement,
+    Settlement,
+    Settlement,
+    Settlement,
+    Settlement,
+  ];
   expect(
     await queue.settle([
       { ...a, outcome: "retry", delayMs: 0, error: "e" } as Settlement,

@@ -1,22 +1,12 @@
 // The shortcuts of the server's functions: what they give is what the long way gives, whatever they meet.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Lease, NewTask, Settlement } from "@omniq/core";
+import type { Lease, NewTask } from "@omniq/core";
 import { expect, test } from "vitest";
-import { newSchema, open, task } from "./harness.ts";
+import { completed, newSchema, open, task } from "./harness.ts";
 import { connected, dsn } from "./server.ts";
 
 const request = { queues: ["q"], limit: 100, leaseMs: 30_000, waitMs: 0, worker: "w" };
 const waiting = { ...request, waitMs: 5_000 };
-const completed = ({ taskId, queue, token, run, attempt }: Lease, value = "v"): Settlement => ({
-  taskId,
-  queue,
-  token,
-  run,
-  attempt,
-  outcome: "completed",
-  storeResult: true,
-  value,
-});
 /** Ids that begin alike, as those that are made at one time do. */
 const alike = (number: number, given: (index: number) => Partial<NewTask> = () => ({})): NewTask[] =>
   Array.from({ length: number }, (_value, index) => task(`0192aaaa-${index}`, given(index)));
