@@ -259,3 +259,33 @@ test("pages of results miss none and repeat none, though one batch settled plain
   } while (cursor !== undefined);
   assert.deepEqual(seen.toSorted(), ["held", "plain", "plain-too"]);
 });
+
+test("pages of thousands of results of one minute, with marks of retries and keys between them, have each once", async () => {
+  const backend = open({ url: own(await startNode()).url });
+  const queue = backend.taskQueue();
+  const ids: string[] = [];
+  for (let batch = 0; batch < 12; batch++) {
+    const tasks = Array.from({ length: 250 }, (_, index): NewTask => {
+      const one = task(`t${String(batch * 250 + index).padStart(5, "0")}`);
+      return index % 7 === 0 ? { ...one, deduplicate: { key: one.id, mode: "keep", windowMs: 60_000 } } : one;
+    });
+    await queue.enqueue([{ tasks }]);
+    const first = await reserve(queue, 250);
+    // Each settlement of a retry leaves a mark in the same lists, hundreds of them one after the other.
+    const retried = first.map((lease) => ({ ...completed(lease), outcome: "retry" as const, delayMs: 0, error: "e" }));
+    await queue.settle(retried.slice(0, 200));
+    await queue.settle(first.slice(200).map(completed));
+    await queue.settle((await reserve(queue, 250)).map(completed));
+    ids.push(...tasks.map(({ id }) => id));
+  }
+  for (const limit of [1_000, 333, 100]) {
+    const seen: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await backend.resultStorage().list({}, { limit, cursor });
+      seen.push(...page.items.map((result) => result.taskId));
+      cursor = page.next;
+    } while (cursor !== undefined);
+    assert.deepEqual(seen.toSorted(), ids);
+  }
+}, 60_000);

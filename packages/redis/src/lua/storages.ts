@@ -95,10 +95,27 @@ local from, after, limit, budget, only, name, status = ARGV[1], tonumber(ARGV[2]
 local numbers = from == 'inf' and {} or call('ZRANGEBYSCORE', P .. 'xs', from == '' and '-inf' or from, '+inf')
 numbers[#numbers + 1] = 'inf'
 local items, looked = {}, 0
+-- From where on results with a number above the given one can stand: the numbers grow, with elements of other kinds between them. Without this each
+-- page would walk through all that is before it.
+local function place_after(key, past)
+  local low, high = 0, call('LLEN', key)
+  while high - low > 500 do
+    local middle = floor((low + high) / 2)
+    local own
+    for _, element in ipairs(call('LRANGE', key, middle, middle + 19)) do
+      if sub(element, 1, 1) == 'r' then
+        own = tonumber(sub(element, 2, 13), 16)
+        break
+      end
+    end
+    if own and own <= past then low = middle else high = middle end
+  end
+  return low
+end
 for _, number in ipairs(numbers) do
   local key = P .. 'x:' .. number
-  local start = 0
   local past = number == from and after or 0
+  local start = past > 0 and place_after(key, past) or 0
   while true do
     local elements = call('LRANGE', key, start, start + 499)
     if #elements == 0 then break end
