@@ -93,7 +93,7 @@ export const enqueuePlainFunctions: readonly string[] = [
   END $$`,
 
   /*
-   * One plain task that is due now, without events: what most single calls are. The answer is that of \`enqueue_plain\`; the parts of it
+   * One plain task that is due now, without events: what most single calls are. The answer is that of `enqueue_plain`; the parts of it
    * that a single task does not need cost more than its row.
    */
   `CREATE FUNCTION {s}.enqueue_one(p_id text, p_name text, p_queue text, p_payload text, p_envelope text, p_priority bigint, p_max_attempts bigint,

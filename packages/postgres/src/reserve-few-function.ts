@@ -10,8 +10,8 @@ const beyond = " AND (l.last_ready, l.last_seq) > (p_ready, p_seq)";
 export const reserveFewFunction: string =
   /*
    * Claims up to a few plain tasks of lane 0, from a place on, where nothing else of the queue could start: no limits, no due tasks, no
-   * priorities, no groups that changed. In all other cases, and where it finds nothing, it is \`reserve\`. As there, the rows are locked
-   * first, and the row of \`leases\` is stored only if no other claim has covered one of them meanwhile.
+   * priorities, no groups that changed. In all other cases, and where it finds nothing, it is `reserve`. As there, the rows are locked
+   * first, and the row of `leases` is stored only if no other claim has covered one of them meanwhile.
    */
   `CREATE FUNCTION {s}.reserve_few(q text, p_limit integer, p_lease_ms bigint, p_worker text, p_token text, p_ready bigint, p_seq bigint)
   RETURNS SETOF {s}.lease LANGUAGE plpgsql ${settings} AS $$
