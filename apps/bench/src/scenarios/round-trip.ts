@@ -1,5 +1,4 @@
 // A hundred callers that each add a task and wait for its result, again and again; one worker in the same process.
-import { setTimeout as sleep } from "node:timers/promises";
 import { processorMeasures } from "../frame/drain.ts";
 import { resultOf } from "../frame/ledger.ts";
 import { startMeter } from "../frame/processor-time.ts";
@@ -10,19 +9,40 @@ const name = "round trips with result";
 /** A result that has not come by then is taken as lost: some contestants begin to listen when the task may be over already. */
 const patienceMs = 5_000;
 
+/** Gives up what is late: one timer for all trips, since one for each, with what ends it, cost more than the trip itself. */
+class Patience {
+  readonly #waiting = new Set<{ readonly until: number; readonly giveUp: () => void }>();
+  readonly #timer = setInterval(() => {
+    const now = performance.now();
+    for (const { until, giveUp } of this.#waiting) if (until <= now) giveUp();
+  }, 100);
+
+  /** What came, or `undefined` when nothing came in time. */
+  wait<T>(answer: Promise<T>): Promise<{ readonly result: T } | undefined> {
+    return new Promise((resolve, reject) => {
+      const waiting = { until: performance.now() + patienceMs, giveUp: () => end(() => resolve(undefined)) };
+      const end = (tell: () => void): void => {
+        this.#waiting.delete(waiting);
+        tell();
+      };
+      this.#waiting.add(waiting);
+      // It may still fail when the queue is closed; nobody is told of that any more.
+      answer.then(
+        (result) => end(() => resolve({ result })),
+        (error: unknown) => end(() => reject(error as Error)),
+      );
+    });
+  }
+
+  end(): void {
+    clearInterval(this.#timer);
+  }
+}
+
 /** Adds a task and waits for its result; false when none came. */
-async function trip({ queue, ledger }: Run): Promise<boolean> {
+async function trip({ queue, ledger }: Run, patience: Patience): Promise<boolean> {
   const payload = ledger.take(1)[0] as number;
-  const answer = queue.roundTrip?.(payload) ?? Promise.resolve();
-  const over = new AbortController();
-  const late = sleep(patienceMs, undefined, { signal: over.signal }).then(
-    () => undefined,
-    () => undefined,
-  );
-  const came = await Promise.race([answer.then((result) => ({ result })), late]);
-  over.abort();
-  // It may still fail when the queue is closed.
-  answer.catch(() => undefined);
+  const came = await patience.wait<unknown>(queue.roundTrip?.(payload) ?? Promise.resolve());
   if (came === undefined) return false;
   if (Number(came.result) !== resultOf(payload)) throw new Error(`task ${payload} gave ${String(came.result)}`);
   return true;
@@ -34,18 +54,19 @@ async function trips(
   milliseconds: number,
 ): Promise<{ readonly all: number; readonly lost: number; readonly inTime: number; readonly ended: number }> {
   let [all, inTime, ended] = [0, 0, 0];
+  const patience = new Patience();
   const until = performance.now() + milliseconds;
   await Promise.all(
     Array.from({ length: callers }, async () => {
       do {
         all++;
-        if (await trip(run)) {
+        if (await trip(run, patience)) {
           inTime++;
           ended = performance.now();
         }
       } while (performance.now() < until);
     }),
-  );
+  ).finally(() => patience.end());
   return { all, lost: all - inTime, inTime, ended };
 }
 
