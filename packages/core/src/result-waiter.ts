@@ -15,8 +15,18 @@ interface Wait {
   checkAt: number;
   /** The pause until the next time. */
   pauseMs: number;
-  readonly resolve: (result: StoredResult) => void;
-  readonly reject: (reason: unknown) => void;
+  /** The call that it is part of. */
+  call: Call | undefined;
+  resolve: (result: StoredResult) => void;
+  reject: (reason: unknown) => void;
+}
+
+/** One call to the storage, for all waits that were there when it began. */
+interface Call {
+  readonly waits: readonly Wait[];
+  readonly controller: AbortController;
+  /** How many of its waits are still waited for; none: it is ended. */
+  open: number;
 }
 
 /** More ids in one call cost a backend more for each wake-up than another call does. */
@@ -35,7 +45,7 @@ export class ResultWaiter {
   readonly #waits: Set<Wait> = new Set();
   /** Waits that are part of no call. */
   readonly #idle: Set<Wait> = new Set();
-  readonly #calls: Set<{ readonly waits: readonly Wait[]; readonly controller: AbortController }> = new Set();
+  readonly #calls: Set<Call> = new Set();
   #scheduled = false;
 
   constructor(runtime: Runtime) {
@@ -50,54 +60,77 @@ export class ResultWaiter {
    * waited for without
    * asking the queue first. Rejects as `TaskHandle.result` says.
    */
-  async wait(id: string, options: WaitOptions, fresh: boolean): Promise<StoredResult> {
-    const { timeoutMs, signal } = options;
-    if (timeoutMs !== undefined) checkInteger("timeoutMs", timeoutMs, 0, 2_147_483_647);
-    if (this.#runtime.resultStorage === undefined) {
-      throw new OmniQError(
-        "OMNIQ_UNSUPPORTED",
-        "This client has no result storage, so outcomes are not kept; give it one to wait for results",
-        { taskId: id },
-      );
-    }
-    if (this.#runtime.closed.aborted) throw new OmniQError("OMNIQ_CLOSED", "The client is closed");
-    signal?.throwIfAborted();
-    let end = (): void => undefined;
-    try {
-      return await new Promise<StoredResult>((resolve, reject) => {
-        const wait: Wait = fresh
-          ? { id, run: 1, checkAt: performance.now() + firstPauseMs, pauseMs: firstPauseMs, resolve, reject }
-          : { id, run: 0, checkAt: 0, pauseMs: firstPauseMs / 2, resolve, reject };
-        const abort = (): void => reject(signal?.reason);
-        const timer =
-          timeoutMs === undefined ? undefined : setTimeout(() => reject(timeoutError(id, timeoutMs)), timeoutMs);
-        signal?.addEventListener("abort", abort, { once: true });
-        end = () => {
-          clearTimeout(timer);
-          signal?.removeEventListener("abort", abort);
-          this.#remove(wait);
-        };
-        this.#waits.add(wait);
-        this.#idle.add(wait);
-        this.#schedule();
-      });
-    } finally {
+  wait(id: string, options: WaitOptions, fresh: boolean): Promise<StoredResult> {
+    return new Promise((resolve, reject) => {
+      const { timeoutMs, signal } = options;
+      if (timeoutMs !== undefined) checkInteger("timeoutMs", timeoutMs, 0, 2_147_483_647);
+      if (this.#runtime.resultStorage === undefined) {
+        throw new OmniQError(
+          "OMNIQ_UNSUPPORTED",
+          "This client has no result storage, so outcomes are not kept; give it one to wait for results",
+          { taskId: id },
+        );
+      }
+      if (this.#runtime.closed.aborted) throw new OmniQError("OMNIQ_CLOSED", "The client is closed");
+      signal?.throwIfAborted();
+      const wait: Wait = fresh
+        ? {
+            id,
+            run: 1,
+            checkAt: performance.now() + firstPauseMs,
+            pauseMs: firstPauseMs,
+            call: undefined,
+            resolve,
+            reject,
+          }
+        : { id, run: 0, checkAt: 0, pauseMs: firstPauseMs / 2, call: undefined, resolve, reject };
+      if (timeoutMs !== undefined || signal !== undefined) this.#limit(wait, timeoutMs, signal);
+      this.#waits.add(wait);
+      this.#idle.add(wait);
+      this.#schedule();
+    });
+  }
+
+  /** Ends a wait after a time, or when the user's signal says so. */
+  #limit(wait: Wait, timeoutMs: number | undefined, signal: AbortSignal | undefined): void {
+    const { id, resolve, reject } = wait;
+    const abort = (): void => this.#reject(wait, signal?.reason);
+    const late = (): void => this.#reject(wait, timeoutError(id, timeoutMs as number));
+    const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs);
+    signal?.addEventListener("abort", abort, { once: true });
+    const end = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    };
+    wait.resolve = (result) => {
       end();
-    }
+      resolve(result);
+    };
+    wait.reject = (reason) => {
+      end();
+      reject(reason);
+    };
+  }
+
+  #resolve(wait: Wait, result: StoredResult): void {
+    this.#remove(wait);
+    wait.resolve(result);
+  }
+
+  #reject(wait: Wait, reason: unknown): void {
+    this.#remove(wait);
+    wait.reject(reason);
   }
 
   #remove(wait: Wait): void {
-    this.#waits.delete(wait);
+    if (!this.#waits.delete(wait)) return;
     this.#idle.delete(wait);
-    for (const call of this.#calls) {
-      if (call.waits.includes(wait) && !call.waits.some((one) => this.#waits.has(one)))
-        call.controller.abort(noLongerWaited);
-    }
+    const { call } = wait;
+    if (call !== undefined && --call.open === 0) call.controller.abort(noLongerWaited);
   }
 
   #rejectAll(reason: unknown): void {
-    for (const wait of this.#waits) wait.reject(reason);
-    for (const call of this.#calls) call.controller.abort(noLongerWaited);
+    for (const wait of [...this.#waits]) this.#reject(wait, reason);
   }
 
   /** A microtask later, so that handles that are waited for side by side share a call. */
@@ -123,11 +156,15 @@ export class ResultWaiter {
     while (this.#idle.size > 0) {
       const waits = [...this.#idle].slice(0, size);
       for (const wait of waits) this.#idle.delete(wait);
-      const call = { waits, controller: new AbortController() };
+      const call: Call = { waits, controller: new AbortController(), open: waits.length };
+      for (const wait of waits) wait.call = call;
       this.#calls.add(call);
-      void this.#run(call.waits, call.controller.signal).finally(() => {
+      void this.#run(call).finally(() => {
         this.#calls.delete(call);
-        for (const wait of waits) if (this.#waits.has(wait)) this.#idle.add(wait);
+        for (const wait of waits) {
+          wait.call = undefined;
+          if (this.#waits.has(wait)) this.#idle.add(wait);
+        }
         if (this.#idle.size > 0) this.#schedule();
       });
     }
@@ -137,7 +174,9 @@ export class ResultWaiter {
    * One round: ask the queue where it is time to, then wait until something comes or the next check is due. Never
    * rejects.
    */
-  async #run(waits: readonly Wait[], signal: AbortSignal): Promise<void> {
+  async #run(call: Call): Promise<void> {
+    const { waits } = call;
+    const { signal } = call.controller;
     const storage = this.#runtime.resultStorage;
     if (storage === undefined) return;
     try {
@@ -150,11 +189,14 @@ export class ResultWaiter {
       for (const { id, run } of open) lowest.set(id, Math.min(run, lowest.get(id) ?? run));
       const references: ResultReference[] = [...lowest].map(([taskId, run]) => ({ taskId, run }));
       const next = Math.min(...open.map((wait) => wait.checkAt)) - performance.now();
-      this.#deliver(open, await storage.wait(references, Math.max(1, Math.ceil(next)), { signal }));
+      const results = await storage.wait(references, Math.max(1, Math.ceil(next)), { signal });
+      // It is over: nothing need be ended.
+      call.open = Number.POSITIVE_INFINITY;
+      this.#deliver(open, results);
     } catch (error) {
       if (signal.aborted) return;
       if (isOmniQError(error) && error.retryable) await pause(500, signal);
-      else for (const wait of waits) wait.reject(error);
+      else for (const wait of waits) this.#reject(wait, error);
     }
   }
 
@@ -164,9 +206,7 @@ export class ResultWaiter {
     for (const wait of waits) {
       const result = byId.get(wait.id);
       if (result === undefined || wait.run === 0 || result.run < wait.run) continue;
-      wait.resolve(result);
-      // The promise's own clean-up comes a turn later; until then it must not be waited for again.
-      this.#waits.delete(wait);
+      this.#resolve(wait, result);
     }
   }
 
@@ -195,8 +235,7 @@ export class ResultWaiter {
         wait.run = Math.max(wait.run, 1);
         gone.push(wait);
       } else if (task.resultTtlMs === 0) {
-        wait.reject(noResult(wait.id, "it keeps no result (resultTtlMs 0)"));
-        this.#waits.delete(wait);
+        this.#reject(wait, noResult(wait.id, "it keeps no result (resultTtlMs 0)"));
       } else {
         wait.run = task.run;
       }
@@ -207,7 +246,7 @@ export class ResultWaiter {
     const looked = [...new Set([...gone, ...dead].map(({ id }) => id))];
     this.#deliver([...gone, ...dead], (await resultStorage?.get(looked, { signal })) ?? []);
     for (const wait of gone)
-      if (this.#waits.has(wait)) wait.reject(noResult(wait.id, "it was never enqueued, or its result is gone"));
+      if (this.#waits.has(wait)) this.#reject(wait, noResult(wait.id, "it was never enqueued, or its result is gone"));
     for (const wait of dead) this.#deliverDead(wait, byId.get(wait.id) as StoredTask);
   }
 

@@ -1,4 +1,5 @@
 // The handle that the client gives: one task's verbs over the client's components.
+import type { StoredResult } from "./contracts/index.ts";
 import type { CancelState, TaskHandle, TaskOutcome, TaskStatus } from "./handle.ts";
 import type { TaskAdministration } from "./administration.ts";
 import type { TaskEvent } from "./events.ts";
@@ -50,16 +51,20 @@ class Handle implements TaskHandle<unknown> {
   }
 
   async outcome(options: WaitOptions = {}): Promise<TaskOutcome<unknown>> {
-    const { waiter, tasks, runtime } = this.#context;
-    const fresh = performance.now() < this.#freshUntil && tasks.retries === this.#retries;
-    this.#freshUntil = 0;
-    return outcomeOf(await waiter.wait(this.id, options, fresh), runtime.serializer);
+    return outcomeOf(await this.#wait(options), this.#context.runtime.serializer);
   }
 
-  async result(options?: WaitOptions): Promise<unknown> {
-    const outcome = await this.outcome(options);
+  async result(options: WaitOptions = {}): Promise<unknown> {
+    const outcome = outcomeOf(await this.#wait(options), this.#context.runtime.serializer);
     if (outcome.status === "completed") return outcome.output;
     throw rejectionOf(outcome, this.id);
+  }
+
+  #wait(options: WaitOptions): Promise<StoredResult> {
+    const { waiter, tasks } = this.#context;
+    const fresh = performance.now() < this.#freshUntil && tasks.retries === this.#retries;
+    this.#freshUntil = 0;
+    return waiter.wait(this.id, options, fresh);
   }
 
   async status(): Promise<TaskStatus | undefined> {

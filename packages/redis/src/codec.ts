@@ -350,3 +350,13 @@ export function readEvent(text: string, cursor: string): StoredEvent {
     cursor,
   };
 }
+
+/** The pieces of a text by their lengths in bytes. */
+export function cut(text: string, lengths: readonly number[]): string[] {
+  const total = lengths.reduce((sum, length) => sum + length, 0);
+  let at = 0;
+  // As many characters as bytes: all of them are ASCII.
+  if (text.length === total) return lengths.map((length) => text.slice(at, (at += length)));
+  const bytes = Buffer.from(text);
+  return lengths.map((length) => bytes.toString("utf8", at, (at += length)));
+}

@@ -1,6 +1,6 @@
 // The answer of a reserve, and the leases in it: one text for all, since each piece of a reply costs both sides.
 import type { Lease } from "@omniq/core";
-import { readOutcomes, readTask } from "./codec.ts";
+import { cut, readOutcomes, readTask } from "./codec.ts";
 import type { KindFields } from "./kinds.ts";
 
 /** Of leases with dependencies: which one, and the fields and values of its edges. */
@@ -46,7 +46,8 @@ export function readLeases(reply: ReserveReply, sentAt: number, kindOf: (referen
   if (!hasLeases(reply)) return [];
   const { now, token, deadline } = reply;
   const edgesOf = reply.edges.length === 0 ? undefined : new Map(reply.edges);
-  return cut(reply.text, reply.lengths).map((entry, index) => {
+  const entries = reply.lengths.includes(",") ? cut(reply.text, reply.lengths.split(",").map(Number)) : [reply.text];
+  return entries.map((entry, index) => {
     const idEnd = entry.indexOf("\0");
     const infoEnd = entry.indexOf("\0", idEnd + 1);
     const comma = entry.indexOf(",", idEnd);
@@ -70,16 +71,4 @@ export function readLeases(reply: ReserveReply, sentAt: number, kindOf: (referen
       dependencies: edges === undefined ? [] : readOutcomes(edges),
     };
   });
-}
-
-/** The pieces of a text by their lengths in bytes. */
-function cut(text: string, lengthsText: string): string[] {
-  if (!lengthsText.includes(",")) return [text];
-  const lengths = lengthsText.split(",").map(Number);
-  const total = lengths.reduce((sum, length) => sum + length, 0);
-  let at = 0;
-  // As many characters as bytes: all of them are ASCII.
-  if (text.length === total) return lengths.map((length) => text.slice(at, (at += length)));
-  const bytes = Buffer.from(text);
-  return lengths.map((length) => bytes.toString("utf8", at, (at += length)));
 }

@@ -17,8 +17,8 @@ import { Lifetime } from "./lifetime.ts";
 import type { Notices } from "./notices.ts";
 import { listKey, readPage, writeCursor } from "./pages.ts";
 
-/** While it waits it looks again after this time, should a word have been lost. */
-const lookAgainMs = 5_000;
+/** How long word that was left is relied on: then it looks again, should a message have been lost. */
+const heardMs = 5_000;
 const listBudget = 2_000;
 
 export class RedisResultStorage implements ResultStorage {
@@ -72,36 +72,49 @@ export class RedisResultStorage implements ResultStorage {
     this.#life.check(signal);
     if (references.length === 0) return [];
     const until = performance.now() + waitMs;
-    const ids = [...new Set(references.map((reference) => reference.taskId))];
+    const runs = new Map<string, number>();
+    for (const { taskId, run } of references) runs.set(taskId, Math.min(run, runs.get(taskId) ?? run));
+    const ids = [...runs.keys()];
+    /** What came by itself. */
+    const came: StoredResult[] = [];
     let woken = false;
     let resolve: (() => void) | undefined;
     const wake = (): void => {
       woken = true;
       resolve?.();
     };
-    const stop = waitMs > 0 ? this.#notices.listen(ids, wake) : () => undefined;
+    const heard = (id: string, record: string | undefined): void => {
+      const result = record === undefined ? undefined : readResult(id, record);
+      if (result !== undefined && result.run >= (runs.get(id) ?? 1)) came.push(result);
+      wake();
+    };
+    const stop = waitMs > 0 ? this.#notices.listen(ids, heard) : () => undefined;
     const signals = [signal, ended].filter((one) => one !== undefined);
     for (const one of signals) one.addEventListener("abort", wake, { once: true });
     try {
-      // Word can arrive before it is left, and it is left in the step that looks: nothing falls in between.
       if (waitMs > 0) await this.#notices.ready();
       for (;;) {
         woken = signals.some((one) => one.aborted);
-        const left = until - performance.now();
-        const pause = Math.min(left, lookAgainMs);
-        const found = await this.#look(references, left > 0 ? Math.ceil(pause) + 1_000 : undefined);
+        // Word can arrive before it is left, and it is left in the step that looks: nothing falls in between. Where it was left already, by an
+        // earlier wait too, and did not arrive, there is nothing to look for.
+        const now = performance.now();
+        const open = references.filter(({ taskId }) => this.#notices.heardUntil(taskId) <= now);
+        if (open.length > 0) came.push(...(await this.#look(open, until - now)));
         signal?.throwIfAborted();
-        if (found.length > 0 || ended.aborted || left <= 0) return found;
+        const left = until - performance.now();
+        if (came.length > 0 || ended.aborted || left <= 0) return came;
         if (!woken) {
+          const known = Math.min(...ids.map((id) => this.#notices.heardUntil(id)));
           let timer: NodeJS.Timeout | undefined;
           await new Promise<void>((done) => {
             resolve = done;
-            timer = setTimeout(done, pause);
+            timer = setTimeout(done, Math.max(1, Math.min(left, known - performance.now())));
           });
           clearTimeout(timer);
         }
         signal?.throwIfAborted();
         if (ended.aborted) return [];
+        if (came.length > 0) return came;
       }
     } catch (error) {
       if (ended.aborted && signal?.aborted !== true) return [];
@@ -168,14 +181,24 @@ export class RedisResultStorage implements ResultStorage {
     return this.close();
   }
 
-  /** With `listenMs` it leaves word for what is not there. */
-  async #look(references: readonly ResultReference[], listenMs: number | undefined): Promise<StoredResult[]> {
-    const args: (string | number)[] = [listenMs === undefined ? "" : this.#notices.channel, listenMs ?? 0];
+  /** Where there is time to wait, it leaves word for what is not there. */
+  async #look(references: readonly ResultReference[], waitMs: number): Promise<StoredResult[]> {
+    const ids = references.map(({ taskId }) => taskId);
+    const listens = waitMs > 0;
+    const args: (string | number)[] = listens ? [this.#notices.channel, heardMs + 1_000] : ["", 0];
     for (const { taskId, run } of references) args.push(taskId, run);
-    const found = await this.#connection.run<readonly string[]>("waitResults", args);
-    const results: StoredResult[] = [];
-    for (let index = 0; index + 1 < found.length; index += 2)
-      results.push(readResult(found[index] as string, found[index + 1] as string));
-    return results;
+    if (listens) this.#notices.left(ids, performance.now() + heardMs);
+    let left = false;
+    try {
+      const found = await this.#connection.run<readonly string[]>("waitResults", args);
+      // Where something is found, word is left for nothing.
+      left = found.length === 0;
+      const results: StoredResult[] = [];
+      for (let index = 0; index + 1 < found.length; index += 2)
+        results.push(readResult(found[index] as string, found[index + 1] as string));
+      return results;
+    } finally {
+      if (listens && !left) this.#notices.forget(ids);
+    }
   }
 }

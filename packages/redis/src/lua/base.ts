@@ -81,25 +81,47 @@ end
 
 export const base: string = `${clock}${helpers}`;
 
-/** Tells those who wait for results of these tasks: one message for each waiting client. */
+/**
+ * Tells those who wait for results of these tasks, with the results: one message for each waiting client. It is id and length of each, NUL after
+ * each and once more, then the records. Long ones are looked for (`-`): what a server keeps for a slow subscriber is limited.
+ */
 export const notify: string = String.raw`
 local function notify(ids)
   local waiting = P .. 'rw'
   if #ids == 0 or call('HLEN', waiting) == 0 then return end
   local lines = call('HMGET', waiting, unpack(ids))
-  local channels, found = {}, {}
+  local found, heard = {}, {}
   for i = 1, #ids do
     if lines[i] then
       found[#found + 1] = ids[i]
-      for channel in gmatch(lines[i], '(%S+):%d+') do
-        local list = channels[channel]
-        if list then list[#list + 1] = ids[i] else channels[channel] = { ids[i] } end
-      end
+      heard[#heard + 1] = lines[i]
     end
   end
   if #found == 0 then return end
   call('HDEL', waiting, unpack(found))
-  for channel, list in pairs(channels) do call('PUBLISH', P .. channel, table.concat(list, '\0')) end
+  local recs = call('HMGET', T, unpack(found))
+  local others = call('EXISTS', P .. 'r') == 1 and call('HMGET', P .. 'r', unpack(found)) or {}
+  local messages = {}
+  for i, id in ipairs(found) do
+    local rec = result_of(id, recs[i], others[i])
+    for channel in gmatch(heard[i], '(%S+):%d+') do
+      local message = messages[channel]
+      if not message then
+        message = { head = {}, records = {}, size = 0 }
+        messages[channel] = message
+      end
+      local n = #message.head
+      message.head[n + 1] = id
+      if rec and #rec <= 65536 and message.size + #rec <= 1048576 then
+        message.size = message.size + #rec
+        message.head[n + 2] = #rec
+        message.records[#message.records + 1] = rec
+      else message.head[n + 2] = '-' end
+    end
+  end
+  for channel, message in pairs(messages) do
+    call('PUBLISH', P .. channel, table.concat(message.head, '\0') .. '\0\0' .. table.concat(message.records))
+  end
 end
 `;
 
