@@ -1,5 +1,6 @@
 // Word of results: one subscription for each backend; whoever stored a result sends it to the clients that left word for it.
 import { randomBytes } from "node:crypto";
+import type { ResultReference } from "@omniq/core";
 import { cut } from "./codec.ts";
 import type { Connection } from "./connection.ts";
 import type { Link } from "./link.ts";
@@ -13,8 +14,8 @@ export class Notices {
   readonly #connection: Connection;
   /** Arrays are not changed: that of a call is shared by its tasks. */
   readonly #waiters = new Map<string, readonly Wake[]>();
-  /** Tasks for whose results word was left at the server, and until when it holds; the oldest first. */
-  readonly #left = new Map<string, number>();
+  /** Tasks for whose results, from a run on, word was left at the server, and until when it holds; the oldest first. */
+  readonly #left = new Map<string, { readonly run: number; readonly until: number }>();
   #link: Link | undefined;
   #subscribing: Promise<void> | undefined;
 
@@ -49,14 +50,14 @@ export class Notices {
   }
 
   /** Word is being left for these, until a time by `performance.now()`: said before it is sent, since an answer may be overtaken by a message. */
-  left(ids: readonly string[], until: number): void {
-    for (const id of ids) {
-      this.#left.delete(id);
-      this.#left.set(id, until);
+  left(references: readonly ResultReference[], until: number): void {
+    for (const { taskId, run } of references) {
+      this.#left.delete(taskId);
+      this.#left.set(taskId, { run, until });
     }
     const now = performance.now();
-    for (const [id, end] of this.#left) {
-      if (end > now) break;
+    for (const [id, word] of this.#left) {
+      if (word.until > now) break;
       this.#left.delete(id);
     }
   }
@@ -69,9 +70,11 @@ export class Notices {
     }
   }
 
-  /** Until when word of a task would arrive without asking the server again; 0: it must be asked. */
-  heardUntil(id: string): number {
-    return this.#left.get(id) ?? 0;
+  /** Until when word of a result would arrive without asking the server again; 0: it must be asked. */
+  heardUntil({ taskId, run }: ResultReference): number {
+    const word = this.#left.get(taskId);
+    // Where there was none of a higher run, there may have been this one.
+    return word === undefined || word.run > run ? 0 : word.until;
   }
 
   /** Lets go of the connection. */

@@ -75,8 +75,7 @@ export class RedisResultStorage implements ResultStorage {
     const runs = new Map<string, number>();
     for (const { taskId, run } of references) runs.set(taskId, Math.min(run, runs.get(taskId) ?? run));
     const ids = [...runs.keys()];
-    /** What came by itself. */
-    const came: StoredResult[] = [];
+    const found = new Map<string, StoredResult>();
     let woken = false;
     let resolve: (() => void) | undefined;
     const wake = (): void => {
@@ -85,7 +84,7 @@ export class RedisResultStorage implements ResultStorage {
     };
     const heard = (id: string, record: string | undefined): void => {
       const result = record === undefined ? undefined : readResult(id, record);
-      if (result !== undefined && result.run >= (runs.get(id) ?? 1)) came.push(result);
+      if (result !== undefined && result.run >= (runs.get(id) ?? 1)) found.set(id, result);
       wake();
     };
     const stop = waitMs > 0 ? this.#notices.listen(ids, heard) : () => undefined;
@@ -96,25 +95,24 @@ export class RedisResultStorage implements ResultStorage {
       for (;;) {
         woken = signals.some((one) => one.aborted);
         // Word can arrive before it is left, and it is left in the step that looks: nothing falls in between. Where it was left already, by an
-        // earlier wait too, and did not arrive, there is nothing to look for.
+        // earlier wait too, and did not arrive, there is nothing to look for; but the last look is at the server itself.
         const now = performance.now();
-        const open = references.filter(({ taskId }) => this.#notices.heardUntil(taskId) <= now);
-        if (open.length > 0) came.push(...(await this.#look(open, until - now)));
+        const over = now >= until;
+        const open = over ? references : references.filter((one) => this.#notices.heardUntil(one) <= now);
+        if (open.length > 0) for (const result of await this.#look(open, !over)) found.set(result.taskId, result);
         signal?.throwIfAborted();
-        const left = until - performance.now();
-        if (came.length > 0 || ended.aborted || left <= 0) return came;
+        if (found.size > 0 || ended.aborted || over) return [...found.values()];
         if (!woken) {
-          const known = Math.min(...ids.map((id) => this.#notices.heardUntil(id)));
+          const known = Math.min(...references.map((one) => this.#notices.heardUntil(one)));
           let timer: NodeJS.Timeout | undefined;
           await new Promise<void>((done) => {
             resolve = done;
-            timer = setTimeout(done, Math.max(1, Math.min(left, known - performance.now())));
+            timer = setTimeout(done, Math.max(1, Math.min(until, known) - performance.now()));
           });
           clearTimeout(timer);
         }
         signal?.throwIfAborted();
-        if (ended.aborted) return [];
-        if (came.length > 0) return came;
+        if (ended.aborted || found.size > 0) return [...found.values()];
       }
     } catch (error) {
       if (ended.aborted && signal?.aborted !== true) return [];
@@ -181,13 +179,12 @@ export class RedisResultStorage implements ResultStorage {
     return this.close();
   }
 
-  /** Where there is time to wait, it leaves word for what is not there. */
-  async #look(references: readonly ResultReference[], waitMs: number): Promise<StoredResult[]> {
+  /** `listens`: it leaves word for what is not there. */
+  async #look(references: readonly ResultReference[], listens: boolean): Promise<StoredResult[]> {
     const ids = references.map(({ taskId }) => taskId);
-    const listens = waitMs > 0;
     const args: (string | number)[] = listens ? [this.#notices.channel, heardMs + 1_000] : ["", 0];
     for (const { taskId, run } of references) args.push(taskId, run);
-    if (listens) this.#notices.left(ids, performance.now() + heardMs);
+    if (listens) this.#notices.left(references, performance.now() + heardMs);
     let left = false;
     try {
       const found = await this.#connection.run<readonly string[]>("waitResults", args);

@@ -92,6 +92,32 @@ test("a message of a lower run does not end the wait, and the higher run's does"
   assert.equal((await soon(wait))[0]?.value, "second");
 });
 
+test("who waits for a lower run is not left to the word of who waits for a higher one", async () => {
+  const { url } = await server();
+  const waiting = open(url).resultStorage();
+  const storing = open(url).resultStorage();
+  await storing.put([result("a", 1, "first")]);
+  const higher = waiting.wait([{ taskId: "a", run: 2 }], 20_000);
+  await sleep(200);
+  const lower = waiting.wait([{ taskId: "a", run: 1 }], 20_000);
+  assert.equal((await soon(lower))[0]?.value, "first");
+  await storing.put([result("a", 2, "second")]);
+  assert.equal((await soon(higher))[0]?.value, "second");
+});
+
+test("what was stored before a look without waiting is there, whoever waits for it beside", async () => {
+  const { url } = await server();
+  const results = open(url).resultStorage();
+  for (let n = 0; n < 20; n++) {
+    const wait = results.wait([{ taskId: `t${n}`, run: 1 }], 20_000);
+    await sleep(5);
+    await results.put([result(`t${n}`)]);
+    const [looked] = await results.wait([{ taskId: `t${n}`, run: 1 }], 0);
+    assert.equal(looked?.taskId, `t${n}`);
+    assert.equal((await soon(wait))[0]?.taskId, `t${n}`);
+  }
+});
+
 test("one that finds a result at once leaves no other waiting for a message that never comes", async () => {
   const { url } = await server();
   const waiting = open(url).resultStorage();

@@ -86,7 +86,8 @@ export const base: string = `${clock}${helpers}`;
  * each and once more, then the records. Long ones are looked for (`-`): what a server keeps for a slow subscriber is limited.
  */
 export const notify: string = String.raw`
-local function notify(ids)
+-- written: id and record of those that the caller has at hand.
+local function notify(ids, written)
   local waiting = P .. 'rw'
   if #ids == 0 or call('HLEN', waiting) == 0 then return end
   local lines = call('HMGET', waiting, unpack(ids))
@@ -99,11 +100,10 @@ local function notify(ids)
   end
   if #found == 0 then return end
   call('HDEL', waiting, unpack(found))
-  local recs = call('HMGET', T, unpack(found))
-  local others = call('EXISTS', P .. 'r') == 1 and call('HMGET', P .. 'r', unpack(found)) or {}
-  local messages = {}
+  local records, messages = {}, {}
+  for i = 1, #written, 2 do records[written[i]] = written[i + 1] end
   for i, id in ipairs(found) do
-    local rec = result_of(id, recs[i], others[i])
+    local rec = records[id] or result_of(id, call('HGET', T, id), call('HGET', P .. 'r', id))
     for channel in gmatch(heard[i], '(%S+):%d+') do
       local message = messages[channel]
       if not message then

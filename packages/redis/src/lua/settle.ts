@@ -138,7 +138,7 @@ local function settle(a)
       if stored then told[#told + 1] = ids[i] end
     end
   end
-  notify(told)
+  notify(told, over)
   append(events)
   -- Where a queue's limit kept tasks back, a settlement lets them start, in any process.
   for _, queue in ipairs(order) do

@@ -7,16 +7,20 @@ local n = tonumber(ARGV[1])
 local number = seq + 1
 -- The first write is one that a full server refuses, so that a call is refused whole.
 call('HSET', P .. 'm', 'clock', NOW, 'seq', S(seq + n))
-local replies, told, a = {}, {}, 2
+local replies, told, written, a = {}, {}, {}, 2
 for i = 1, n do
   local id = ARGV[a]
   local finished = ARGV[a + 3] == '' and NOW or ARGV[a + 3]
   local rec, new = put_result(id, tonumber(ARGV[a + 1]), ARGV[a + 2], finished, ARGV[a + 4], ARGV[a + 5], number + i - 1)
   replies[i] = rec
-  if new then told[#told + 1] = id end
+  if new then
+    told[#told + 1] = id
+    written[#written + 1] = id
+    written[#written + 1] = rec
+  end
   a = a + 6
 end
-notify(told)
+notify(told, written)
 return replies
 `;
 
@@ -38,7 +42,8 @@ for i = 3, #ARGV, 2 do
   ids[#ids + 1] = ARGV[i]
   runs[#runs + 1] = tonumber(ARGV[i + 1])
 end
-local recs, others = call('HMGET', T, unpack(ids)), call('HMGET', P .. 'r', unpack(ids))
+local recs = call('HMGET', T, unpack(ids))
+local others = call('EXISTS', P .. 'r') == 1 and call('HMGET', P .. 'r', unpack(ids)) or {}
 local found = {}
 for i, id in ipairs(ids) do
   local rec = result_of(id, recs[i], others[i])
