@@ -26,7 +26,7 @@ export interface Pop {
 }
 
 const popHead = argumentText("bzpopmin");
-const unheard: Told = { done: () => undefined, fail: () => undefined };
+const unheard: Told = { done: undefined, fail: () => undefined };
 
 const hashes = Object.fromEntries(
   Object.entries(sources).map(([name, source]) => [name, createHash("sha1").update(source).digest("hex")]),

@@ -5,7 +5,8 @@ import { Command } from "ioredis";
 
 /** Told of the end of a command: one of both is called, once. */
 export interface Told {
-  readonly done: (answer: unknown) => void;
+  /** Without it the answer is not even read. */
+  readonly done: ((answer: unknown) => void) | undefined;
   readonly fail: (error: unknown) => void;
 }
 
@@ -45,7 +46,7 @@ export class DirectCommand {
     this.#told = undefined;
     if (told === undefined) return;
     try {
-      told.done(textOf(answer));
+      told.done?.(answer);
     } catch (error) {
       told.fail(error);
     }
@@ -64,8 +65,8 @@ export function argumentText(text: string): string {
   return `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
 }
 
-/** Strings in place of bytes. */
-function textOf(answer: unknown): unknown {
+/** Strings in place of the bytes that ioredis reads. */
+export function textOf(answer: unknown): unknown {
   if (answer instanceof Buffer) return answer.toString();
   return Array.isArray(answer) ? answer.map(textOf) : answer;
 }

@@ -50,8 +50,8 @@ export function readLeases(reply: ReserveReply, sentAt: number, kindOf: (referen
   return entries.map((entry, index) => {
     const idEnd = entry.indexOf("\0");
     const infoEnd = entry.indexOf("\0", idEnd + 1);
-    const comma = entry.indexOf(",", idEnd);
     const first = infoEnd === idEnd + 1;
+    const comma = first ? infoEnd : entry.indexOf(",", idEnd);
     const attempt = first ? 1 : Number(entry.slice(idEnd + 1, comma));
     const startedAt = first ? now : Number(entry.slice(comma + 1, infoEnd));
     const edges = edgesOf?.get(index);

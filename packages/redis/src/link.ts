@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import { Redis, type Cluster, type Command } from "ioredis";
 import { OmniQError } from "@omniq/core";
-import { DirectCommand, isUntraced, type Told } from "./direct-command.ts";
+import { DirectCommand, isUntraced, textOf, type Told } from "./direct-command.ts";
 import { failure } from "./failures.ts";
 
 /** How long a call waits for a connection before it rejects. */
@@ -103,7 +103,7 @@ export class Link {
       done: (answer) => {
         this.#answers++;
         this.#underWay.delete(command);
-        told.done(answer);
+        told.done?.(textOf(answer));
       },
       fail: (error) => {
         this.#underWay.delete(command);
