@@ -12,7 +12,11 @@ const settledMs = 150;
 /** The same at every backlog: half of the smallest, so that what is leased ahead can be filled up. */
 const shareTaken = 0.5;
 
-async function costs(run: Run, backlogs: readonly number[]): Promise<readonly Measured[]> {
+async function costs(
+  run: Run,
+  backlogs: readonly number[],
+  named: (backlog: string) => string,
+): Promise<readonly Measured[]> {
   const { queue, ledger, place } = run;
   const count = Math.min(500, Math.floor(Math.min(...backlogs) * shareTaken));
   const gate = new Gate(ledger);
@@ -30,7 +34,7 @@ async function costs(run: Run, backlogs: readonly number[]): Promise<readonly Me
       const { client, server = 0 } = meter();
       if (sample > 0) spent += client + server;
     }
-    const name = `processor time a task at a backlog of ${backlog.toLocaleString("en")}`;
+    const name = `processor time a task ${named(backlog.toLocaleString("en"))}`;
     measures.push({ name, value: spent / (samples * count), unit: "µs" });
   }
   const stopped = worker.stop();
@@ -43,7 +47,7 @@ export const backlog: Scenario = {
   name: "backlog",
   about: "what a task costs with 1,000, 10,000 and 100,000 waiting",
   fits: (_contestant, queue) => queue.waiting !== undefined,
-  run: async (run) => await costs(run, run.scale.backlogs),
+  run: async (run) => await costs(run, run.scale.backlogs, (backlog) => `at a backlog of ${backlog}`),
 };
 
 /** Filling takes a minute or so for some, hence only when named. */
@@ -52,5 +56,6 @@ export const million: Scenario = {
   about: "what a task costs with 10,000 and a million waiting",
   onDemand: true,
   fits: (_contestant, queue) => queue.waiting !== undefined,
-  run: async (run) => await costs(run, [run.scale.million / 100, run.scale.million]),
+  run: async (run) =>
+    await costs(run, [run.scale.million / 100, run.scale.million], (backlog) => `with ${backlog} waiting`),
 };
