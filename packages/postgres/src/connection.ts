@@ -29,6 +29,12 @@ function channelOf(schema: string): string {
 
 export type Row = readonly any[];
 
+/** Without a name it is not kept by the connection. */
+interface Statement {
+  readonly text: string;
+  readonly name?: string;
+}
+
 export class Connection {
   readonly options: CheckedOptions;
   /** The server, for messages. */
@@ -53,14 +59,25 @@ export class Connection {
    * Runs one statement, a transaction of its own; gives its rows. What PostgreSQL undid in favour of others is run again. `client`: on this
    * one, which is not the pool's.
    */
-  async query(text: string, values: readonly unknown[] = [], client?: pg.Client): Promise<readonly Row[]> {
+  query(text: string, values: readonly unknown[] = [], client?: pg.Client): Promise<readonly Row[]> {
+    return this.#run(this.#statement(text), values, client);
+  }
+
+  /**
+   * The same for what reads tables itself, not by a function of ours: it is planned each time, since a plan that a connection keeps may be
+   * of when they were empty, and reads the whole of them later.
+   */
+  look(text: string, values: readonly unknown[] = []): Promise<readonly Row[]> {
+    return this.#run({ text: this.#statement(text).text }, values);
+  }
+
+  async #run(statement: Statement, values: readonly unknown[], client?: pg.Client): Promise<readonly Row[]> {
     if (this.#closed) throw this.closedError();
     this.#running++;
     try {
       for (let conflicts = 0; ; conflicts++) {
         try {
           await this.#prepare();
-          const statement = this.#statement(text);
           return await (client === undefined
             ? this.#send(statement, values)
             : inTime(ask(client, { ...statement, values })));
@@ -136,10 +153,7 @@ export class Connection {
     ));
   }
 
-  async #send(
-    statement: { readonly text: string; readonly name: string },
-    values: readonly unknown[],
-  ): Promise<readonly Row[]> {
+  async #send(statement: Statement, values: readonly unknown[]): Promise<readonly Row[]> {
     const name = this.options.listen ? statement.name : undefined;
     const client = await this.#connect();
     return this.#use(client, () => ask(client, { text: statement.text, values, name }));

@@ -73,7 +73,7 @@ export class PostgresEventStorage implements EventStorage {
     if (!/^\d{1,19}$/.test(txid) || !/^\d{1,19}$/.test(seq)) throw damaged();
     return this.#life.run(options.signal, async () => {
       const values: unknown[] = [txid, seq, limit + 1];
-      const rows = await this.#connection.query(
+      const rows = await this.#connection.look(
         `SELECT ${eventRowColumns}, pg_current_snapshot()::text FROM {s}.events
          WHERE (txid, seq) > ($1::xid8, $2::bigint)${conditions(filter, values)} ORDER BY ${eventOrder} LIMIT $3`,
         values,
@@ -106,7 +106,7 @@ export class PostgresEventStorage implements EventStorage {
       typeof from === "string" ? { before: nothingSeen, snapshot: nothingSeen, txid: "0", seq: 0 } : from;
     if (from === "now") {
       const snapshot = await this.#ask(
-        async () => (await this.#connection.query("SELECT pg_current_snapshot()::text"))[0]?.[0] as string,
+        async () => (await this.#connection.look("SELECT pg_current_snapshot()::text"))[0]?.[0] as string,
       );
       at = { before: snapshot, snapshot, txid: "0", seq: 0 };
     }
@@ -144,7 +144,7 @@ export class PostgresEventStorage implements EventStorage {
   ): Promise<{ readonly rows: readonly Row[]; readonly snapshot: string }> {
     if (at.snapshot !== at.before) {
       const values: unknown[] = [at.before, at.snapshot, at.txid, at.seq, tailPage];
-      const rows = await this.#connection.query(
+      const rows = await this.#connection.look(
         `SELECT ${eventRowColumns} FROM {s}.events
          WHERE (txid, seq) > ($3::xid8, $4::bigint) AND txid >= pg_snapshot_xmin($1::pg_snapshot) AND txid < pg_snapshot_xmax($2::pg_snapshot)
            AND pg_visible_in_snapshot(txid, $2::pg_snapshot) AND NOT pg_visible_in_snapshot(txid, $1::pg_snapshot)${conditions(filter, values)}
@@ -155,7 +155,7 @@ export class PostgresEventStorage implements EventStorage {
       return this.#read(filter, { before: at.snapshot, snapshot: at.snapshot, txid: "0", seq: 0 });
     }
     const values: unknown[] = [at.before, tailPage];
-    const found = await this.#connection.query(
+    const found = await this.#connection.look(
       `SELECT s.snapshot, e.* FROM (SELECT pg_current_snapshot()::text AS snapshot) s LEFT JOIN LATERAL (
          SELECT ${eventRowColumns} FROM {s}.events
          WHERE txid >= pg_snapshot_xmin($1::pg_snapshot) AND NOT pg_visible_in_snapshot(txid, $1::pg_snapshot)${conditions(filter, values)}
@@ -168,7 +168,7 @@ export class PostgresEventStorage implements EventStorage {
 
   async sweep(limit: number, options: CallOptions = {}): Promise<number> {
     return this.#life.run(options.signal, async () => {
-      const [row] = await this.#connection.query(
+      const [row] = await this.#connection.look(
         `WITH gone AS (DELETE FROM {s}.events WHERE id = ANY (ARRAY(SELECT id FROM {s}.events WHERE at <= {s}.now_ms() - $2::bigint
            ORDER BY at LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING 1) SELECT count(*) FROM gone`,
         [limit, this.#store.options.eventTtlMs],

@@ -17,7 +17,7 @@ const now = "(SELECT {s}.now_ms() AS now) n";
 
 export async function getTasks(connection: Connection, ids: readonly string[]): Promise<(StoredTask | undefined)[]> {
   const { list, values } = new Columns().text(ids).build();
-  const rows = await connection.query(
+  const rows = await connection.look(
     `SELECT ${taskColumns} FROM ${now} CROSS JOIN {s}.tasks t ${coveringLease} WHERE t.id = ANY (${list})`,
     values,
   );
@@ -56,7 +56,7 @@ export async function listTasks(
     );
     where += ` AND (${any.length === 0 ? "false" : any.join(" OR ")})`;
   }
-  const rows = await connection.query(
+  const rows = await connection.look(
     `SELECT ${taskColumns} FROM ${now} CROSS JOIN
        (SELECT t.* FROM ${now}, {s}.tasks t WHERE ${where} ORDER BY t.seq LIMIT $2) t ${coveringLease} ORDER BY t.seq`,
     values,
@@ -86,7 +86,7 @@ export async function countTasks(
 ): Promise<Record<string, QueueCounts>> {
   const { list, values } = new Columns().text(queues ?? []).build();
   const rows =
-    queues === undefined ? await connection.query(countText("")) : await connection.query(countText(list), values);
+    queues === undefined ? await connection.look(countText("")) : await connection.look(countText(list), values);
   const found = new Map(rows.map((row) => [row[0] as string, toCounts(row)]));
   const names = queues ?? [...found.keys()];
   return Object.fromEntries(names.map((name) => [name, found.get(name) ?? toCounts([name, 0, 0, 0, 0, 0, 0, false])]));

@@ -108,10 +108,7 @@ export class PostgresResultStorage implements ResultStorage {
 
   async #find(ids: readonly string[]): Promise<ReadonlyMap<string, StoredResult>> {
     const { list, values } = new Columns().text(ids).build();
-    const rows = await this.#connection.query(
-      `SELECT ${columns} FROM {s}.past WHERE task_id = ANY (${list}) AND ${current}`,
-      values,
-    );
+    const rows = await this.#connection.query(`SELECT ${columns} FROM {s}.get_results(${list})`, values);
     return new Map(rows.map((row) => [row[0] as string, toStoredResult(row)]));
   }
 
@@ -132,7 +129,7 @@ export class PostgresResultStorage implements ResultStorage {
         const wanted = filter[column];
         if (wanted !== undefined) where += ` AND ${column} = $${values.push(wanted)}`;
       }
-      const rows = await this.#connection.query(
+      const rows = await this.#connection.look(
         `SELECT ${columns} FROM {s}.past WHERE ${where} ORDER BY task_id LIMIT $2`,
         values,
       );

@@ -27,6 +27,15 @@ export const storageFunctions: readonly string[] = [
     END LOOP;
   END $$`,
 
+  /* The results of these tasks. */
+  `CREATE FUNCTION {s}.get_results(p_ids text[]) RETURNS SETOF {s}.past LANGUAGE plpgsql ${settings} AS $$
+  #variable_conflict use_column
+  DECLARE
+    v_now bigint := {s}.now_ms();
+  BEGIN
+    RETURN QUERY SELECT * FROM {s}.past WHERE task_id = ANY (p_ids) AND status IS NOT NULL AND (expires_at IS NULL OR expires_at > v_now);
+  END $$`,
+
   /*
    * Takes away the results of these tasks, or of at most p_limit tasks that are past their time. What the queue remembers stays as long
    * as it must. Gives how many there were.
