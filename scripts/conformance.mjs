@@ -1,14 +1,19 @@
 // `pnpm conformance <adapter>`: the conformance kit on one of our adapters; ends with `N passed, N failed`.
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { spawnSync } from "node:child_process";
 import { serversNeeded, startServers } from "./servers.mjs";
 import { root } from "./steps.mjs";
+import { readArguments, refuse } from "./usage.mjs";
 import { runVitest } from "./vitest.mjs";
 
-const [adapter] = process.argv.slice(2);
-const file = `packages/${adapter}/test/conformance.test.ts`;
-if (adapter === undefined || !existsSync(root + file))
-  throw new Error("usage: pnpm conformance ADAPTER, such as memory or sqlite");
+const adapters = readdirSync(`${root}packages`).filter((name) =>
+  existsSync(`${root}packages/${name}/test/conformance.test.ts`),
+);
+const usage = `pnpm conformance ADAPTER\n  adapters: ${adapters.join(", ")}`;
+const { positionals } = readArguments(usage, { allowPositionals: true });
+const [adapter] = positionals;
+if (positionals.length !== 1 || !adapters.includes(adapter))
+  refuse(usage, adapter === undefined ? "Which adapter?" : `There is no conformance test of ${positionals.join(" ")}`);
 if (spawnSync(process.execPath, ["scripts/build.mjs"], { cwd: root, stdio: "inherit" }).status !== 0) process.exit(1);
 // Cloud stores run a part of the kit in the test command, and the whole of it here.
 process.env.OMNIQ_TEST_KIT = "whole";

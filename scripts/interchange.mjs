@@ -7,11 +7,12 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { parseArgs, promisify } from "node:util";
+import { promisify } from "node:util";
 import { cleanUpAfter } from "./clean-up.mjs";
 import { cloudOptions, clouds, startCloud } from "./cloud-stand.mjs";
 import { serversNeeded, startServers } from "./servers.mjs";
 import { root } from "./steps.mjs";
+import { readArguments, refuse } from "./usage.mjs";
 
 const run = promisify(execFile);
 
@@ -109,7 +110,12 @@ export async function runCombination([tasks, results, events], documents) {
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const { values, positionals: named } = parseArgs({
+  const usage = `pnpm interchange [--all | --clouds] [--slice I/N] [BACKEND…]
+  --all      every combination of the backends, not just a selection in which all pairs meet
+  --clouds   each cloud store for everything, and beside others
+  --slice    the I-th of N parts, such as 1/4
+  backends   ${backends.join(", ")}`;
+  const { values, positionals: named } = readArguments(usage, {
     options: {
       all: { type: "boolean", default: false },
       clouds: { type: "boolean", default: false },
@@ -117,7 +123,11 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.a
     },
     allowPositionals: true,
   });
-  const [slice, slices] = values.slice.split("/").map(Number);
+  const [slice = 0, slices = 0] = values.slice.split("/").map(Number);
+  if (!(Number.isInteger(slice) && Number.isInteger(slices) && slice >= 1 && slice <= slices))
+    refuse(usage, `--slice takes I/N with I from 1 to N, such as 1/4, not ${values.slice}`);
+  const stranger = named.find((name) => !backends.includes(name));
+  if (stranger !== undefined) refuse(usage, `There is no backend ${stranger}`);
   const names = named.length > 0 ? named : backends;
   const { stop } = await startServers(serversNeeded(names));
   const stands = values.clouds ? await Promise.all(clouds.map(startCloud)) : [];

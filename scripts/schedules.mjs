@@ -3,10 +3,10 @@
 // schedules catch it. The working tree stays as it is: everything runs from a bundle that is deleted afterwards.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import { root } from "./steps.mjs";
+import { readArguments } from "./usage.mjs";
 
 /** One change each; `from` stands once in the file. */
 const mutants = [
@@ -104,7 +104,7 @@ const mutants = [
   },
 ];
 
-const { values } = parseArgs({
+const { values } = readArguments("node scripts/schedules.mjs [--count N] [--seed S] [--mutants]", {
   options: {
     count: { type: "string", default: "5000" },
     seed: { type: "string", default: "1" },

@@ -5,7 +5,6 @@
 import { fork } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { clockEnvironment, setClock } from "../apps/torture/dist/clocks.js";
 import { cleanUpAfter } from "./clean-up.mjs";
 import { findClockLibrary } from "./clock-library.mjs";
@@ -16,8 +15,20 @@ import { backends, makePlace, writeConfig } from "./interchange.mjs";
 import { passBy, storeOf } from "./pass-by.mjs";
 import { serversNeeded, startServers } from "./servers.mjs";
 import { root } from "./steps.mjs";
+import { readArguments, refuse } from "./usage.mjs";
 
-const { values } = parseArgs({
+const known = [...backends, ...clouds, "faulty"];
+const usage = `pnpm torture --backend X[,Y[,Z]] --minutes M --seed S
+  --backend       of all components, or of tasks, results and events: ${known.join(", ")}; default sqlite
+  --minutes       how long; default 1
+  --seed          which faults; printed, and the same again where it is given
+  --workers, --producers, --every, --lease   processes, ms between faults, ms of a lease
+  --shared        on the servers of the tests, which are left alone
+  --no-clock      all clocks are left alone
+  --round-trip    ms of a request to a cloud store; default 50
+  --faults        which share of them goes wrong; default 0.03
+  --pass-by       how many workers on a file store are stopped until the log has passed them by`;
+const { values } = readArguments(usage, {
   options: {
     backend: { type: "string", default: "sqlite" },
     minutes: { type: "string", default: "1" },
@@ -36,10 +47,11 @@ const { values } = parseArgs({
 });
 const [tasks, results = tasks, events = results] = values.backend.split(",");
 const types = [tasks, results, events];
-const known = [...backends, ...clouds, "faulty"];
 for (const type of types)
   if (!known.includes(type))
-    throw new Error(`--backend takes ${known.join(", ")} or up to three of them with commas, not ${type}`);
+    refuse(usage, `--backend takes ${known.join(", ")} or up to three of them with commas, not ${type}`);
+for (const option of ["minutes", "seed"])
+  if (!(Number(values[option]) >= 0)) refuse(usage, `--${option} takes a number, not ${values[option]}`);
 const far = types.some((type) => clouds.includes(type));
 
 /** Whose clocks are set: where a store takes the host's for its own, all at once, as on one host; else those of single processes. */
