@@ -106,7 +106,7 @@ export class PostgresEventStorage implements EventStorage {
       typeof from === "string" ? { before: nothingSeen, snapshot: nothingSeen, txid: "0", seq: 0 } : from;
     if (from === "now") {
       const snapshot = await this.#ask(
-        async () => (await this.#connection.look("SELECT pg_current_snapshot()::text"))[0]?.[0] as string,
+        async () => (await this.#connection.query("SELECT pg_current_snapshot()::text"))[0]?.[0] as string,
       );
       at = { before: snapshot, snapshot, txid: "0", seq: 0 };
     }

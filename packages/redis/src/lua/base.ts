@@ -83,7 +83,7 @@ export const base: string = `${clock}${helpers}`;
 
 /**
  * Tells those who wait for results of these tasks, with the results: one message for each waiting client. It is id and length of each, NUL after
- * each and once more, then the records. Long ones are looked for (`-`): what a server keeps for a slow subscriber is limited.
+ * each and once more, then the records. A message that is not heard is no loss: the results are stored, and looked for. Long ones are looked for (`-`): what a server keeps for a slow subscriber is limited.
  */
 export const notify: string = String.raw`
 -- written: id and record of those that the caller has at hand.
