@@ -15,6 +15,7 @@ const maxBytes = 4_194_304;
 const worthCalls = 24;
 /** Round trips that take longer are the store's own work, which larger batches make cheaper, and smaller ones dearer. */
 const shortMs = 1.5;
+const turn = Promise.resolve();
 
 /**
  * Sends calls in natural batches, without a timer: what comes while a round trip is under way goes with the next.
@@ -30,6 +31,10 @@ export class EnqueueCoalescer {
   #underWay = 0;
   #roundTripMs = Number.POSITIVE_INFINITY;
   #idle: (() => void)[] = [];
+  readonly #begin = (): void => {
+    this.#scheduled = false;
+    this.#run();
+  };
   #closed = false;
 
   constructor(queue: TaskQueue) {
@@ -93,10 +98,8 @@ export class EnqueueCoalescer {
 
   #schedule(): void {
     this.#scheduled = true;
-    queueMicrotask(() => {
-      this.#scheduled = false;
-      this.#run();
-    });
+    // A promise's turn costs a fraction of `queueMicrotask`'s.
+    void turn.then(this.#begin);
   }
 
   #run(): void {
@@ -134,8 +137,8 @@ export class EnqueueCoalescer {
       const took = performance.now() - start;
       this.#roundTripMs = this.#roundTripMs === Number.POSITIVE_INFINITY ? took : this.#roundTripMs * 0.8 + took * 0.2;
       this.#underWay -= 1;
-      // Who was answered enqueues again before this goes on, and rides along.
-      if (!this.#scheduled) this.#schedule();
+      // Who was answered enqueues again before this goes on, and rides along; who does so later begins anew.
+      if (!this.#scheduled && (this.#waiting.length > 0 || this.#idle.length > 0)) this.#schedule();
     });
   }
 

@@ -65,7 +65,7 @@ export class Enqueuer {
   }
 
   #sendPlain<T>(task: NewTask, done: (id: string) => T): Promise<T> {
-    const call = this.#call([task]);
+    const call = this.#call([task], true);
     return new Promise((resolve, reject) => {
       this.#coalescer.submit({
         call,
@@ -90,10 +90,11 @@ export class Enqueuer {
     this.#checkSize(prepared.tasks.length);
     if (!this.#isReady) await this.#untilReady();
     let tasks = prepared.tasks;
+    const generatedIds = tasks.every(({ id }) => prepared.generated.has(id));
     // Each round finds at least one dependency that had left the queue, so there are at most as many rounds as
     // dependencies.
     for (let rounds = tasks.reduce((sum, task) => sum + (task.dependencies?.length ?? 0), 1); ; rounds--) {
-      const answer = await this.#send(tasks, options);
+      const answer = await this.#send(tasks, generatedIds, options);
       if (answer.state === "accepted") {
         await this.#appendApart(tasks, answer.receipts, options);
         return this.#outcomes(prepared, tasks, answer.receipts);
@@ -140,7 +141,7 @@ export class Enqueuer {
       );
     }
     this.#checkSize(prepared.tasks.length);
-    const [answer] = taskQueue.enqueueSync([this.#call(prepared.tasks)], { transaction });
+    const [answer] = taskQueue.enqueueSync([this.#call(prepared.tasks, false)], { transaction });
     if (answer?.state !== "accepted")
       throw notFound(answer?.taskIds ?? [], "enqueueSync cannot look for results of tasks that are over");
     return this.#outcomes(prepared, prepared.tasks, answer.receipts)[0] as Enqueued;
@@ -149,7 +150,7 @@ export class Enqueuer {
   /** Enqueues a task that is ready to be stored, riding with others. */
   async enqueuePrepared(task: NewTask): Promise<void> {
     if (!this.#isReady) await this.#untilReady();
-    const answer = await this.#send([task], {});
+    const answer = await this.#send([task], false, {});
     if (answer.state !== "accepted") throw notFound(answer.taskIds, "Prepared tasks are stored as they are");
     await this.#appendApart([task], answer.receipts, {});
   }
@@ -199,17 +200,18 @@ export class Enqueuer {
     }
   }
 
-  #call(tasks: readonly NewTask[]): EnqueueCall {
+  #call(tasks: readonly NewTask[], generatedIds: boolean): EnqueueCall {
     const { eventStorage, eventsTogether } = this.#runtime;
-    return eventStorage && eventsTogether ? { tasks, events: tasks.map((task) => this.#event(task)) } : { tasks };
+    const events = eventStorage && eventsTogether ? tasks.map((task) => this.#event(task)) : undefined;
+    return { tasks, events, generatedIds };
   }
 
   #event(task: NewTask): NewEvent {
     return this.#runtime.event("enqueued", { id: task.id, name: task.name, queue: task.queue, run: 1, attempt: 0 });
   }
 
-  #send(tasks: readonly NewTask[], options: EnqueueCallOptions): Promise<EnqueueAnswer> {
-    const call = this.#call(tasks);
+  #send(tasks: readonly NewTask[], generatedIds: boolean, options: EnqueueCallOptions): Promise<EnqueueAnswer> {
+    const call = this.#call(tasks, generatedIds);
     return options.transaction === undefined
       ? this.#coalescer.send(call, options.signal)
       : this.#sendInTransaction(call, options);

@@ -31,15 +31,18 @@ export function writeCalls(calls: readonly EnqueueCall[], kindOf: (task: NewTask
   return plain && total > 0 ? writePlain(calls, total, kindOf) : writeAny(calls, total, kindOf);
 }
 
-/** `1`, id, reference, queue, payload: the arguments for one plain task of a kind that the server has; of all others `undefined`. */
-export function writeOne(calls: readonly EnqueueCall[], kindOf: (task: NewTask) => Kind): string[] | undefined {
+/** The task, where it is the only one, plain, and without events. */
+export function onlyPlain(calls: readonly EnqueueCall[]): NewTask | undefined {
   const { tasks, events } = calls[0] as EnqueueCall;
   const task = tasks[0];
   if (calls.length > 1 || tasks.length > 1 || task === undefined || (events !== undefined && events.length > 0))
     return undefined;
-  if (!isPlain(task)) return undefined;
-  const { reference } = kindOf(task);
-  return reference === undefined ? undefined : ["1", task.id, reference, task.queue, task.payload];
+  return isPlain(task) ? task : undefined;
+}
+
+/** `1`, id, reference, queue, payload: the arguments for one plain task of a kind that the server has. */
+export function writeOne({ id, queue, payload }: NewTask, reference: string): string[] {
+  return ["1", id, reference, queue, payload];
 }
 
 /** `f`, number of tasks, ids, number of runs of one kind, for each reference (or empty), queue, head, envelope and length; payloads. */

@@ -2,7 +2,8 @@
 import { createHash } from "node:crypto";
 import { Cluster, Redis, type RedisOptions as ClientOptions } from "ioredis";
 import { OmniQError } from "@omniq/core";
-import { argumentText, type Told } from "./direct-command.ts";
+import { argumentText, commandText, type Told } from "./direct-command.ts";
+import type { Place } from "./inbox.ts";
 import { isNoScript } from "./failures.ts";
 import { Link, type Client } from "./link.ts";
 import { sources, type ScriptName } from "./lua/index.ts";
@@ -24,9 +25,6 @@ export interface Pop {
   /** It is on its way. */
   sent(): void;
 }
-
-const popHead = argumentText("bzpopmin");
-const unheard: Told = { done: undefined, fail: () => undefined };
 
 const hashes = Object.fromEntries(
   Object.entries(sources).map(([name, source]) => [name, createHash("sha1").update(source).digest("hex")]),
@@ -85,17 +83,19 @@ export class Connection {
       if (isNoScript(reason)) link.send(byText).then(done).catch(fail);
       else fail(link.failure(reason));
     };
-    // Both may fail with the connection; one report is enough.
-    if (pop === undefined || link.direct("bzpopmin", popHead, 1, pop.args, unheard)) {
-      if (pop !== undefined) pop.sent();
-      if (link.direct("evalsha", head, 4, args, { done, fail: failed })) return;
+    const direct = { name: "evalsha", head, before: 4, args, told: { done, fail: failed } };
+    if (
+      pop === undefined ? link.direct(direct) : link.direct({ ...direct, lead: commandText("bzpopmin", ...pop.args) })
+    ) {
+      pop?.sent();
+      return;
     }
     link
       .send<unknown>(
         (client) => {
           if (pop !== undefined) {
             pop.sent();
-            (client as Redis).bzpopmin(...(pop.args as [string, number])).catch(unheard.fail);
+            (client as Redis).bzpopmin(...(pop.args as [string, number])).catch(() => undefined);
           }
           return client.evalsha(hashes[name], 1, all());
         },
@@ -103,6 +103,22 @@ export class Connection {
       )
       .then(done)
       .catch(fail);
+  }
+
+  /** The number of the main connection: another one after each time that it broke. */
+  get number(): number {
+    return this.main().number;
+  }
+
+  /**
+   * Adds an entry to an inbox, and wakes who waits for its queue. `done` is told its id, or `null` where the inbox is gone. `false` where the
+   * place is of another connection, or the client wants commands in another way: nothing was sent.
+   */
+  append({ connection, add, wake }: Place, entry: string, done: Told["done"], fail: Told["fail"]): boolean {
+    const link = this.main();
+    if (!this.#opened || link.number !== connection) return false;
+    const told = { done, fail: (reason: unknown): void => fail(link.failure(reason)) };
+    return link.direct({ name: "xadd", head: add, before: 5, args: [entry], told, trail: wake });
   }
 
   /** The same for what must be on replicas before it is acknowledged. */

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { OmniQError, type NewTask } from "@omniq/core";
 import type { Connection } from "./connection.ts";
+import { newInbox, type Place } from "./inbox.ts";
 
 /** From this many uses on. Tasks that differ each time (traces in headers) never come this far. */
 const worthUses = 3;
@@ -23,6 +24,8 @@ export interface Kind extends KindFields {
   readonly head: string;
   /** The reference under which the server has it, if it does. */
   reference: string | undefined;
+  /** Where its tasks need no script. */
+  place: Place | undefined;
   uses: number;
 }
 
@@ -90,7 +93,7 @@ export class Kinds {
     if (this.#watched.size > maxWatched) this.forget();
     const { name, queue, priority, maxAttempts, resultTtlMs, rememberMs, envelope } = task;
     const shared = { name, queue, priority, maxAttempts, resultTtlMs, rememberMs, envelope };
-    const kind: Kind = { ...shared, head, reference: undefined, uses: 0 };
+    const kind: Kind = { ...shared, head, reference: undefined, place: undefined, uses: 0 };
     this.#watched.set(text, kind);
     return kind;
   }
@@ -114,7 +117,7 @@ export class Kinds {
     try {
       const reference = createHash("sha256").update(text).digest("base64url").slice(0, referenceLength);
       // Another text may have the same reference already: tasks of this kind then say all themselves.
-      if ((await this.#connection.write<number>("kind", [reference, text])) !== 1) {
+      if ((await this.#connection.write<number>("kind", [reference, text, newInbox(this.#connection)])) !== 1) {
         kind.uses = Number.NEGATIVE_INFINITY;
         return;
       }

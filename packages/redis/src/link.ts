@@ -1,8 +1,8 @@
 // One client and what is under way on it: calls wait for a connection for a while, and fail as soon as it breaks.
 import type { Socket } from "node:net";
-import { Redis, type Cluster, type Command } from "ioredis";
+import { Redis, type Cluster } from "ioredis";
 import { OmniQError } from "@omniq/core";
-import { DirectCommand, isUntraced, textOf, type Told } from "./direct-command.ts";
+import { DirectCommand, isUntraced, send, type Direct } from "./direct-command.ts";
 import { failure } from "./failures.ts";
 
 /** How long a call waits for a connection before it rejects. */
@@ -17,6 +17,9 @@ export type Client = Redis | Cluster;
 interface Streaming {
   readonly stream?: Pick<Socket, "bytesRead" | "destroy"> | null;
 }
+
+/** Connections of this process so far. */
+let connections = 0;
 
 /** A call that is under way. */
 interface Breakable {
@@ -34,12 +37,17 @@ export class Link {
   readonly #onReady: (() => void)[] = [];
   /** A connection on which calls are under way and that is silent for this long is dead; 0: nobody looks. */
   readonly #silenceMs: number;
+  #number = ++connections;
   #looking: NodeJS.Timeout | undefined;
   #answers = 0;
   #heard = "";
   #silentLooks = 0;
   #lastError: unknown;
   #closed = false;
+  readonly #over = (call: Breakable): void => {
+    this.#answers++;
+    this.#underWay.delete(call);
+  };
 
   constructor(client: Client, what: string, own: boolean, silenceMs = 0) {
     this.client = client;
@@ -57,8 +65,16 @@ export class Link {
       for (const listener of this.#onReady) listener();
     });
     // ioredis drops what was sent and not answered when it does not send it again, without a word.
-    listen.on("close", () => this.#fail(new Error("Connection is closed.")));
+    listen.on("close", () => {
+      this.#number = ++connections;
+      this.#fail(new Error("Connection is closed."));
+    });
     listen.on("end", () => this.#fail(new Error("Connection is closed.")));
+  }
+
+  /** Another one each time that the connection broke; no other link of this process ever has it. */
+  get number(): number {
+    return this.#number;
   }
 
   /** Each time that the connection is there (again). */
@@ -96,22 +112,12 @@ export class Link {
     });
   }
 
-  /** What {@link DirectCommand} is given; `false` where the client, or its state, wants `send`. `told.fail` gets what ioredis says, see {@link failure}. */
-  direct(name: string, head: string, before: number, args: readonly (string | number)[], told: Told): boolean {
+  /** Sends a {@link DirectCommand}; `false` where the client, or its state, wants `send`. `told.fail` gets what ioredis says, see {@link failure}. */
+  direct(direct: Direct): boolean {
     if (!this.#direct || this.#closed || this.client.status !== "ready" || !isUntraced()) return false;
-    const command: DirectCommand = new DirectCommand(name, head, before, args, {
-      done: (answer) => {
-        this.#answers++;
-        this.#underWay.delete(command);
-        told.done?.(textOf(answer));
-      },
-      fail: (error) => {
-        this.#underWay.delete(command);
-        told.fail(error);
-      },
-    });
+    const command = new DirectCommand(direct, this.#over);
     this.#begin(command);
-    (this.client as Redis).sendCommand(command as unknown as Command);
+    send(this.client as Redis, command, direct);
     return true;
   }
 

@@ -28,8 +28,9 @@ import {
   type UnrecordedOutcome,
 } from "@omniq/core";
 import { readLease, readTask, readUnrecorded } from "./codec.ts";
-import { readAnswers, writeCalls, writeOne, writeSettlements } from "./batches.ts";
+import { onlyPlain, readAnswers, writeCalls, writeOne, writeSettlements } from "./batches.ts";
 import type { Connection } from "./connection.ts";
+import { Inbox, placeOf } from "./inbox.ts";
 import { Kinds, type Kind, type KindFields } from "./kinds.ts";
 import { hasLeases, readLeases, readReply, type ReserveAnswer, type ReserveReply } from "./leases.ts";
 import { Lifetime } from "./lifetime.ts";
@@ -62,6 +63,7 @@ export class RedisTaskQueue implements TaskQueue {
   readonly #connection: Connection;
   readonly #waiting: Waiting;
   readonly #kinds: Kinds;
+  readonly #inbox: Inbox;
   readonly #life: Lifetime;
 
   constructor(
@@ -75,6 +77,7 @@ export class RedisTaskQueue implements TaskQueue {
     this.#connection = connection;
     this.#waiting = new Waiting(connection);
     this.#kinds = new Kinds(connection);
+    this.#inbox = new Inbox(connection);
     this.#life = new Lifetime("task queue", async () => {
       await this.#waiting.idle();
       await onClose();
@@ -91,21 +94,27 @@ export class RedisTaskQueue implements TaskQueue {
         );
       }
       if (calls.length === 0) return resolve([]);
-      const kindOf = (task: NewTask): Kind => this.#kinds.of(task);
-      const one = this.#connection.options.waitReplicas === 0 ? writeOne(calls, kindOf) : undefined;
-      if (one === undefined) return resolve(this.#enqueueAny(calls, kindOf));
-      const answered = (answer: unknown): void =>
-        resolve(typeof answer === "number" ? readAnswers(calls, answer) : this.#enqueueAny(calls, kindOf, answer));
-      this.#connection.call("enqueue", one, answered, reject);
+      const task = this.#connection.options.waitReplicas === 0 ? onlyPlain(calls) : undefined;
+      const kind = task === undefined ? undefined : this.#kinds.of(task);
+      if (task === undefined || kind?.reference === undefined) return resolve(this.#enqueueAny(calls));
+      if (calls[0]?.generatedIds === true) {
+        const added = (id: unknown): void =>
+          resolve(id === null ? this.#enqueueAny(calls, "kinds") : readAnswers(calls, 1));
+        if (this.#inbox.send(kind, task, added, reject)) return;
+      }
+      const connection = this.#connection.number;
+      const stored = (answer: unknown): void => {
+        const inbox = typeof answer === "string" && answer.startsWith("@") ? answer.slice(1) : undefined;
+        if (inbox !== undefined) kind.place = placeOf(this.#connection, connection, inbox, kind);
+        resolve(inbox !== undefined || answer === 1 ? readAnswers(calls, 1) : this.#enqueueAny(calls, answer));
+      };
+      this.#connection.call("enqueue", writeOne(task, kind.reference), stored, reject);
     });
   }
 
   /** `before`: what the short way answered. */
-  async #enqueueAny(
-    calls: readonly EnqueueCall[],
-    kindOf: (task: NewTask) => Kind,
-    before: unknown = undefined,
-  ): Promise<readonly EnqueueAnswer[]> {
+  async #enqueueAny(calls: readonly EnqueueCall[], before: unknown = undefined): Promise<readonly EnqueueAnswer[]> {
+    const kindOf = (task: NewTask): Kind => this.#kinds.of(task);
     const send = (): Promise<unknown> => this.#write("enqueue", writeCalls(calls, kindOf));
     let answer = before === "kinds" ? before : await send();
     if (answer === "kinds") {

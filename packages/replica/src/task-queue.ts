@@ -75,7 +75,9 @@ export class ReplicaTaskQueue implements TaskQueue {
         "This task queue has no transactions; enqueue without `transaction`, or use PostgreSQL or SQLite",
       );
     }
-    const [answers] = await this.#executor.execute([{ verb: "enqueue", calls }], options);
+    // The log keeps what a replica reads, and no more.
+    const kept = calls.map(({ tasks, events }): EnqueueCall => (events === undefined ? { tasks } : { tasks, events }));
+    const [answers] = await this.#executor.execute([{ verb: "enqueue", calls: kept }], options);
     return answers;
   }
 

@@ -139,6 +139,27 @@ const idempotent: readonly Case<TaskQueue>[] = [
       await bench.none();
     }),
   ),
+  proves("enqueue-idempotent", "a call with generated ids that is sent again stores its tasks once", async (bench) => {
+    const tasks = [bench.task({ ...remembered, id: "01a22b8e-65c8-7007-9bea-3f14b6bb2bb5" })];
+    const again = async (): Promise<void> => {
+      const answer = await bench.queue.enqueue([{ tasks, generatedIds: true }]);
+      assert.equal(answer[0]?.state, "accepted");
+      if (answer[0]?.state !== "accepted") return;
+      const [receipt] = answer[0].receipts;
+      assert.equal(receipt?.id, tasks[0]?.id);
+      assert.ok(receipt?.state === "enqueued" || receipt?.state === "duplicate", receipt?.state);
+    };
+    await again();
+    await again();
+    assert.equal((await bench.counts()).ready, 1);
+    const lease = await bench.takeOne();
+    await again();
+    await bench.none();
+    await bench.complete(lease);
+    await again();
+    await bench.none();
+    assert.equal(await bench.state(lease.taskId), "gone");
+  }),
   proves("enqueue-idempotent", "an id is forgotten rememberMs after the task is gone", async (bench) => {
     const id = await bench.add({ rememberMs: 100 });
     await bench.complete(await bench.takeOne());

@@ -61,6 +61,11 @@ export interface EnqueueCall {
   readonly tasks: readonly NewTask[];
   /** Only for an event storage of the same backend. */
   readonly events?: readonly NewEvent[] | undefined;
+  /**
+   * The ids of all its tasks were made for this call: nobody else knows them, and it is sent again only within `rememberMs`, when an answer did
+   * not come. They are the same tasks however often they are sent, but a queue need not look whether it has them: it may answer `enqueued` each time.
+   */
+  readonly generatedIds?: boolean | undefined;
 }
 
 /**

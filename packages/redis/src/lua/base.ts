@@ -4,8 +4,15 @@
  * `now` is the server's clock in milliseconds; it never runs backward, since the latest time that a script wrote is kept beside the data.
  * Lua prints large numbers with an exponent, so whole numbers become text by `S`. `begin` is a removal: Redis refuses a script's first
  * growing write when it is full, and none after a removal, so a full server still drains.
+ *
+ * `take_in` gives tasks that stand in the inbox (see `inbox.ts`) their place, in their order, with the time at which the server took them. It
+ * reads at most `most`, answers how many, and `give` gets what is of the queue `wanted` in place of that queue's list.
  */
-export const clock: string = String.raw`
+export const clock: string = clockWith("");
+
+/** The same, reading one more field of `m` beside the clock. */
+export function clockWith(field: string): string {
+  return String.raw`
 local P = KEYS[1]
 local call, find, sub, match, gmatch, format, floor = redis.call, string.find, string.sub, string.match, string.gmatch, string.format, math.floor
 local T = P .. 't'
@@ -13,7 +20,7 @@ local Q = P .. 'q'
 local function S(n) return format('%.0f', n) end
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
-local meta = call('HMGET', P .. 'm', 'clock', 'seq')
+local meta = call('HMGET', P .. 'm', 'clock', 'seq', 'in'${field})
 local latest = tonumber(meta[1]) or 0
 local seq = tonumber(meta[2]) or 0
 if latest > now then now = latest end
@@ -26,6 +33,54 @@ local function advance(n)
   return first
 end
 local function mark(queue) call('ZADD', P .. 'w:' .. queue, 0, 0) end
+local inbox = meta[3] and P .. 'in:' .. meta[3]
+local function take_in(most, wanted, give)
+  local entries = inbox and call('XRANGE', inbox, '-', '+', 'COUNT', most) or {}
+  local n = #entries
+  if n == 0 then return 0 end
+  local ms, count = match(entries[n][1], '^(%d+)%-(%d+)$')
+  -- A removal first, as begin is.
+  call('XTRIM', inbox, 'MINID', ms .. '-' .. S(count + 1))
+  local ids, seen, written, w, lists = {}, {}, {}, 0, {}
+  for i = 1, n do ids[i] = sub(entries[i][2][2], 1, 36) end
+  local stored = call('HMGET', T, unpack(ids))
+  local at, time, field, reference, queue, list
+  for i = 1, n do
+    local id, entry = ids[i], entries[i]
+    -- What was sent again is known.
+    if not stored[i] and not seen[id] then
+      local own, pair = sub(entry[1], 1, 13), entry[2]
+      if own ~= at then
+        at, latest = own, math.max(latest, tonumber(own))
+        time = format('%011x', latest)
+      end
+      if pair[1] ~= field then
+        field = pair[1]
+        reference, queue = sub(field, 1, 6), sub(field, 7)
+        list = lists[queue] or {}
+        lists[queue] = list
+      end
+      seq = seq + 1
+      local number = format('%012x', seq)
+      local rec = 'p' .. number .. time .. reference .. sub(pair[2], 37)
+      seen[id], written[w + 1], written[w + 2] = true, id, rec
+      w = w + 2
+      if queue == wanted then give(id, rec) else list[#list + 1] = number .. id end
+    end
+  end
+  if w > 0 then call('HSET', T, unpack(written)) end
+  for name, elements in pairs(lists) do if #elements > 0 then call('RPUSH', P .. 'r:' .. name, unpack(elements)) end end
+  if latest > now then now = latest end
+  NOW, latest = S(now), now
+  call('HSET', P .. 'm', 'clock', NOW, 'seq', S(seq))
+  return n
+end
+`;
+}
+
+/** Takes in all of the inbox: what every script does first that looks at tasks, numbers them or moves the clock. */
+export const takeIn: string = String.raw`
+while take_in(1000) == 1000 do end
 `;
 
 /** The rest: what the shortest way of `enqueue` does without. */
@@ -79,7 +134,7 @@ local function bucket(at, element)
 end
 `;
 
-export const base: string = `${clock}${helpers}`;
+export const base: string = `${clock}${takeIn}${helpers}`;
 
 /**
  * Tells those who wait for results of these tasks, with the results: one message for each waiting client. It is id and length of each, NUL after

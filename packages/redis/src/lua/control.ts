@@ -179,12 +179,21 @@ call('HSET', P .. 'm', 'version', ARGV[1])
 return ARGV[1]
 `;
 
-/** ARGV: reference, text. Stores what many tasks share. Answers 1, or 0 where something else has the reference. */
+/**
+ * ARGV: reference, text, a new name for the inbox or empty. Stores what many tasks share, and sees that there is an inbox. Answers 1, or 0 where
+ * something else has the reference.
+ */
 export const kind: string = String.raw`
 call('HSETNX', P .. 'v', ARGV[1], ARGV[2])
 if call('HGET', P .. 'v', ARGV[1]) ~= ARGV[2] then return 0 end
 -- So that the shortest way of enqueue need look at one key only.
 call('HSETNX', P .. 'm', ARGV[1], '1')
 call('HSETNX', Q, 'm' .. match(ARGV[2], '^[^%z]*%z([^%z]*)'), '0,-,-,-,-,-')
+if ARGV[3] ~= '' and not (inbox and call('EXISTS', inbox) == 1) then
+  call('HSET', P .. 'm', 'in', ARGV[3])
+  inbox = P .. 'in:' .. ARGV[3]
+  call('XADD', inbox, '*', '', '')
+  call('XTRIM', inbox, 'MAXLEN', 0)
+end
 return 1
 `;

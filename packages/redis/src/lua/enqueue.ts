@@ -1,25 +1,21 @@
 // The script of `enqueue`: a plain batch goes the short way; whatever has options is checked whole before the first write.
 
+/** What the one plain task reads beside the clock: whether its kind is there. */
+export const knownKind = ", ARGV[1] == '1' and ARGV[3] or ''";
+
 /**
- * ARGV as `writeOne` says: one plain task of a kind that is known. Answers 1, `kinds`, or `known` where the id is not new: then nothing is
- * stored, and the other way decides.
+ * ARGV as `writeOne` says: one plain task of a kind that is known. Answers `@` and the name of the inbox, or 1 where there is none; `kinds`; or
+ * `known` where the id is not new: then nothing is stored, and the other way decides. It comes before all that the others need.
  */
 export const enqueueOne: string = String.raw`
 if ARGV[1] == '1' then
-  local call, format, P, id, reference, queue = redis.call, string.format, KEYS[1], ARGV[2], ARGV[3], ARGV[4]
-  -- A call costs little while the server is busy, and up to ten times that where it was idle: so there are few of them.
-  local meta = P .. 'm'
-  local known = call('HMGET', meta, 'clock', 'seq', reference)
-  if not known[3] then return 'kinds' end
-  local time, latest, seq = call('TIME'), tonumber(known[1] or 0), tonumber(known[2] or 0) + 1
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  if latest > now then now = latest end
-  call('HSET', meta, 'clock', format('%.0f', now), 'seq', format('%.0f', seq))
-  local number = format('%012x', seq)
-  if call('HSETNX', P .. 't', id, 'p' .. number .. format('%011x', now) .. reference .. ARGV[5]) == 0 then return 'known' end
+  local id, reference, queue = ARGV[2], ARGV[3], ARGV[4]
+  if not meta[4] then return 'kinds' end
+  local number = format('%012x', advance(1))
+  if call('HSETNX', T, id, 'p' .. number .. format('%011x', now) .. reference .. ARGV[5]) == 0 then return 'known' end
   -- The queue's settings are there since its kind is.
-  if call('RPUSH', P .. 'r:' .. queue, number .. id) == 1 then call('ZADD', P .. 'w:' .. queue, 0, 0) end
-  return 1
+  if call('RPUSH', P .. 'r:' .. queue, number .. id) == 1 then mark(queue) end
+  return inbox and '@' .. meta[3] or 1
 end
 `;
 

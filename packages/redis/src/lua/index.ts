@@ -1,7 +1,7 @@
 // All scripts by name, each put together from the parts that it needs.
-import { append, base, clock, helpers, notify } from "./base.ts";
+import { append, base, clock, clockWith, helpers, notify, takeIn } from "./base.ts";
 import * as control from "./control.ts";
-import { enqueueFast, enqueueOne, enqueueSlow, knownIds, kindsKnown } from "./enqueue.ts";
+import { enqueueFast, enqueueOne, enqueueSlow, kindsKnown, knownIds, knownKind } from "./enqueue.ts";
 import * as inspect from "./inspect.ts";
 import { outcomes, results } from "./outcomes.ts";
 import { reservePlain } from "./reserve-plain.ts";
@@ -15,7 +15,7 @@ import { sweep, sweepBuckets, upkeep } from "./upkeep.ts";
 const library = `local function library()\nlocal L = {}\n${store}${groups}${outcomes}${settleSlow}${upkeep}${sweepBuckets}return L\nend\n`;
 const shared = `${base}${results}`;
 const full = `${shared}${library}`;
-const leasing = `${shared}${notify}${append}${library}`;
+const ending = `${results}${notify}${append}${library}${settle}`;
 
 export type ScriptName =
   | "enqueue"
@@ -54,10 +54,10 @@ export type ScriptName =
   | "advanceSchedule";
 
 export const sources: Readonly<Record<ScriptName, string>> = {
-  enqueue: `${enqueueOne}${clock}${helpers}if ARGV[1] == 'f' then\n${knownIds}${enqueueFast}end\n${kindsKnown}${results}${append}${library}local L = library()\n${knownIds}${enqueueSlow}`,
-  reserve: `${clock}${reservePlain}local plain = reserve_plain(1)\nif plain then return plain end\n${helpers}${results}${library}${reserve}begin()\nadvance(0)\nreturn reserve(1)`,
-  settle: `${leasing}${settle}begin()\nlocal states = settle(1)\nreturn states`,
-  settleAndReserve: `${leasing}${settle}${reservePlain}begin()\nlocal states, a = settle(1)\nlocal plain = reserve_plain(a)\nif plain then return { states, plain } end\n${reserve}return { states, reserve(a) }`,
+  enqueue: `${clockWith(knownKind)}${takeIn}${enqueueOne}${helpers}if ARGV[1] == 'f' then\n${knownIds}${enqueueFast}end\n${kindsKnown}${results}${append}${library}local L = library()\n${knownIds}${enqueueSlow}`,
+  reserve: `${clock}${reservePlain}local plain = reserve_plain(1)\nif plain then return plain end\n${takeIn}${helpers}${results}${library}${reserve}begin()\nadvance(0)\nreturn reserve(1)`,
+  settle: `${base}${ending}begin()\nlocal states = settle(1)\nreturn states`,
+  settleAndReserve: `${clock}${helpers}${ending}${reservePlain}begin()\nlocal states, a = settle(1)\nlocal plain = reserve_plain(a)\nif plain then return { states, plain } end\n${takeIn}${reserve}return { states, reserve(a) }`,
   extend: `${base}${extend}`,
   cancel: `${full}${control.cancel}`,
   retry: `${full}${control.retry}`,

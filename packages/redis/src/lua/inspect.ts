@@ -1,4 +1,4 @@
-// The scripts that look: single tasks, lists and counts. They write nothing.
+// The scripts that look: single tasks, lists and counts. They write nothing but what they take in from the inbox.
 
 /** For each id: record, lease or empty, and the edges of one that has dependencies. */
 export const get: string = String.raw`
