@@ -105,7 +105,8 @@ export class RedisTaskQueue implements TaskQueue {
       const connection = this.#connection.number;
       const stored = (answer: unknown): void => {
         const inbox = typeof answer === "string" && answer.startsWith("@") ? answer.slice(1) : undefined;
-        if (inbox !== undefined) kind.place = placeOf(this.#connection, connection, inbox, kind);
+        if (inbox !== undefined && kind.place?.connection !== connection)
+          kind.place = placeOf(this.#connection, connection, inbox, kind);
         resolve(inbox !== undefined || answer === 1 ? readAnswers(calls, 1) : this.#enqueueAny(calls, answer));
       };
       this.#connection.call("enqueue", writeOne(task, kind.reference), stored, reject);

@@ -72,7 +72,10 @@ export class Waiting {
     const keys = [...new Set(wait.queues)].map((queue) => this.#connection.key(`w:${queue}`));
     const seconds = Math.max(0.01, wait.waitMs / 1_000);
     // A network that swallows everything never says so.
-    const sent = (): void => void (silence = setTimeout(() => link.reset(), wait.waitMs + silenceMs));
+    const sent = (): void => {
+      // It may have failed already, as it was sent: then the link is no longer this wait's.
+      if (!answered) silence = setTimeout(() => link.reset(), wait.waitMs + silenceMs);
+    };
     const woken = (answer: unknown): void => {
       const reply = readReply(answer as ReserveAnswer);
       answered = true;

@@ -247,6 +247,26 @@ test("long payloads go by the script, since those who take in read all that stan
   assert.deepEqual(ids(await take(world.queue)), [id]);
 });
 
+test("ids that users give, clients of theirs and calls of several tasks go by the script", async () => {
+  const world = await World.start();
+  const own = new Redis(world.node.url);
+  clean.push(() => own.disconnect());
+  const backend = redis({ client: own });
+  clean.push(() => backend.close());
+  const put: string[] = [];
+  for (let n = 0; n < 10; n++) {
+    put.push(await world.put(task(), backend.taskQueue()));
+    const given = task();
+    await world.queue.enqueue([{ tasks: [given] }]);
+    const several = [task(), task()];
+    await world.queue.enqueue([{ tasks: several, generatedIds: true }]);
+    put.push(given.id, ...several.map(({ id }) => id));
+    assert.equal(await world.waiting(), 0);
+  }
+  assert.deepEqual(ids(await take(world.queue)), put);
+  await world.putIn();
+});
+
 test("the inbox stays short where nobody else runs scripts, and a long one is taken in whole", async () => {
   const world = await World.start();
   const longest = { of: 0 };
