@@ -60,6 +60,13 @@ const many = (filter = ""): string => {
 export const covered = (beyond: string): string =>
   `SELECT u FROM {s}.leases l, unnest(l.seqs) u WHERE l.queue = q${beyond}`;
 
+/**
+ * Whether something urgent waits that nobody else is about to take. A claim of lane 0 asks this in its own statement: with a snapshot for each, it
+ * could see of a set that was stored meanwhile what is not urgent, and not the rest.
+ */
+export const urgent: string = `EXISTS (SELECT 1 FROM {s}.tasks t WHERE t.queue = q AND t.state = 2 AND t.lane = 1 AND t.priority >= 0 AND ${inTime}
+                LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)`;
+
 /** Claims up to `v_want` tasks of lane 1 at once. The row found is locked, so its place in the table does not change before the update. */
 export const claimEarly = (which: string): string => `RETURN QUERY UPDATE {s}.tasks t SET ${startOf}
           FROM (SELECT t.ctid AS place FROM {s}.tasks t
@@ -86,6 +93,7 @@ export const claim = (from: "place" | "beginning"): string => {
             INTO v_places, v_seqs, v_apart, v_last_ready, v_first_seq, v_last_seq, v_many FROM (
               SELECT t.ctid AS place, t.seq, t.ready_at, ${columnsOfMany}, v_cover AND ${plain} AS plain
               FROM {s}.tasks t WHERE t.queue = q AND t.state = 2 AND t.lane = 0${after} AND ${inTime} AND t.seq NOT IN (${covered(beyond)})
+                AND NOT ${urgent}
               ORDER BY t.ready_at, t.seq LIMIT v_want FOR NO KEY UPDATE SKIP LOCKED) c;
             v_again := false;
             IF v_seqs IS NOT NULL THEN

@@ -10,14 +10,15 @@ const beyond = " AND (l.last_ready, l.last_seq) > (p_ready, p_seq)";
 export const reserveFewFunction: string =
   /*
    * Claims up to a few plain tasks of lane 0, from a place on, where nothing else of the queue could start: no limits, no due tasks, no
-   * priorities, no groups that changed. In all other cases, and where it finds nothing, it is `reserve`. As there, the rows are locked
-   * first, and the row of `leases` is stored only if no other claim has covered one of them meanwhile.
+   * priorities, no groups that changed: asked in the statement that claims, so that all is seen as of one moment. In all other cases, and where
+   * it finds nothing, it is `reserve`. As there, the rows are locked first, and the row of `leases` is stored only if no other claim has
+   * covered one of them meanwhile.
    */
   `CREATE FUNCTION {s}.reserve_few(q text, p_limit integer, p_lease_ms bigint, p_worker text, p_token text, p_ready bigint, p_seq bigint)
   RETURNS SETOF {s}.lease LANGUAGE plpgsql ${settings} AS $$
   #variable_conflict use_column
   DECLARE
-    v_busy boolean := pg_advisory_xact_lock_shared(${lockKey("q", "q")}) IS NULL;
+    v_held boolean := pg_advisory_xact_lock_shared(${lockKey("q", "q")}) IS NULL;
     v_now bigint := {s}.now_ms();
     v_seqs bigint[] := '{}';
     v_rows {s}.lease[] := '{}';
@@ -25,35 +26,32 @@ export const reserveFewFunction: string =
     v_last_seq bigint;
     one record;
   BEGIN
-    SELECT EXISTS (SELECT 1 FROM {s}.queues x WHERE x.name = q AND (x.paused OR x.max_active IS NOT NULL OR x.rate_limit IS NOT NULL))
-      OR EXISTS (SELECT 1 FROM {s}.tasks x WHERE x.queue = q AND x.state = 1 AND x.run_at <= v_now)
-      OR EXISTS (SELECT 1 FROM {s}.tasks x WHERE x.queue = q AND x.state = 2 AND x.lane = 1)
-      OR EXISTS (SELECT 1 FROM {s}.group_changes x WHERE x.queue = q)
-    INTO v_busy;
-    IF NOT v_busy THEN
-      FOR one IN
-        SELECT t.ctid AS place, t.seq, t.ready_at, ${columnsOfMany}, ${plain} AS plain
-        FROM {s}.tasks t
-        WHERE t.queue = q AND t.state = 2 AND t.lane = 0 AND (t.ready_at, t.seq) > (p_ready, p_seq) AND ${inTime}
-          AND t.seq NOT IN (${covered(beyond)})
-        ORDER BY t.ready_at, t.seq LIMIT least(p_limit, ${few}) FOR NO KEY UPDATE SKIP LOCKED
-      LOOP
-        EXIT WHEN NOT one.plain;
-        v_seqs := v_seqs || one.seq;
-        v_last_ready := one.ready_at;
-        v_last_seq := greatest(v_last_seq, one.seq);
-        v_rows := v_rows || ROW(1, one.id, one.name, NULL, one.payload, one.envelope, NULL, one.max_attempts, one.result_ttl, NULL, NULL, NULL,
-          one.enqueued_at, one.run_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, one.ready_at, one.seq, v_now + p_lease_ms, NULL, one.place,
-          NULL)::{s}.lease;
-      END LOOP;
-      IF v_last_seq IS NOT NULL THEN
-        INSERT INTO {s}.leases (token, queue, worker, leased_at, deadline, first_seq, last_seq, last_ready, seqs)
-        SELECT p_token, q, p_worker, v_now, v_now + p_lease_ms, (SELECT min(u) FROM unnest(v_seqs) u), v_last_seq, v_last_ready, v_seqs
-        WHERE NOT EXISTS (SELECT 1 FROM {s}.leases l WHERE l.queue = q${beyond} AND l.seqs && v_seqs);
-        IF FOUND THEN
-          RETURN QUERY SELECT * FROM unnest(v_rows);
-          RETURN;
-        END IF;
+    FOR one IN
+      SELECT t.ctid AS place, t.seq, t.ready_at, ${columnsOfMany}, ${plain} AS plain
+      FROM {s}.tasks t
+      WHERE t.queue = q AND t.state = 2 AND t.lane = 0 AND (t.ready_at, t.seq) > (p_ready, p_seq) AND ${inTime}
+        AND t.seq NOT IN (${covered(beyond)})
+        AND NOT EXISTS (SELECT 1 FROM {s}.queues x WHERE x.name = q AND (x.paused OR x.max_active IS NOT NULL OR x.rate_limit IS NOT NULL))
+        AND NOT EXISTS (SELECT 1 FROM {s}.tasks x WHERE x.queue = q AND x.state = 1 AND x.run_at <= v_now)
+        AND NOT EXISTS (SELECT 1 FROM {s}.tasks x WHERE x.queue = q AND x.state = 2 AND x.lane = 1)
+        AND NOT EXISTS (SELECT 1 FROM {s}.group_changes x WHERE x.queue = q)
+      ORDER BY t.ready_at, t.seq LIMIT least(p_limit, ${few}) FOR NO KEY UPDATE SKIP LOCKED
+    LOOP
+      EXIT WHEN NOT one.plain;
+      v_seqs := v_seqs || one.seq;
+      v_last_ready := one.ready_at;
+      v_last_seq := greatest(v_last_seq, one.seq);
+      v_rows := v_rows || ROW(1, one.id, one.name, NULL, one.payload, one.envelope, NULL, one.max_attempts, one.result_ttl, NULL, NULL, NULL,
+        one.enqueued_at, one.run_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, one.ready_at, one.seq, v_now + p_lease_ms, NULL, one.place,
+        NULL)::{s}.lease;
+    END LOOP;
+    IF v_last_seq IS NOT NULL THEN
+      INSERT INTO {s}.leases (token, queue, worker, leased_at, deadline, first_seq, last_seq, last_ready, seqs)
+      SELECT p_token, q, p_worker, v_now, v_now + p_lease_ms, (SELECT min(u) FROM unnest(v_seqs) u), v_last_seq, v_last_ready, v_seqs
+      WHERE NOT EXISTS (SELECT 1 FROM {s}.leases l WHERE l.queue = q${beyond} AND l.seqs && v_seqs);
+      IF FOUND THEN
+        RETURN QUERY SELECT * FROM unnest(v_rows);
+        RETURN;
       END IF;
     END IF;
     RETURN QUERY SELECT * FROM {s}.reserve(ARRAY[q], p_limit, p_lease_ms, p_worker, p_token, false, ARRAY[p_ready], ARRAY[p_seq], NULL);

@@ -1,6 +1,6 @@
 // The functions behind `reserve`: upkeep of the queues asked for, groups, and the claims.
 import { expiriesLimit, expiryPauseMs } from "@omniq/core";
-import { claim, claimEarly, covered, inTime, ownLease, startOf } from "./claim-statements.ts";
+import { claim, claimEarly, covered, inTime, ownLease, startOf, urgent } from "./claim-statements.ts";
 import { coverable, lockKey, settings } from "./common-functions.ts";
 import { reserveFewFunction } from "./reserve-few-function.ts";
 
@@ -294,16 +294,20 @@ export const reserveFunctions: readonly string[] = [
           EXIT WHEN NOT v_again OR v_want <= 0;
         END LOOP;
       ELSIF v_want > 0 THEN
-        IF v_early THEN
-          ${claimEarly("t.priority >= 0")}
-        END IF;
-        v_before := v_want;
-        IF v_want > 0 AND v_ready > 0 THEN
-          ${claim("place")}
-        END IF;
-        IF v_want > 0 AND v_want = v_before THEN
-          ${claim("beginning")}
-        END IF;
+        LOOP
+          IF v_early THEN
+            ${claimEarly("t.priority >= 0")}
+          END IF;
+          v_before := v_want;
+          IF v_want > 0 AND v_ready > 0 THEN
+            ${claim("place")}
+          END IF;
+          IF v_want > 0 AND v_want = v_before THEN
+            ${claim("beginning")}
+          END IF;
+          EXIT WHEN v_want <= 0 OR v_want < v_before OR NOT ${urgent};
+          v_early := true;
+        END LOOP;
         IF v_want > 0 AND v_early THEN
           ${claimEarly("t.priority < 0")}
         END IF;

@@ -137,6 +137,34 @@ test("a worker that was woken takes what is urgent first, nothing of a paused qu
   expect(ids(await woken(() => queue.resume("q")))).toEqual(["d", "e"]);
 });
 
+test("of tasks that are enqueued at once, what is urgent is leased first, however the claim falls in between", async () => {
+  const schema = newSchema();
+  const [here, there] = [open({ dsn, schema, maxConnections: 2 }), open({ dsn, schema, maxConnections: 2 })];
+  const [queue, worker] = [here.taskQueue(), there.taskQueue()];
+  await queue.counts();
+  const sets = 400;
+  const leased: string[] = [];
+  const consumer = (async () => {
+    while (leased.length < sets * 2) {
+      // Now one that waits and is woken, now one that looks at once.
+      const waitMs = leased.length % 3 === 0 ? 0 : 2_000;
+      const leases = await worker.reserve({ ...waiting, waitMs, limit: 1 + (leased.length % 2) });
+      for (const lease of leases) leased.push(lease.taskId);
+      await worker.settle(leases.map((lease) => completed(lease)));
+    }
+  })();
+  for (let set = 0; set < sets; set++) {
+    await queue.enqueue([{ tasks: [task(`${set}-calm`), task(`${set}-urgent`, { priority: 5 })] }]);
+    for (let tries = 0; leased.length < set * 2 && tries < 200; tries++) await sleep(1);
+  }
+  await consumer;
+  const places = new Map(leased.map((id, place) => [id, place] as const));
+  const wrong = Array.from({ length: sets }, (_value, set) => set).filter(
+    (set) => (places.get(`${set}-urgent`) ?? Infinity) > (places.get(`${set}-calm`) ?? -Infinity),
+  );
+  expect(wrong).toEqual([]);
+});
+
 test("a worker waits on when the connection that listens is ended just as it claims", async () => {
   const schema = newSchema();
   const [here, there] = [open({ dsn, schema, maxConnections: 2 }), open({ dsn, schema, maxConnections: 2 })];
