@@ -1,5 +1,6 @@
 // Cases of the order in which tasks are given.
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers/promises";
 import type { TaskQueue } from "@omniq/core";
 import type { Case } from "../suite.ts";
 import { marginMs, proves } from "./bench.ts";
@@ -51,6 +52,40 @@ export const orderCases: readonly Case<TaskQueue>[] = [
       const low = await bench.add();
       const high = await bench.add({ priority: 1 });
       assert.deepEqual([await bench.takenIds(1), await bench.takenIds(1)], [[high], [low]]);
+    },
+    ["priorities"],
+  ),
+  proves(
+    "order",
+    "of tasks that are enqueued at once the urgent one is given first, however a reserve falls in between",
+    async (bench) => {
+      const other = (await bench.world.open()).taskQueue?.();
+      assert.ok(other);
+      const [consumer, sets] = [bench.on(other), 200];
+      const taken: string[] = [];
+      // It looks without a pause, so that some of its looks are under way as a set is stored.
+      const consume = async (): Promise<void> => {
+        while (taken.length < 2 * sets) {
+          const leases = await consumer.take(1 + (taken.length % 2), { leaseMs: 60_000 });
+          taken.push(...leases.map((lease) => lease.taskId));
+          await Promise.all(leases.map((lease) => consumer.complete(lease)));
+          await setImmediate();
+        }
+      };
+      const produce = async (): Promise<void> => {
+        for (let set = 0; set < sets; set++) {
+          await bench.receipts([bench.task({ id: `calm ${set}` }), bench.task({ id: `urgent ${set}`, priority: 5 })]);
+          // A backlog would keep what is enqueued apart from what is taken.
+          while (taken.length < 2 * set) await setImmediate();
+        }
+      };
+      await Promise.all([consume(), produce()]);
+      const places = new Map(taken.map((id, place) => [id, place]));
+      const place = (id: string): number => places.get(id) ?? assert.fail(`${id} was never given`);
+      const late = Array.from({ length: sets }, (_value, set) => set).filter(
+        (set) => place(`urgent ${set}`) > place(`calm ${set}`),
+      );
+      assert.deepEqual(late, [], "sets of which the calm task came first");
     },
     ["priorities"],
   ),
