@@ -23,19 +23,31 @@ export interface ReserveReply {
   readonly edges: Edges;
 }
 
+const noEdges: Edges = [];
+
+/** It is read where a worker that was idle waits for it, and all is cold: without lists, and numbers digit by digit. */
 export function readReply(answer: ReserveAnswer): ReserveReply {
-  const [all, edges] = typeof answer === "string" ? [answer, []] : answer;
-  const [now = "", nextAt = "", token = "", deadline = "", lengths = ""] = all.split("\0", 5);
-  const head = now.length + nextAt.length + token.length + deadline.length + lengths.length + 5;
+  const all = typeof answer === "string" ? answer : answer[0];
+  const nextAt = all.indexOf("\0") + 1;
+  const token = all.indexOf("\0", nextAt) + 1;
+  const deadline = all.indexOf("\0", token) + 1;
+  const lengths = all.indexOf("\0", deadline) + 1;
+  const text = all.indexOf("\0", lengths) + 1;
   return {
-    now: Number(now),
-    nextAt: nextAt === "" ? undefined : Number(nextAt),
-    token,
-    deadline: Number(deadline),
-    lengths,
-    text: all.slice(head),
-    edges,
+    now: wholeNumber(all, 0, nextAt - 1),
+    nextAt: token === nextAt + 1 ? undefined : wholeNumber(all, nextAt, token - 1),
+    token: all.slice(token, deadline - 1),
+    deadline: wholeNumber(all, deadline, lengths - 1),
+    lengths: all.slice(lengths, text - 1),
+    text: all.slice(text),
+    edges: typeof answer === "string" ? noEdges : answer[1],
   };
+}
+
+function wholeNumber(text: string, from: number, to: number): number {
+  let number = 0;
+  for (let at = from; at < to; at++) number = number * 10 + text.charCodeAt(at) - 48;
+  return number;
 }
 
 export function hasLeases(reply: ReserveReply): boolean {
@@ -46,8 +58,10 @@ export function readLeases(reply: ReserveReply, sentAt: number, kindOf: (referen
   if (!hasLeases(reply)) return [];
   const { now, token, deadline } = reply;
   const edgesOf = reply.edges.length === 0 ? undefined : new Map(reply.edges);
-  const entries = reply.lengths.includes(",") ? cut(reply.text, reply.lengths.split(",").map(Number)) : [reply.text];
-  return entries.map((entry, index) => {
+  if (!reply.lengths.includes(",")) return [readEntry(reply.text, 0)];
+  return cut(reply.text, reply.lengths.split(",").map(Number)).map(readEntry);
+
+  function readEntry(entry: string, index: number): Lease {
     const idEnd = entry.indexOf("\0");
     const infoEnd = entry.indexOf("\0", idEnd + 1);
     const first = infoEnd === idEnd + 1;
@@ -70,5 +84,5 @@ export function readLeases(reply: ReserveReply, sentAt: number, kindOf: (referen
       cancelling: false,
       dependencies: edges === undefined ? [] : readOutcomes(edges),
     };
-  });
+  }
 }

@@ -16,6 +16,7 @@ import {
   type QueueCounts,
   type QueueSettings,
   type RemoveState,
+  type ReserveOptions,
   type ReserveRequest,
   type RetryState,
   type Settlement,
@@ -126,17 +127,22 @@ export class RedisTaskQueue implements TaskQueue {
     return readAnswers(calls, answer);
   }
 
-  reserve(request: ReserveRequest, options: CallOptions = {}): Promise<readonly Lease[]> {
+  reserve(request: ReserveRequest, options: ReserveOptions = {}): Promise<readonly Lease[]> {
     // One promise for all of it, since a task starts only after each has had its turn.
     return new Promise((resolve, reject) => {
-      const { signal } = options;
+      const { signal, onLeases } = options;
       const ended = this.#life.signal;
       this.#life.check(signal);
       const until = performance.now() + request.waitMs;
       let sentAt = performance.now();
       const found = (reply: ReserveReply): void => {
         if (!hasLeases(reply)) return wait(reply);
-        if (signal?.aborted !== true && !ended.aborted) return resolve(this.#leases(reply, sentAt));
+        if (signal?.aborted !== true && !ended.aborted) {
+          const leases = this.#leases(reply, sentAt);
+          if (onLeases === undefined || leases instanceof Promise) return resolve(leases);
+          onLeases(leases);
+          return resolve([]);
+        }
         // Aborted meanwhile: the tasks keep their place.
         this.#giveBack(reply).then(() => wait(reply), reject);
       };

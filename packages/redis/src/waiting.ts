@@ -83,7 +83,7 @@ export class Waiting {
         try {
           return done(reply);
         } finally {
-          // Cleared up behind the promise that was just resolved, when the tasks have begun: it takes as long as all else between the
+          // Cleared up when the tasks have begun, behind the promise where they come by one: it takes as long as all else between the
           // socket and their handlers.
           queueMicrotask(over);
         }

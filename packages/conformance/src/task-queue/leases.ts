@@ -45,6 +45,22 @@ const exclusive: readonly Case<TaskQueue>[] = [
     assert.equal(ids.length, 7);
     assert.equal(new Set(ids).size, 7);
   }),
+  proves("lease-excludes", "leases come once, by the promise of reserve or by onLeases", async (bench) => {
+    for (const waitMs of [0, 5_000]) {
+      const handed: Lease[] = [];
+      const ready = waitMs === 0 ? await bench.add() : undefined;
+      const request = { queues: ["main"], limit: 5, leaseMs: 60_000, waitMs, worker: "bench" };
+      const asked = bench.queue.reserve(request, { onLeases: (leases) => void handed.push(...leases) });
+      const id = ready ?? (await bench.add());
+      const resolved = await asked;
+      assert.ok(handed.length === 0 || resolved.length === 0, "one way or the other");
+      assert.deepEqual(
+        [...handed, ...resolved].map((lease) => lease.taskId),
+        [id],
+      );
+      for (const lease of [...handed, ...resolved]) await bench.complete(lease);
+    }
+  }),
   proves("lease-excludes", "tokens are never used twice", async (bench) => {
     const id = await bench.add({ maxAttempts: 10 });
     const tokens = new Set<string>();

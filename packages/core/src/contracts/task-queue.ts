@@ -82,6 +82,14 @@ export type EnqueueAnswer =
   | { readonly state: "accepted"; readonly receipts: readonly EnqueueReceipt[] }
   | { readonly state: "unknown-dependencies"; readonly taskIds: readonly string[] };
 
+export interface ReserveOptions extends CallOptions {
+  /**
+   * Where an adapter can, it gives what it leased to this at once, in the turn in which the answer comes, and then resolves with none: an idle
+   * worker starts a task some turns sooner. Leases come one way or the other, never both. It must not throw.
+   */
+  readonly onLeases?: ((leases: readonly Lease[]) => void) | undefined;
+}
+
 export interface EnqueueOptions extends CallOptions {
   /** A transaction of the user's; only where `capabilities.transactions` is not `false`. */
   readonly transaction?: unknown;
@@ -308,7 +316,7 @@ export interface TaskQueue extends Component<"task-queue"> {
   /** Where `capabilities.transactions` is `sync`: inside the user's own synchronous transaction. */
   enqueueSync?(calls: readonly EnqueueCall[], options: { readonly transaction: unknown }): readonly EnqueueAnswer[];
   /** Up to `limit` leases. An attempt is charged for each. Aborted or closed while it waits, it takes nothing. */
-  reserve(request: ReserveRequest, options?: CallOptions): Promise<readonly Lease[]>;
+  reserve(request: ReserveRequest, options?: ReserveOptions): Promise<readonly Lease[]>;
   /** Pushes deadlines to now + `leaseMs`, and stores progress. */
   extend(leases: readonly LeaseExtension[], leaseMs: number, options?: CallOptions): Promise<readonly LeaseState[]>;
   settle(settlements: readonly Settlement[], options?: CallOptions): Promise<readonly SettleState[]>;

@@ -144,15 +144,19 @@ export class Pump {
     const poll = new AbortController();
     this.#poll = poll;
     this.#asked += limit;
-    let taken: readonly Lease[] = [];
+    let found = false;
+    const onLeases = (leases: readonly Lease[]): void => {
+      found = true;
+      host.leased(leases, performance.now(), Date.now());
+    };
     const start = performance.now();
     try {
       if (mode === "drain") this.#emptied = true;
-      taken = await host.runtime.taskQueue.reserve(this.#request(limit, mode === "wait" ? pollMs : 0), {
-        signal: poll.signal,
-      });
+      const request = this.#request(limit, mode === "wait" ? pollMs : 0);
+      const taken = await host.runtime.taskQueue.reserve(request, { signal: poll.signal, onLeases });
       this.#failures = 0;
-      if (taken.length > 0) this.#emptied = false;
+      if (taken.length > 0) onLeases(taken);
+      if (found) this.#emptied = false;
       // A backend that answers "nothing" at once, whatever it was asked, must not be asked in a tight loop.
       else if (mode === "wait" && performance.now() - start < 5) this.#resumeAt = performance.now() + 50;
     } catch (error) {
@@ -161,7 +165,6 @@ export class Pump {
     }
     this.#asked -= limit;
     this.#poll = undefined;
-    if (taken.length > 0) host.leased(taken, performance.now(), Date.now());
     this.kick();
   }
 

@@ -2,7 +2,7 @@
 
 /**
  * `now` is the server's clock in milliseconds; it never runs backward, since the latest time that a script wrote is kept beside the data.
- * Lua prints large numbers with an exponent, so whole numbers become text by `S`. `begin` is a removal: Redis refuses a script's first
+ * Lua prints large numbers with an exponent, so whole numbers become text by `S`; a number that is given to a command costs more than that. `begin` is a removal: Redis refuses a script's first
  * growing write when it is full, and none after a removal, so a full server still drains.
  *
  * `take_in` gives tasks that stand in the inbox (see `inbox.ts`) their place, in their order, with the time at which the server took them. It
@@ -17,7 +17,7 @@ local P = KEYS[1]
 local call, find, sub, match, gmatch, format, floor = redis.call, string.find, string.sub, string.match, string.gmatch, string.format, math.floor
 local T = P .. 't'
 local Q = P .. 'q'
-local function S(n) return format('%.0f', n) end
+local function S(n) return format('%d', n) end
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
 local meta = call('HMGET', P .. 'm', 'clock', 'seq', 'in'${field})
@@ -32,23 +32,25 @@ local function advance(n)
   elseif now > latest then call('HSET', P .. 'm', 'clock', NOW) end
   return first
 end
-local function mark(queue) call('ZADD', P .. 'w:' .. queue, 0, 0) end
+local function mark(queue) call('ZADD', P .. 'w:' .. queue, '0', '0') end
 local inbox = meta[3] and P .. 'in:' .. meta[3]
 local function take_in(most, wanted, give)
-  local entries = inbox and call('XRANGE', inbox, '-', '+', 'COUNT', most) or {}
+  local entries = inbox and call('XRANGE', inbox, '-', '+', 'COUNT', S(most)) or {}
   local n = #entries
   if n == 0 then return 0 end
-  local ms, count = match(entries[n][1], '^(%d+)%-(%d+)$')
+  local last = entries[n][1]
+  local dash = find(last, '-', 1, true)
   -- A removal first, as begin is.
-  call('XTRIM', inbox, 'MINID', ms .. '-' .. S(count + 1))
+  call('XTRIM', inbox, 'MINID', sub(last, 1, dash) .. S(sub(last, dash + 1) + 1))
   local ids, seen, written, w, lists = {}, {}, {}, 0, {}
   for i = 1, n do ids[i] = sub(entries[i][2][2], 1, 36) end
-  local stored = call('HMGET', T, unpack(ids))
+  -- One is stored in the command that looks for it.
+  local stored = n > 1 and call('HMGET', T, unpack(ids))
   local at, time, field, reference, queue, list
   for i = 1, n do
     local id, entry = ids[i], entries[i]
     -- What was sent again is known.
-    if not stored[i] and not seen[id] then
+    if not stored or not stored[i] and not seen[id] then
       local own, pair = sub(entry[1], 1, 13), entry[2]
       if own ~= at then
         at, latest = own, math.max(latest, tonumber(own))
@@ -60,15 +62,17 @@ local function take_in(most, wanted, give)
         list = lists[queue] or {}
         lists[queue] = list
       end
-      seq = seq + 1
-      local number = format('%012x', seq)
+      local number = format('%012x', seq + 1)
       local rec = 'p' .. number .. time .. reference .. sub(pair[2], 37)
-      seen[id], written[w + 1], written[w + 2] = true, id, rec
-      w = w + 2
-      if queue == wanted then give(id, rec) else list[#list + 1] = number .. id end
+      if stored or call('HSETNX', T, id, rec) == 1 then
+        seq = seq + 1
+        seen[id], written[w + 1], written[w + 2] = true, id, rec
+        w = w + 2
+        if queue == wanted then give(id, rec) else list[#list + 1] = number .. id end
+      end
     end
   end
-  if w > 0 then call('HSET', T, unpack(written)) end
+  if stored and w > 0 then call('HSET', T, unpack(written)) end
   for name, elements in pairs(lists) do if #elements > 0 then call('RPUSH', P .. 'r:' .. name, unpack(elements)) end end
   if latest > now then now = latest end
   NOW, latest = S(now), now

@@ -30,7 +30,7 @@ local function reserve_plain(a)
   end
   repeat
     local asked = limit - taken
-    local elements = call('LPOP', list, asked) or {}
+    local elements = call('LPOP', list, S(asked)) or {}
     local ids = {}
     for i = 1, #elements do ids[i] = sub(elements[i], 13) end
     local recs = #ids > 0 and call('HMGET', T, unpack(ids))
@@ -46,7 +46,7 @@ local function reserve_plain(a)
     local asked = limit - taken
     if take_in(asked, queue, lease) < asked then break end
   end
-  if stale > 0 and call('HINCRBY', Q, 's' .. queue, -stale) <= 0 then call('HDEL', Q, 's' .. queue) end
+  if stale > 0 and call('HINCRBY', Q, 's' .. queue, S(-stale)) <= 0 then call('HDEL', Q, 's' .. queue) end
   if taken > 0 then
     if not dead or now + lease_ms < dead then
       dead = now + lease_ms
