@@ -66,10 +66,10 @@ class World {
     return made.id;
   }
 
-  /** How many tasks stand in the inbox. */
+  /** How many tasks stand in the inbox and have no place yet. */
   async waiting(): Promise<number> {
-    const name = await this.admin.hget("{omniq}:m", "in");
-    return name === null ? 0 : this.admin.xlen(`{omniq}:in:${name}`);
+    const [name, at] = await this.admin.hmget("{omniq}:m", "in", "at");
+    return name ? (await this.admin.xrange(`{omniq}:in:${name}`, `(${at}`, "+")).length : 0;
   }
 }
 

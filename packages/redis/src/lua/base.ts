@@ -6,7 +6,8 @@
  * growing write when it is full, and none after a removal, so a full server still drains.
  *
  * `take_in` gives tasks that stand in the inbox (see `inbox.ts`) their place, in their order, with the time at which the server took them. It
- * reads at most `most`, answers how many, and `give` gets what is of the queue `wanted` in place of that queue's list.
+ * reads at most `most`, answers how many, and `give` gets what is of the queue `wanted` in place of that queue's list. What was taken in is behind
+ * the entry that `at` in `m` names, `kept` entries long, and cleared away now and then: on a server that was idle that costs as much as reading it.
  */
 export const clock: string = clockWith("");
 
@@ -20,7 +21,7 @@ local Q = P .. 'q'
 local function S(n) return format('%d', n) end
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
-local meta = call('HMGET', P .. 'm', 'clock', 'seq', 'in'${field})
+local meta = call('HMGET', P .. 'm', 'clock', 'seq', 'in', 'at', 'kept'${field})
 local latest = tonumber(meta[1]) or 0
 local seq = tonumber(meta[2]) or 0
 if latest > now then now = latest end
@@ -32,28 +33,27 @@ local function advance(n)
   elseif now > latest then call('HSET', P .. 'm', 'clock', NOW) end
   return first
 end
+local function begin() call('DEL', P .. 'none') end
 local function mark(queue) call('ZADD', P .. 'w:' .. queue, '0', '0') end
-local inbox = meta[3] and P .. 'in:' .. meta[3]
+local inbox, at, kept = meta[3] and P .. 'in:' .. meta[3], meta[4], tonumber(meta[5]) or 0
 local function take_in(most, wanted, give)
-  local entries = inbox and call('XRANGE', inbox, '-', '+', 'COUNT', S(most)) or {}
+  local entries = inbox and call('XRANGE', inbox, at and '(' .. at or '-', '+', 'COUNT', S(most)) or {}
   local n = #entries
   if n == 0 then return 0 end
-  local last = entries[n][1]
-  local dash = find(last, '-', 1, true)
-  -- A removal first, as begin is.
-  call('XTRIM', inbox, 'MINID', sub(last, 1, dash) .. S(sub(last, dash + 1) + 1))
+  at = entries[n][1]
+  if not wanted then begin() end
   local ids, seen, written, w, lists = {}, {}, {}, 0, {}
   for i = 1, n do ids[i] = sub(entries[i][2][2], 1, 36) end
   -- One is stored in the command that looks for it.
   local stored = n > 1 and call('HMGET', T, unpack(ids))
-  local at, time, field, reference, queue, list
+  local moment, time, field, reference, queue, list
   for i = 1, n do
     local id, entry = ids[i], entries[i]
     -- What was sent again is known.
     if not stored or not stored[i] and not seen[id] then
       local own, pair = sub(entry[1], 1, 13), entry[2]
-      if own ~= at then
-        at, latest = own, math.max(latest, tonumber(own))
+      if own ~= moment then
+        moment, latest = own, math.max(latest, tonumber(own))
         time = format('%011x', latest)
       end
       if pair[1] ~= field then
@@ -76,7 +76,12 @@ local function take_in(most, wanted, give)
   for name, elements in pairs(lists) do if #elements > 0 then call('RPUSH', P .. 'r:' .. name, unpack(elements)) end end
   if latest > now then now = latest end
   NOW, latest = S(now), now
-  call('HSET', P .. 'm', 'clock', NOW, 'seq', S(seq))
+  kept = kept + n
+  if kept >= 64 then
+    call('XTRIM', inbox, 'MINID', at)
+    kept = 1
+  end
+  call('HSET', P .. 'm', 'clock', NOW, 'seq', S(seq), 'at', at, 'kept', S(kept))
   return n
 end
 `;
@@ -89,7 +94,6 @@ while take_in(1000) == 1000 do end
 
 /** The rest: what the shortest way of `enqueue` does without. */
 export const helpers: string = String.raw`
-local function begin() call('DEL', P .. 'none') end
 local function lower(kind, queue, at)
   local known = call('HGET', Q, kind .. queue)
   if not known or at < tonumber(known) then call('HSET', Q, kind .. queue, S(at)) end

@@ -190,10 +190,8 @@ if call('HGET', P .. 'v', ARGV[1]) ~= ARGV[2] then return 0 end
 call('HSETNX', P .. 'm', ARGV[1], '1')
 call('HSETNX', Q, 'm' .. match(ARGV[2], '^[^%z]*%z([^%z]*)'), '0,-,-,-,-,-')
 if ARGV[3] ~= '' and not (inbox and call('EXISTS', inbox) == 1) then
-  call('HSET', P .. 'm', 'in', ARGV[3])
   inbox = P .. 'in:' .. ARGV[3]
-  call('XADD', inbox, '*', '', '')
-  call('XTRIM', inbox, 'MAXLEN', 0)
+  call('HSET', P .. 'm', 'in', ARGV[3], 'at', call('XADD', inbox, '*', '', ''), 'kept', '1')
 end
 return 1
 `;

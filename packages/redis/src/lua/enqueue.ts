@@ -10,7 +10,7 @@ export const knownKind = ", ARGV[1] == '1' and ARGV[3] or ''";
 export const enqueueOne: string = String.raw`
 if ARGV[1] == '1' then
   local id, reference, queue = ARGV[2], ARGV[3], ARGV[4]
-  if not meta[4] then return 'kinds' end
+  if not meta[6] then return 'kinds' end
   local number = format('%012x', advance(1))
   if call('HSETNX', T, id, 'p' .. number .. format('%011x', now) .. reference .. ARGV[5]) == 0 then return 'known' end
   -- The queue's settings are there since its kind is.
