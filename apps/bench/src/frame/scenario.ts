@@ -23,6 +23,8 @@ export interface Scale {
   readonly million: number;
   readonly memoryTasks: number;
   readonly pickUps: number;
+  /** Tasks that are picked up before the clock starts, for ten seconds at most: what runs once a task is compiled after thousands of them. */
+  readonly warmPickUps: number;
 }
 export const fullScale: Scale = {
   warmMs: 1_000,
@@ -32,6 +34,7 @@ export const fullScale: Scale = {
   million: 1_000_000,
   memoryTasks: 100_000,
   pickUps: 100,
+  warmPickUps: 10_000,
 };
 /** For a first look and for the tests; its numbers say nothing. */
 export const quickScale: Scale = {
@@ -42,6 +45,7 @@ export const quickScale: Scale = {
   million: 1_000,
   memoryTasks: 500,
   pickUps: 5,
+  warmPickUps: 10,
 };
 
 /** What a run has at hand. The queue is closed, and the ledger checked, by who runs the scenario. */
