@@ -30,7 +30,7 @@ export class Node {
     if (binary === undefined) throw new Error("this test starts servers: install redis-server or valkey-server");
     const common = ["--bind", "127.0.0.1", "--port", String(this.port), "--dir", this.folder, "--save", ""];
     this.#child = spawn(binary, [...common, ...this.#args], { stdio: "ignore" });
-    await answers(this.port);
+    await answers(this.port, this.#child);
   }
 
   /** A Sentinel, which keeps its state in its configuration file. */
@@ -39,7 +39,7 @@ export class Node {
     const file = join(this.folder, "sentinel.conf");
     writeFileSync(file, `bind 127.0.0.1\nport ${this.port}\ndir ${this.folder}\n${configuration}\n`);
     this.#child = spawn(binary, [file, "--sentinel"], { stdio: "ignore" });
-    await answers(this.port);
+    await answers(this.port, this.#child);
   }
 
   async kill(): Promise<void> {
@@ -57,8 +57,9 @@ export class Node {
   }
 }
 
-async function answers(port: number): Promise<void> {
+async function answers(port: number, server: ChildProcess): Promise<void> {
   for (let tries = 0; tries < 200; tries++) {
+    if (server.exitCode !== null) throw new Error(`the server on port ${port} ended at once: is the port taken?`);
     const up = await new Promise<boolean>((done) => {
       const socket = connect(port, "127.0.0.1", () => {
         socket.destroy();
@@ -89,9 +90,17 @@ async function isFree(port: number): Promise<boolean> {
 }
 
 export async function startNode(...args: string[]): Promise<Node> {
-  const node = new Node(await freePort(), args);
-  await node.start();
-  return node;
+  for (let tries = 1; ; tries++) {
+    const node = new Node(await freePort(), args);
+    try {
+      await node.start();
+      return node;
+    } catch (error) {
+      // The port may have become that of somebody's connection since it was free.
+      await node.remove();
+      if (tries === 3) throw error;
+    }
+  }
 }
 
 /** The master, of the three of a cluster, that has this slot. */

@@ -31,6 +31,13 @@ function result(taskId: string, run = 1, value = "v"): NewResult {
 async function scripts(admin: Redis): Promise<number> {
   return Number(/cmdstat_evalsha:calls=(\d+)/.exec(await admin.info("commandstats"))?.[1] ?? 0);
 }
+/** Until clients wait for so many results, and are to be told. */
+async function waited(admin: Redis, number: number): Promise<void> {
+  for (let tries = 0; (await admin.hlen("{omniq}:rw")) !== number; tries++) {
+    assert.ok(tries < 500, `${number} results are waited for`);
+    await sleep(10);
+  }
+}
 const soon = async (wait: Promise<readonly StoredResult[]>): Promise<readonly StoredResult[]> =>
   await Promise.race([
     wait,
@@ -46,7 +53,7 @@ test("a result comes with its message: nobody asks the server again, and who goe
   const references = ["a", "b", "c"].map((taskId) => ({ taskId, run: 1 }));
   await storing.put([result("warm")]);
   const first = waiting.wait(references, 20_000);
-  await sleep(200);
+  await waited(admin, 3);
   const before = await scripts(admin);
   await storing.put([result("b", 1, "ünï")]);
   assert.deepEqual(
@@ -54,6 +61,7 @@ test("a result comes with its message: nobody asks the server again, and who goe
     [["b", "ünï"]],
   );
   const second = waiting.wait([references[0], references[2]] as typeof references, 20_000);
+  // Long enough for a look that there should not be.
   await sleep(200);
   await storing.put([result("c", 1, "c\0c"), result("a", 1, "")]);
   assert.deepEqual(
@@ -67,13 +75,13 @@ test("a result comes with its message: nobody asks the server again, and who goe
 });
 
 test("long results, and many at once, are looked for", async () => {
-  const { url } = await server();
+  const { url, admin } = await server();
   const waiting = open(url).resultStorage();
   const storing = open(url).resultStorage();
   const ids = Array.from({ length: 40 }, (_, n) => `t${n}`);
   const waits = waiting.wait([{ taskId: "long", run: 1 }], 20_000);
   const all = ids.map((taskId) => waiting.wait([{ taskId, run: 1 }], 20_000));
-  await sleep(200);
+  await waited(admin, 41);
   await storing.put([result("long", 1, "x".repeat(100_000))]);
   assert.equal((await soon(waits))[0]?.value?.length, 100_000);
   await storing.put(ids.map((id) => result(id, 1, id.padEnd(60_000, "."))));
@@ -81,24 +89,24 @@ test("long results, and many at once, are looked for", async () => {
 });
 
 test("a message of a lower run does not end the wait, and the higher run's does", async () => {
-  const { url } = await server();
+  const { url, admin } = await server();
   const waiting = open(url).resultStorage();
   const storing = open(url).resultStorage();
   const wait = waiting.wait([{ taskId: "a", run: 2 }], 20_000);
-  await sleep(200);
+  await waited(admin, 1);
   await storing.put([result("a", 1, "first")]);
-  await sleep(200);
+  await waited(admin, 1);
   await storing.put([result("a", 2, "second")]);
   assert.equal((await soon(wait))[0]?.value, "second");
 });
 
 test("who waits for a lower run is not left to the word of who waits for a higher one", async () => {
-  const { url } = await server();
+  const { url, admin } = await server();
   const waiting = open(url).resultStorage();
   const storing = open(url).resultStorage();
   await storing.put([result("a", 1, "first")]);
   const higher = waiting.wait([{ taskId: "a", run: 2 }], 20_000);
-  await sleep(200);
+  await waited(admin, 1);
   const lower = waiting.wait([{ taskId: "a", run: 1 }], 20_000);
   assert.equal((await soon(lower))[0]?.value, "first");
   await storing.put([result("a", 2, "second")]);
@@ -119,7 +127,7 @@ test("what was stored before a look without waiting is there, whoever waits for 
 });
 
 test("one that finds a result at once leaves no other waiting for a message that never comes", async () => {
-  const { url } = await server();
+  const { url, admin } = await server();
   const waiting = open(url).resultStorage();
   const storing = open(url).resultStorage();
   await storing.put([result("there")]);
@@ -138,7 +146,7 @@ test("one that finds a result at once leaves no other waiting for a message that
     ["there"],
   );
   assert.equal((await soon(third))[0]?.taskId, "there");
-  await sleep(200);
+  await waited(admin, 1);
   await storing.put([result("later")]);
   assert.equal((await soon(other))[0]?.taskId, "later");
 });
@@ -148,7 +156,7 @@ test("a result that is stored while the subscription is broken is found when it 
   const waiting = open(url).resultStorage();
   const storing = open(url).resultStorage();
   const wait = waiting.wait([{ taskId: "a", run: 1 }], 20_000);
-  await sleep(200);
+  await waited(admin, 1);
   const killed = await admin.client("KILL", "TYPE", "pubsub");
   assert.equal(killed, 1);
   await storing.put([result("a")]);
