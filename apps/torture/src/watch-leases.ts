@@ -58,7 +58,11 @@ export function watchLeases(queue: TaskQueue): void {
   const enqueue = queue.enqueue.bind(queue);
   const both = queue.settleAndReserve?.bind(queue);
   queue.reserve = async (request, options) => {
-    const leases = await reserve(request, options);
+    const onLeases = (leases: readonly Lease[]): void => {
+      given(leases, request);
+      options?.onLeases?.(leases);
+    };
+    const leases = await reserve(request, options?.onLeases === undefined ? options : { ...options, onLeases });
     given(leases, request);
     return leases;
   };

@@ -267,26 +267,6 @@ test("ids that users give, clients of theirs and calls of several tasks go by th
   await world.putIn();
 });
 
-test("a task that is ready, and one that wakes a waiting reserve, are handed over at once", async () => {
-  const world = await World.start();
-  const { queue } = world;
-  // The first of a kind comes by the promise, since its kind must be read.
-  await world.put(task());
-  assert.equal((await take(queue)).length, 1);
-  for (const waitMs of [0, 5_000]) {
-    const handed: string[] = [];
-    const made = task();
-    if (waitMs === 0) await queue.enqueue([{ tasks: [made] }]);
-    const reserved = queue.reserve(
-      { queues: ["q"], limit: 5, leaseMs: 30_000, waitMs, worker: "w" },
-      { onLeases: (leases) => void handed.push(...ids(leases)) },
-    );
-    if (waitMs > 0) await queue.enqueue([{ tasks: [made], generatedIds: true }]);
-    assert.deepEqual(await reserved, []);
-    assert.deepEqual(handed, [made.id]);
-  }
-});
-
 test("the inbox stays short where nobody else runs scripts, and a long one is taken in whole", async () => {
   const world = await World.start();
   const longest = { of: 0 };

@@ -85,7 +85,7 @@ export type EnqueueAnswer =
 export interface ReserveOptions extends CallOptions {
   /**
    * Where an adapter can, it gives what it leased to this at once, in the turn in which the answer comes, and then resolves with none: an idle
-   * worker starts a task some turns sooner. Leases come one way or the other, never both. It must not throw.
+   * worker starts a task some turns sooner. Leases come one way or the other, never both: whoever wraps a queue watches both. It must not throw.
    */
   readonly onLeases?: ((leases: readonly Lease[]) => void) | undefined;
 }

@@ -1,4 +1,5 @@
 // All traffic with the task queue but heartbeats: reserves what there is room for, and settles what has ended, in natural batches.
+import { AsyncResource } from "node:async_hooks";
 import type { Lease, NewEvent, ReserveRequest, SettleState, StoredResult } from "../contracts/index.ts";
 import { isOmniQError, OmniQError } from "../errors.ts";
 import type { Runtime } from "../runtime.ts";
@@ -36,6 +37,8 @@ export interface PumpHost {
 
 export class Pump {
   readonly #host: PumpHost;
+  /** Handlers see the context in which the worker was made, not that of the call that happened to open an adapter's connection. */
+  readonly #scope = new AsyncResource("OmniQWorker");
   #pending: Item[] = [];
   #calls = 0;
   #asked = 0;
@@ -145,17 +148,18 @@ export class Pump {
     this.#poll = poll;
     this.#asked += limit;
     let found = false;
-    const onLeases = (leases: readonly Lease[]): void => {
+    const leased = (leases: readonly Lease[]): void => {
       found = true;
       host.leased(leases, performance.now(), Date.now());
     };
+    const onLeases = (leases: readonly Lease[]): void => this.#scope.runInAsyncScope(leased, undefined, leases);
     const start = performance.now();
     try {
       if (mode === "drain") this.#emptied = true;
       const request = this.#request(limit, mode === "wait" ? pollMs : 0);
       const taken = await host.runtime.taskQueue.reserve(request, { signal: poll.signal, onLeases });
       this.#failures = 0;
-      if (taken.length > 0) onLeases(taken);
+      if (taken.length > 0) leased(taken);
       if (found) this.#emptied = false;
       // A backend that answers "nothing" at once, whatever it was asked, must not be asked in a tight loop.
       else if (mode === "wait" && performance.now() - start < 5) this.#resumeAt = performance.now() + 50;
