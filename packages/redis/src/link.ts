@@ -19,8 +19,8 @@ interface Streaming {
 }
 
 /**
- * Lets a socket give what it reads at once. ioredis prepends its listener, which Node's streams (from 20.20 on) do not take for one: each answer would be put
- * into a buffer and come out of it a turn later, which costs as much as reading it.
+ * Lets a socket give what it reads at once. ioredis prepends its listener, which Node's streams (those of 20.20 at least) do not take for one: each
+ * answer would be put into a buffer and come out of it a turn later, which costs as much as reading it.
  */
 function listenAtOnce({ stream }: Streaming): void {
   const nothing = (): void => {};

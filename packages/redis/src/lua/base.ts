@@ -2,8 +2,8 @@
 
 /**
  * `now` is the server's clock in milliseconds; it never runs backward, since the latest time that a script wrote is kept beside the data.
- * Lua prints large numbers with an exponent, so whole numbers become text by `S`; a number that is given to a command costs more than that. `begin` is a removal: Redis refuses a script's first
- * growing write when it is full, and none after a removal, so a full server still drains.
+ * Lua prints large numbers with an exponent, so whole numbers become text by `S`; a number that is given to a command costs more than that.
+ * `begin` is a removal: Redis refuses a script's first growing write when it is full, and none after a removal, so a full server still drains.
  *
  * `take_in` gives tasks that stand in the inbox (see `inbox.ts`) their place, in their order, with the time at which the server took them. It
  * reads at most `most`, answers how many, and `give` gets what is of the queue `wanted` in place of that queue's list. What was taken in is behind
@@ -35,9 +35,9 @@ local function advance(n)
 end
 local function begin() call('DEL', P .. 'none') end
 local function mark(queue) call('ZADD', P .. 'w:' .. queue, '0', '0') end
-local inbox, at, kept = meta[3] and P .. 'in:' .. meta[3], meta[4], tonumber(meta[5]) or 0
+local inbox, at, kept = meta[3] and P .. 'in:' .. meta[3], meta[4] or '0-0', tonumber(meta[5]) or 0
 local function take_in(most, wanted, give)
-  local entries = inbox and call('XRANGE', inbox, at and '(' .. at or '-', '+', 'COUNT', S(most)) or {}
+  local entries = inbox and call('XRANGE', inbox, '(' .. at, '+', 'COUNT', S(most)) or {}
   local n = #entries
   if n == 0 then return 0 end
   at = entries[n][1]

@@ -56,7 +56,8 @@ local function reserve_plain(a)
     end
     call('HSET', P .. 'l:' .. queue, unpack(written))
     advance(0)
-    if ARGV[a] == 'b' and (due or taken == limit and (call('EXISTS', list) == 1 or inbox and #call('XRANGE', inbox, '(' .. at, '+', 'COUNT', '1') > 0)) then mark(queue) end
+    local function more() return call('EXISTS', list) == 1 or inbox and #call('XRANGE', inbox, '(' .. at, '+', 'COUNT', '1') > 0 end
+    if ARGV[a] == 'b' and (due or taken == limit and more()) then mark(queue) end
   end
   local next_at = due and dead and math.min(due, dead) or due or dead
   return table.concat({ NOW, next_at and S(next_at) or '', token, deadline, table.concat(lengths, ','), table.concat(parts) }, '\0')
