@@ -1,11 +1,11 @@
 // Leases are handed over in the turn in which they come, on whichever connection, and their handlers do not notice.
 import assert from "node:assert/strict";
 import { AsyncLocalStorage } from "node:async_hooks";
-import { randomUUID } from "node:crypto";
 import { afterEach, test } from "vitest";
-import { defineTask, OmniQ, typeOnly, type NewTask } from "@omniq/core";
+import { defineTask, OmniQ, typeOnly } from "@omniq/core";
 import { redis, type RedisBackend } from "@omniq/redis";
 import { startNode } from "./nodes.ts";
+import { task } from "./tasks.ts";
 
 const clean: (() => unknown)[] = [];
 afterEach(async () => {
@@ -18,20 +18,6 @@ async function open(): Promise<RedisBackend> {
   const backend = redis({ url: node.url });
   clean.push(() => backend.close());
   return backend;
-}
-
-function task(): NewTask {
-  return {
-    id: randomUUID(),
-    name: "n",
-    queue: "q",
-    payload: "p",
-    envelope: "{}",
-    priority: 0,
-    maxAttempts: 3,
-    resultTtlMs: 60_000,
-    rememberMs: 600_000,
-  };
 }
 
 test("a task that is ready, and one that wakes a waiting reserve, are handed over at once", async () => {

@@ -7,6 +7,7 @@ import { afterEach, test } from "vitest";
 import type { Lease, NewTask, TaskQueue } from "@omniq/core";
 import { redis } from "@omniq/redis";
 import { startNode, type Node } from "./nodes.ts";
+import { task } from "./tasks.ts";
 
 const clean: (() => unknown)[] = [];
 afterEach(async () => {
@@ -71,21 +72,6 @@ class World {
     const [name, at] = await this.admin.hmget("{omniq}:m", "in", "at");
     return name ? (await this.admin.xrange(`{omniq}:in:${name}`, `(${at}`, "+")).length : 0;
   }
-}
-
-function task(given: Partial<NewTask> = {}): NewTask {
-  return {
-    id: randomUUID(),
-    name: "n",
-    queue: "q",
-    payload: "p",
-    envelope: "{}",
-    priority: 0,
-    maxAttempts: 3,
-    resultTtlMs: 60_000,
-    rememberMs: 600_000,
-    ...given,
-  };
 }
 
 function take(queue: TaskQueue, given: Partial<Parameters<TaskQueue["reserve"]>[0]> = {}): Promise<readonly Lease[]> {
@@ -286,6 +272,17 @@ test("the inbox stays short where nobody else runs scripts, and a long one is ta
   for (let leases = await take(world.queue); leases.length > 0; leases = await take(world.queue))
     taken.push(...ids(leases));
   assert.deepEqual(taken, put);
+});
+
+test("what was taken in one by one does not pile up", async () => {
+  const world = await World.start();
+  const stream = `{omniq}:in:${await world.admin.hget("{omniq}:m", "in")}`;
+  for (let n = 0; n < 150; n++) {
+    await world.putIn();
+    assert.equal((await take(world.queue)).length, 1);
+    const length = await world.admin.xlen(stream);
+    assert.ok(length <= 64, `${length} entries are kept`);
+  }
 });
 
 test("a server that was emptied is noticed, also when another client has filled it again", async () => {
