@@ -19,3 +19,4 @@ export {
 } from "./object-store/index.ts";
 export { checkHistory, type CheckOptions } from "./processes/check-history.ts";
 export type * from "./processes/history.ts";
+export { mutateBytes, mutateText, seededRandom, type Mutation } from "./damage/mutate.ts";

@@ -26,6 +26,32 @@ export interface RemoteBackend {
   readonly options: unknown;
 }
 
+/** What a backend noticed by itself: an item that cannot be read and was set aside, a message that was refused. Fields hold no payloads or passwords. */
+export interface BackendReport {
+  readonly level: "warn" | "error";
+  readonly message: string;
+  readonly fields?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** For adapters: whom a backend's reports go to. Reports that nobody hears are dropped; a listener that throws harms nobody. */
+export class Reports {
+  readonly #listeners = new Set<(report: BackendReport) => void>();
+  listen(listener: (report: BackendReport) => void): () => void {
+    const own = (report: BackendReport): void => listener(report);
+    this.#listeners.add(own);
+    return () => void this.#listeners.delete(own);
+  }
+  send(level: BackendReport["level"], message: string, fields?: BackendReport["fields"]): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener({ level, message, fields });
+      } catch {
+        // What a listener does with a report is its own affair.
+      }
+    }
+  }
+}
+
 /** A backend. Makers answer with the same component each time; closing the backend closes its components. */
 export interface BackendBase extends AsyncDisposable {
   readonly type: string;
@@ -33,6 +59,8 @@ export interface BackendBase extends AsyncDisposable {
   readonly contract: 1;
   /** Where heartbeats may come from a thread of their own. */
   readonly remote?: RemoteBackend | undefined;
+  /** Tells what the backend noticed by itself and somebody should know; the client logs it. Gives what ends it. */
+  onReport?(listener: (report: BackendReport) => void): () => void;
   /** Resolves when the backend answers; rejects with `OMNIQ_BACKEND_UNAVAILABLE`. */
   check(options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;
   /** Idempotent. Closes what the backend opened, never what the user gave it. */

@@ -21,15 +21,23 @@ export type OmniQErrorCode =
   | "OMNIQ_BACKEND_UNAVAILABLE"
   | "OMNIQ_BACKEND_FULL"
   | "OMNIQ_BACKEND_FAILED"
+  | "OMNIQ_OUTCOME_UNKNOWN"
+  | "OMNIQ_ITEM_DAMAGED"
   | "OMNIQ_SERIALIZATION_FAILED"
   | "OMNIQ_CLOSED";
+
+const retryableCodes: ReadonlySet<OmniQErrorCode> = new Set<OmniQErrorCode>([
+  "OMNIQ_BACKEND_UNAVAILABLE",
+  "OMNIQ_BACKEND_FULL",
+  "OMNIQ_OUTCOME_UNKNOWN",
+]);
 
 const brand: unique symbol = Symbol.for("omniq.error") as never;
 
 /** What an error may say beside its message. */
 export interface OmniQErrorOptions {
   readonly cause?: unknown;
-  /** Default: true for `OMNIQ_BACKEND_UNAVAILABLE` and `OMNIQ_BACKEND_FULL`. */
+  /** Default: true for `OMNIQ_BACKEND_UNAVAILABLE`, `OMNIQ_BACKEND_FULL` and `OMNIQ_OUTCOME_UNKNOWN`. */
   readonly retryable?: boolean | undefined;
   /** The task that it is about. */
   readonly taskId?: string | undefined;
@@ -49,7 +57,7 @@ export class OmniQError<Code extends OmniQErrorCode = OmniQErrorCode> extends Er
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "OmniQError";
     this.code = code;
-    this.retryable = options.retryable ?? (code === "OMNIQ_BACKEND_UNAVAILABLE" || code === "OMNIQ_BACKEND_FULL");
+    this.retryable = options.retryable ?? retryableCodes.has(code);
     if (options.taskId !== undefined) this.taskId = options.taskId;
     if (options.delayMs !== undefined) this.delayMs = options.delayMs;
     Object.defineProperty(this, brand, { value: true });

@@ -20,9 +20,13 @@ export interface ComponentCapabilities {
 /**
  * A component: a task queue, a result storage, an event storage or a schedule storage.
  *
- * - `close`: idempotent, lets go of everything, ends waits. Verbs called afterwards reject with `OMNIQ_CLOSED`.
+ * - `close`: idempotent, lets go of everything, ends waits, within two seconds also where the backend is away or does not answer. Verbs
+ *   called afterwards reject with `OMNIQ_CLOSED`.
  * - `outage`: while the backend is away, calls reject with `OMNIQ_BACKEND_UNAVAILABLE` (retryable) or wait; when it is back, work goes on
- *   with nothing lost.
+ *   with nothing lost. A call that was sent and not answered may have taken effect: it is sent again where that is harmless (the same ids,
+ *   tokens, revisions), or rejects with `OMNIQ_OUTCOME_UNKNOWN` (retryable).
+ * - `damaged-item`: an item that cannot be read hides no other. A result is then given as `failed` with `OMNIQ_ITEM_DAMAGED` ({@link QueueError}),
+ *   an event is left out, a schedule is listed as paused with what can be read, and each can be deleted. The backend reports it.
  * - `isolation`: components of two prefixes, schemas or folders never see each other.
  * - `hostile-input`: every string that core lets through (well-formed Unicode; ids, names and keys of 1 to 255 bytes without NUL) comes
  *   back as it was, and is never interpreted.

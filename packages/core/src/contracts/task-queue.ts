@@ -45,7 +45,7 @@ export interface NewTask {
   readonly expiresInMs?: number | undefined;
   /** How long the result is kept from completion; 0 none, `null` for ever. */
   readonly resultTtlMs: number | null;
-  /** How long the id stays known after the task has left the queue. */
+  /** How long the id stays known after the task has left the queue; 0: it is free at once. */
   readonly rememberMs: number;
   /** With `windowMs` the key is held for exactly that long from the latest call that took or moved it; without, while the task is live. */
   readonly deduplicate?:
@@ -161,6 +161,8 @@ export interface ReserveRequest {
   readonly waitMs: number;
   /** The worker's name, for people who look. */
   readonly worker: string;
+  /** `bounded-bytes`: about how many bytes the leases may have in all; more than 0. Default: no bound. */
+  readonly maxBytes?: number | undefined;
 }
 
 export interface LeaseExtension extends LeaseReference {
@@ -177,7 +179,8 @@ export type LeaseState =
  *   same backend gets the result in the same atomic step (`resultTtlMs` of the task; 0 stores nothing); without, core has stored it.
  *   `failed` makes a dead letter; the others leave the queue.
  * - `retry`: due again after `delayMs`. At `maxAttempts` the queue makes it a dead letter, and with a cancel asked for a cancelled task; both unrecorded.
- * - `release`: ready again at its old place, the attempt refunded. With a cancel asked for, a cancelled task, unrecorded.
+ * - `release`: ready again at its old place, the attempt refunded. With a cancel asked for, a cancelled task, unrecorded. With `delayMs`
+ *   (more than 0) it is `scheduled`, due after that time, and its place is that of its new due time.
  *
  * `events` go to the event storage of the same backend, only if the answer is `settled` and this is the first time.
  */
@@ -189,7 +192,7 @@ export type Settlement = LeaseReference & { readonly events?: readonly NewEvent[
         readonly error?: string | undefined;
       }
     | { readonly outcome: "retry"; readonly delayMs: number; readonly error: string }
-    | { readonly outcome: "release" }
+    | { readonly outcome: "release"; readonly delayMs?: number | undefined }
   );
 export type SettleState = "settled" | "lost";
 
@@ -210,9 +213,10 @@ export interface UnrecordedOutcome {
 /**
  * The error text that a queue writes when it fails a task by itself: this shape as JSON.
  * `OMNIQ_LEASE_LOST`: its leases ran out too often. `OMNIQ_DEPENDENCY_FAILED`: `taskId` did not complete.
+ * `OMNIQ_ITEM_DAMAGED`: what is stored of it cannot be read.
  */
 export interface QueueError {
-  readonly code: "OMNIQ_LEASE_LOST" | "OMNIQ_DEPENDENCY_FAILED";
+  readonly code: "OMNIQ_LEASE_LOST" | "OMNIQ_DEPENDENCY_FAILED" | "OMNIQ_ITEM_DAMAGED";
   readonly message: string;
   readonly taskId?: string | undefined;
 }
@@ -252,8 +256,16 @@ export interface TaskFilter {
 export type QueueCancelState = "cancelled" | "cancelling" | "unknown";
 /** `conflict`: its deduplication key is taken. `busy`: its outcome is not recorded yet. `unknown`: no dead letter. */
 export type RetryState = "retried" | "conflict" | "busy" | "unknown";
-/** `busy`: it is active, or its outcome is not recorded yet. */
-export type RemoveState = "removed" | "busy" | "unknown";
+/**
+ * `removed`: it was there. `freed`: it had left the queue, and its id was remembered. `busy`: it is active, or its outcome is not recorded
+ * yet. `unknown`: neither. An id that was removed or freed can be enqueued again at once.
+ */
+export type RemoveState = "removed" | "freed" | "busy" | "unknown";
+
+export interface RetryOptions extends CallOptions {
+  /** Stored results of dependencies that have left the queue; each replaces an outcome of the same task and a lower run. */
+  readonly outcomes?: readonly DependencyOutcome[] | undefined;
+}
 
 /** What a task queue offers. `false` means that a call which needs it rejects with `OMNIQ_UNSUPPORTED`. */
 export interface TaskQueueCapabilities extends ComponentCapabilities {
@@ -292,7 +304,10 @@ export interface TaskQueueCapabilities extends ComponentCapabilities {
  *   and `unrecorded` show it from then on, all alike, and until then as waiting. The same holds for leases that ran out.
  * - `order`: inside a queue by priority (higher first), then by the time at which it became ready (`runAt`; unblocked; retry due), then in
  *   enqueue order. Across queues in the order that the request lists them. `release-refunds`: a released task keeps its place, and if it was the
- *   first attempt `expiresAt` counts again.
+ *   first attempt `expiresAt` counts again. `snooze`: a release with `delayMs` refunds the attempt too, is due when that time has passed, and
+ *   keeps a group's slot as a retry does.
+ * - `bounded-bytes`: `reserve` with `maxBytes` stops before payloads and dependencies' values would have more bytes than that in all, but gives
+ *   one lease if any could start. What it left is ready, in its place. Characters may be counted in place of bytes.
  * - `wake-up`: a waiting `reserve` returns soon after a task becomes ready.
  * - `self-upkeep`: `reserve` alone, without `sweep`, promotes, expires and redelivers what concerns its queues.
  *
@@ -300,13 +315,21 @@ export interface TaskQueueCapabilities extends ComponentCapabilities {
  * - `deduplicate`: per queue. While the key is held, `keep` answers `deduplicated`. `replace` changes payload, envelope, priority, attempts,
  *   times and result's time to live of a waiting holder, which keeps its id, enqueue order, group and dependencies; if the holder is
  *   active or over, the new task is enqueued and takes the key. `extend` moves a waiting holder's time, and else answers `deduplicated`.
- *   A dead letter holds its key only inside a window.
+ *   A holder that is over (a dead letter, cancelled, expired; recorded or not) holds its key only inside a window. One that has passed its
+ *   `expiresAt` before it was started holds nothing, in a window neither, whether the queue has decided that yet or not. `replace` of a holder
+ *   that waits for its retry forgets attempts, expiries, error, progress and start: the new input has its full attempts.
+ * - `cancel-push`: see `onCancel`.
  * - `cancel`, `pause`, `inspect` (`get`, `list` in enqueue order with stable pages, exact `counts`), `dead-letter` (listed, retried, removed).
  * - `group-limit`: a task starts only while its group (per queue) has fewer slots taken than its own limit. Active tasks take a slot; a task
  *   of limit 1 keeps it while it waits for a retry or redelivery. `queue-limit`, `rate-limit`: see {@link QueueSettings}.
  * - `dependencies`: see {@link Dependency}. A dependent is blocked until all that it depends on are over and recorded. If one did not
  *   complete and says `fail`, the dependent becomes a dead letter at attempt 0 with `OMNIQ_DEPENDENCY_FAILED`; unrecorded.
- *   Removing a waiting task counts as cancelled. Retrying a dead letter runs it with the outcomes it had.
+ *   Removing a waiting task counts as cancelled. Retrying a dead letter runs it with the outcomes that stand: it waits again for those of its
+ *   dependencies that are live, among them those that the same call retries, and takes the outcomes that the call gives; of the others it
+ *   keeps what it had.
+ * - `damaged-item`: what is stored of a task and cannot be read (damaged, of a newer version, forged) stops nothing else. The task becomes a
+ *   dead letter with `OMNIQ_ITEM_DAMAGED`, recorded, with empty text for what is lost; listed, counted, removed like any other; not retried
+ *   (`unknown`). The backend reports it. No other task is lost or held back by it.
  * - `transactional`: tasks enqueued in a user's transaction are there when it commits and never were when it rolls back.
  * - `outcome-recorded`: see `unrecorded` and `record`.
  */
@@ -327,6 +350,11 @@ export interface TaskQueue extends Component<"task-queue"> {
     options?: CallOptions,
   ): Promise<{ readonly states: readonly SettleState[]; readonly leases: readonly Lease[] }>;
   cancel(ids: readonly string[], options?: CallOptions): Promise<readonly QueueCancelState[]>;
+  /**
+   * Tells the listener of active tasks, of any process, whose cancel was asked for: at once where the backend can push, else within a second.
+   * A hint: ids may be missing, repeated or forged, so whoever hears one asks `extend`. Gives what ends it. Never throws, and keeps no process alive.
+   */
+  onCancel?(listener: (taskIds: readonly string[]) => void): () => void;
   get(ids: readonly string[], options?: CallOptions): Promise<readonly (StoredTask | undefined)[]>;
   list(filter: TaskFilter, page: PageRequest, options?: CallOptions): Promise<Page<StoredTask>>;
   /** Of the queues asked for (zeros for an unknown one), else of all that have tasks, settings or are paused. */
@@ -336,8 +364,8 @@ export interface TaskQueue extends Component<"task-queue"> {
   pause(queue: string, options?: CallOptions): Promise<void>;
   resume(queue: string, options?: CallOptions): Promise<void>;
   /** Starts a new run of a recorded dead letter: attempts, expiries and start forgotten; ready now. */
-  retry(ids: readonly string[], options?: CallOptions): Promise<readonly RetryState[]>;
-  /** Removes waiting tasks and recorded dead letters, without a result. */
+  retry(ids: readonly string[], options?: RetryOptions): Promise<readonly RetryState[]>;
+  /** Removes waiting tasks and recorded dead letters, without a result, and frees ids that are only remembered. */
   remove(ids: readonly string[], options?: CallOptions): Promise<readonly RemoveState[]>;
   /**
    * `remove` for all tasks of a queue in these states (`blocked`, `scheduled`, `ready`, `failed`; others are `OMNIQ_INVALID_OPTION`), in
