@@ -3,7 +3,7 @@ export { testBackend, type ConformanceOptions, type Runner } from "./test-backen
 export { runSuite, type FailedCase, type RunOptions, type SuiteReport } from "./run-suite.ts";
 export type { OpenWorld, WorldOptions } from "./world.ts";
 export { rules, type Rule, type Suite } from "./rules.ts";
-export type { AnyBackend, Case, Clock, Processes, World } from "./suite.ts";
+export type { AnyBackend, Case, Clock, DamageKind, Processes, World } from "./suite.ts";
 export { suites, suiteNames, componentNames, type ComponentName } from "./suites.ts";
 export { brokenBackends, runBroken, wholeBackends, type BrokenBackend } from "./broken/index.ts";
 export { testOrderedLog, runOrderedLogCase, type OrderedLogOptions } from "./ordered-log/test-ordered-log.ts";

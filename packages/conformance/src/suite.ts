@@ -4,6 +4,9 @@ import type { Rule } from "./rules.ts";
 
 export type AnyBackend = BackendBase & { readonly [K in keyof Components]?: () => Components[K] };
 
+/** What can be damaged: a stored task, a result, an event, a schedule, each by its id (a result by its task's). */
+export type DamageKind = "task" | "result" | "event" | "schedule";
+
 /** What a case works with. One namespace of its own; everything that it opens is closed after it. */
 export interface World {
   readonly namespace: string;
@@ -18,6 +21,8 @@ export interface World {
   readonly outage: { stop(): Promise<void>; start(): Promise<void> } | undefined;
   /** Restarts or reopens everything on the namespace, as after the death of all processes; `undefined` for memory. */
   readonly reopen: (() => Promise<AnyBackend>) | undefined;
+  /** Closes everything on the namespace, makes what is stored under these ids unreadable, and opens it again. `undefined` where the adapter's test can not do that. */
+  readonly damage?: ((kind: DamageKind, ids: readonly string[]) => Promise<AnyBackend>) | undefined;
   /** Runs `body` in a transaction of the user's: commits, or rolls back and rejects when it throws. `undefined` where there are none. */
   readonly transaction?: (<T>(body: (transaction: unknown) => T) => Promise<Awaited<T>>) | undefined;
 }

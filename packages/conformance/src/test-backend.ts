@@ -122,6 +122,7 @@ function probeWorld(options: ConformanceOptions, probe: AnyBackend): World {
     processes: module === undefined || capabilities?.reach === "process" ? undefined : { run: never, start: never },
     outage: options.outage,
     reopen: reopen === false || (reopen === undefined && capabilities?.durable !== true) ? undefined : never,
+    damage: options.damage === undefined ? undefined : never,
     transaction: options.transaction === undefined ? undefined : never,
   };
 }

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ComponentCapabilities } from "@omniq/core";
 import { createProcesses } from "./processes/index.ts";
-import type { AnyBackend, Clock, World } from "./suite.ts";
+import type { AnyBackend, Clock, DamageKind, World } from "./suite.ts";
 
 /** How the adapter under test is reached. All of it comes from the adapter's own test. */
 export interface WorldOptions {
@@ -21,6 +21,12 @@ export interface WorldOptions {
   readonly reopen?: boolean | ((namespace: string) => Promise<void>) | undefined;
   /** Runs `body` in a transaction of the user's on the namespace; commits, or rolls back and rejects when `body` throws or rejects. */
   readonly transaction?: ((namespace: string, body: (transaction: unknown) => unknown) => Promise<unknown>) | undefined;
+  /**
+   * Spoils what is stored under an id, so that it cannot be read: as a failing disk, a newer version or a person with a shell would. Of a task
+   * that is its own record or text, not the indexes over it. The kit has no connection to the namespace while it runs. Without it the cases of
+   * `damaged-item` are left out.
+   */
+  readonly damage?: ((namespace: string, kind: DamageKind, id: string) => void | Promise<void>) | undefined;
   /** Removes what a namespace left behind. */
   readonly cleanUp?: ((namespace: string) => void | Promise<void>) | undefined;
 }
@@ -64,7 +70,7 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
 
   try {
     const backend = open(namespace);
-    const { clock, module, reopen, transaction } = options;
+    const { clock, damage, module, reopen, transaction } = options;
     const world: World = {
       namespace,
       backend,
@@ -96,6 +102,14 @@ export async function openWorld(options: WorldOptions): Promise<OpenWorld> {
           : async () => {
               await closeAll();
               if (typeof reopen === "function") await reopen(namespace);
+              return open(namespace);
+            },
+      damage:
+        damage === undefined
+          ? undefined
+          : async (kind, ids) => {
+              await closeAll();
+              for (const id of ids) await damage(namespace, kind, id);
               return open(namespace);
             },
       transaction:
