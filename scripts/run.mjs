@@ -15,6 +15,7 @@ const steps = {
   interchange: "scripts/interchange.mjs",
   torture: "scripts/torture.mjs",
   bench: "apps/bench/dist/bench.js",
+  scale: "apps/bench/dist/scale.js",
 };
 if (!Object.hasOwn(steps, step)) throw new Error(`usage: node scripts/run.mjs ${Object.keys(steps).join("|")}`);
 
