@@ -7,7 +7,7 @@ import { root } from "./steps.mjs";
 
 const path = `${root}docs/conformance.md`;
 /** Their cases fail by waiting in real time, so one is enough. */
-const slow = ["wake-up", "event-tail", "outage"];
+const slow = ["wake-up", "event-tail", "outage", "cancel-push"];
 
 /** Replaces the table behind a mark. */
 export function withTable(text, mark, lines) {

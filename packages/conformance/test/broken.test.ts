@@ -4,7 +4,7 @@ import { afterAll, describe, expect, test } from "vitest";
 
 const table: string[] = [];
 // Their cases fail by waiting in real time, so one is enough.
-const slow: readonly string[] = ["wake-up", "event-tail", "outage"];
+const slow: readonly string[] = ["wake-up", "event-tail", "outage", "cancel-push"];
 
 describe("broken backends", () => {
   for (const broken of brokenBackends) {

@@ -177,6 +177,26 @@ export const brokenQueues: readonly BrokenQueue[] = [
       }),
   },
   {
+    rule: "snooze",
+    does: "takes no notice of a release's delay",
+    wreck: (queue) =>
+      override(queue, {
+        settle: (settlements, options) =>
+          queue.settle(
+            settlements.map((one) => (one.outcome === "release" ? { ...one, delayMs: undefined } : one)),
+            options,
+          ),
+      }),
+  },
+  {
+    rule: "bounded-bytes",
+    does: "forgets maxBytes",
+    wreck: (queue) =>
+      override(queue, {
+        reserve: ({ maxBytes: _bound, ...request }, options) => queue.reserve(request, options),
+      }),
+  },
+  {
     rule: "wake-up",
     does: "looks once and sleeps for all of waitMs",
     wreck: (queue) =>
@@ -210,6 +230,11 @@ export const brokenQueues: readonly BrokenQueue[] = [
     rule: "cancel",
     does: "answers and does nothing",
     wreck: (queue) => override(queue, { cancel: async (ids) => ids.map(() => "cancelled") }),
+  },
+  {
+    rule: "cancel-push",
+    does: "tells no listener",
+    wreck: (queue) => override(queue, { onCancel: () => () => undefined }),
   },
   { rule: "pause", does: "does not pause", wreck: (queue) => override(queue, { pause: async () => undefined }) },
   {
