@@ -35,7 +35,7 @@ export const rules = {
   "event-storage": ["event-order", "event-query", "event-tail"],
   "schedule-storage": ["schedule-once"],
   /** Kept by every component; each suite has cases for them. */
-  conduct: ["hostile-input", "close", "outage", "isolation"],
+  conduct: ["hostile-input", "close", "outage", "damaged-item", "isolation"],
 } as const;
 
 export type Suite = Exclude<keyof typeof rules, "conduct">;

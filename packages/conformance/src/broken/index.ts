@@ -11,6 +11,7 @@ import {
   sharedOptions,
   transactionalOptions,
 } from "./backends.ts";
+import { droppingOptions, givingUpOptions } from "./damage.ts";
 import { breakComponent } from "./override.ts";
 import { brokenQueues } from "./queues.ts";
 import { brokenEvents, brokenResults, brokenSchedules } from "./storages.ts";
@@ -64,6 +65,8 @@ export const brokenBackends: readonly BrokenBackend[] = [
     options: () => transactionalOptions(false),
   },
   ...everywhere("outage", "rejects with an error that is not retryable", () => outageOptions("OMNIQ_BACKEND_FAILED")),
+  ...everywhere("damaged-item", "gives up where it meets a damaged item", givingUpOptions),
+  ...everywhere("damaged-item", "drops a damaged item and tells nobody", droppingOptions),
   ...everywhere("isolation", "has one state for all namespaces", sharedOptions),
 ];
 

@@ -6,6 +6,8 @@ import { listAll as listSchedules, newSchedule } from "../schedule-storage/new-s
 import type { Case } from "../suite.ts";
 import { closeCases } from "./close.ts";
 import { closeWhileReservingCases } from "./close-while-reserving.ts";
+import { damagedTaskCases } from "./damaged-item.ts";
+import { damagedEventCases, damagedResultCases, damagedScheduleCases } from "./damaged-storages.ts";
 import { hostileTaskQueueCases } from "./hostile-input.ts";
 import { hostileEventCases, hostileResultCases, hostileScheduleCases } from "./hostile-storages.ts";
 import {
@@ -56,6 +58,7 @@ export const taskQueueConductCases: readonly Case<TaskQueue>[] = [
     },
     stored: async (queue) => (await queue.list({}, { limit: 1_000 })).items.map((task) => task.id),
   }),
+  ...damagedTaskCases,
   ...taskQueueIsolationCases,
 ];
 
@@ -82,6 +85,7 @@ export const resultStorageConductCases: readonly Case<ResultStorage>[] = [
     },
     stored: async (results) => (await listResults(results, {}, 500)).map((result) => result.taskId),
   }),
+  ...damagedResultCases,
   ...resultIsolationCases,
 ];
 
@@ -108,6 +112,7 @@ export const eventStorageConductCases: readonly Case<EventStorage>[] = [
     },
     stored: async (events) => (await queryAll(events, {}, 500)).map((event) => event.id),
   }),
+  ...damagedEventCases,
   ...eventIsolationCases,
 ];
 
@@ -133,5 +138,6 @@ export const scheduleStorageConductCases: readonly Case<ScheduleStorage>[] = [
     },
     stored: async (schedules) => (await listSchedules(schedules, 500)).map((schedule) => schedule.id),
   }),
+  ...damagedScheduleCases,
   ...scheduleIsolationCases,
 ];
