@@ -13,7 +13,8 @@ import {
 } from "./backends.ts";
 import { droppingOptions, givingUpOptions } from "./damage.ts";
 import { breakComponent } from "./override.ts";
-import { brokenQueues } from "./queues.ts";
+import { brokenControl } from "./queues-control.ts";
+import { brokenDelivery } from "./queues.ts";
 import { brokenEvents, brokenResults, brokenSchedules } from "./storages.ts";
 
 /** A backend with one rule broken. */
@@ -28,7 +29,7 @@ const everywhere = (rule: Rule, does: string, options: () => WorldOptions): read
   componentNames.map((component) => ({ rule, component, does, options }));
 
 export const brokenBackends: readonly BrokenBackend[] = [
-  ...brokenQueues.map(({ rule, does, wreck }): BrokenBackend => ({
+  ...[...brokenDelivery, ...brokenControl].map(({ rule, does, wreck }): BrokenBackend => ({
     rule,
     does,
     component: "taskQueue",

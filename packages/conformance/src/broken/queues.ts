@@ -1,6 +1,5 @@
-// Broken task queues: the reference with one rule broken, so that the kit can show that it catches each.
-import { OmniQError } from "@omniq/core";
-import type { Dependency, EnqueueCall, Lease, NewTask, ReserveRequest, StoredTask, TaskQueue } from "@omniq/core";
+// Broken task queues: the reference with one rule of delivery broken, so that the kit can show that it catches each.
+import type { EnqueueCall, Lease, NewTask, ReserveRequest, TaskQueue } from "@omniq/core";
 import type { Rule } from "../rules.ts";
 import { override, type Wreck } from "./override.ts";
 
@@ -12,7 +11,7 @@ export interface BrokenQueue {
 }
 
 /** A queue whose tasks are changed before they are stored. */
-function storing(queue: TaskQueue, change: (task: NewTask) => NewTask): TaskQueue {
+export function storing(queue: TaskQueue, change: (task: NewTask) => NewTask): TaskQueue {
   return override(queue, {
     enqueue: (calls, options) =>
       queue.enqueue(
@@ -32,7 +31,6 @@ function giving(
   });
 }
 
-const noDependencies = ({ dependencies: _gone, ...task }: NewTask): NewTask => task;
 const accepted = (
   calls: readonly EnqueueCall[],
   id: (task: NewTask) => string,
@@ -42,8 +40,8 @@ const accepted = (
     receipts: call.tasks.map((task) => ({ id: id(task), state: "enqueued" })),
   }));
 
-/** One for each rule of the task queue that a wrapper of one connection can break. */
-export const brokenQueues: readonly BrokenQueue[] = [
+/** One or more for each rule of delivery that a wrapper of one connection can break. */
+export const brokenDelivery: readonly BrokenQueue[] = [
   {
     rule: "enqueue-idempotent",
     does: "makes a new id for every task",
@@ -60,6 +58,26 @@ export const brokenQueues: readonly BrokenQueue[] = [
           );
           return accepted(calls, (task) => task.id);
         },
+      });
+    },
+  },
+  {
+    rule: "enqueue-idempotent",
+    does: "removes tasks and keeps their ids",
+    wreck: (queue) => {
+      const kept = new Set<string>();
+      return override(queue, {
+        remove: async (ids, options) => {
+          for (const id of ids) kept.add(id);
+          return queue.remove(ids, options);
+        },
+        enqueue: async (calls, options) =>
+          calls.some((call) => call.tasks.some((task) => kept.has(task.id)))
+            ? calls.map((call) => ({
+                state: "accepted",
+                receipts: call.tasks.map((task) => ({ id: task.id, state: "duplicate" })),
+              }))
+            : queue.enqueue(calls, options),
       });
     },
   },
@@ -221,118 +239,4 @@ export const brokenQueues: readonly BrokenQueue[] = [
         },
       }),
   },
-  {
-    rule: "deduplicate",
-    does: "forgets keys",
-    wreck: (queue) => storing(queue, ({ deduplicate: _key, ...task }) => task),
-  },
-  {
-    rule: "cancel",
-    does: "answers and does nothing",
-    wreck: (queue) => override(queue, { cancel: async (ids) => ids.map(() => "cancelled") }),
-  },
-  {
-    rule: "cancel-push",
-    does: "tells no listener",
-    wreck: (queue) => override(queue, { onCancel: () => () => undefined }),
-  },
-  { rule: "pause", does: "does not pause", wreck: (queue) => override(queue, { pause: async () => undefined }) },
-  {
-    rule: "inspect",
-    does: "counts what is held back or active twice",
-    wreck: (queue) =>
-      override(queue, {
-        counts: async (queues, options) =>
-          Object.fromEntries(
-            Object.entries(await queue.counts(queues, options)).map(([name, counts]) => [
-              name,
-              { ...counts, ready: counts.ready + counts.active },
-            ]),
-          ),
-      }),
-  },
-  {
-    rule: "dead-letter",
-    does: "says that it retried and does not",
-    wreck: (queue) =>
-      override(queue, {
-        retry: async (ids) =>
-          (await queue.get(ids)).map((task: StoredTask | undefined) =>
-            task?.state === "failed" ? "retried" : "unknown",
-          ),
-      }),
-  },
-  {
-    rule: "group-limit",
-    does: "forgets groups",
-    wreck: (queue) => storing(queue, ({ group: _group, ...task }) => task),
-  },
-  {
-    rule: "queue-limit",
-    does: "forgets maxActive",
-    wreck: (queue) =>
-      override(queue, {
-        configureQueue: (name, { maxActive: _gone, ...settings }, options) =>
-          queue.configureQueue(name, settings, options),
-      }),
-  },
-  {
-    rule: "rate-limit",
-    does: "forgets rates",
-    wreck: (queue) =>
-      override(queue, {
-        configureQueue: (name, { rateLimit: _gone, ...settings }, options) =>
-          queue.configureQueue(name, settings, options),
-      }),
-  },
-  {
-    rule: "dependencies",
-    does: "starts dependents after a failure too",
-    wreck: (queue) =>
-      storing(queue, (task) =>
-        task.dependencies === undefined
-          ? task
-          : {
-              ...task,
-              dependencies: task.dependencies.map((one: Dependency) => ({ ...one, onFailure: "run" })),
-            },
-      ),
-  },
-  {
-    rule: "transactional",
-    does: "takes no notice of a transaction that it can not join",
-    wreck: (queue) =>
-      override(queue, { enqueue: (calls, options) => queue.enqueue(calls, { signal: options?.signal }) }),
-  },
-  {
-    rule: "outcome-recorded",
-    does: "shows no outcomes of its own",
-    wreck: (queue) => override(queue, { unrecorded: async () => [] }),
-  },
-  {
-    rule: "hostile-input",
-    does: "normalizes text",
-    wreck: (queue) =>
-      storing(queue, (task) => ({
-        ...task,
-        payload: task.payload.normalize("NFC").trim(),
-        queue: task.queue.normalize("NFC"),
-      })),
-  },
-  {
-    rule: "close",
-    does: "goes on after it was closed",
-    wreck: (queue, backend) => {
-      const late = new OmniQError("OMNIQ_BACKEND_FAILED", `the connection of ${backend.type} is gone`);
-      const closed = <T>(call: Promise<T>): Promise<T> =>
-        call.catch((error: { code?: string }) => {
-          throw error.code === "OMNIQ_CLOSED" ? late : error;
-        });
-      return override(queue, {
-        get: (ids, options) => closed(queue.get(ids, options)),
-        counts: (queues, options) => closed(queue.counts(queues, options)),
-      });
-    },
-  },
-  { rule: "dependencies", does: "starts dependents at once", wreck: (queue) => storing(queue, noDependencies) },
 ];

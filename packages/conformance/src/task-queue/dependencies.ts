@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { Dependency, DependencyOutcome, NewTask, QueueError, TaskQueue } from "@omniq/core";
 import type { Case } from "../suite.ts";
 import { type Bench, marginMs, proves } from "./bench.ts";
+import { retriedDependentCases } from "./retried-dependents.ts";
 
 const on = (...taskIds: readonly string[]): { dependencies: readonly Dependency[] } => ({
   dependencies: taskIds.map((taskId) => ({ taskId, onFailure: "fail" })),
@@ -371,4 +372,10 @@ const given: readonly Case<TaskQueue>[] = [
 ];
 
 /** Dependencies. */
-export const dependencyCases: readonly Case<TaskQueue>[] = [...starts, ...ends, ...failures, ...given];
+export const dependencyCases: readonly Case<TaskQueue>[] = [
+  ...starts,
+  ...ends,
+  ...failures,
+  ...retriedDependentCases,
+  ...given,
+];

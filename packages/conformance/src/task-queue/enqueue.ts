@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { NewTask, TaskQueue } from "@omniq/core";
 import type { Case } from "../suite.ts";
 import { type Bench, marginMs, proves } from "./bench.ts";
+import { freedIdCases } from "./freed-ids.ts";
 import { situations } from "./states.ts";
 
 const remembered = { rememberMs: 60_000 };
@@ -114,26 +115,15 @@ const idempotent: readonly Case<TaskQueue>[] = [
     const states = answers.flat().map((one) => one.state === "accepted" && one.receipts[0]?.state);
     assert.deepEqual(states.sort(), ["duplicate", "duplicate", "duplicate", "enqueued"]);
   }),
-  ...(
-    [
-      "completed",
-      "failed and removed",
-      "cancelled by its worker",
-      "cancelled while waiting",
-      "removed while waiting",
-    ] as const
-  ).map((how) =>
+  ...(["completed", "cancelled by its worker", "cancelled while waiting", "expired"] as const).map((how) =>
     proves("enqueue-idempotent", `the id of a task that was ${how} stays known`, async (bench) => {
-      const id = await bench.add(remembered);
+      const id = await bench.add(how === "expired" ? { ...remembered, expiresInMs: 10 } : remembered);
       if (how === "completed") await bench.complete(await bench.takeOne());
-      if (how === "failed and removed") await bench.fail(await bench.takeOne());
       if (how === "cancelled by its worker") await bench.settleCancelled(await bench.takeOne());
-      if (how === "cancelled while waiting") {
-        await bench.cancel(id);
-        await bench.record(id);
-      }
-      if (how === "failed and removed" || how === "removed while waiting")
-        assert.equal(await bench.remove(id), "removed");
+      if (how === "cancelled while waiting") await bench.cancel(id);
+      if (how === "expired") await bench.pass(10 + marginMs);
+      await bench.none();
+      await bench.record(id);
       assert.equal(await bench.state(id), "gone");
       assert.deepEqual(await bench.receipt(bench.task({ id })), { id, state: "duplicate" });
       await bench.none();
@@ -403,4 +393,10 @@ const isolated: readonly Case<TaskQueue>[] = [
 ];
 
 /** Storing tasks. */
-export const enqueueCases: readonly Case<TaskQueue>[] = [...durable, ...idempotent, ...atomic, ...isolated];
+export const enqueueCases: readonly Case<TaskQueue>[] = [
+  ...durable,
+  ...idempotent,
+  ...freedIdCases,
+  ...atomic,
+  ...isolated,
+];

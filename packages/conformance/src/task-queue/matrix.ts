@@ -94,7 +94,7 @@ const verbs: readonly Verb[] = [
         assert.equal((await bench.queue.unrecorded(10)).length, 0, "without a result");
         await bench.none();
       } else {
-        const answer = one.state === undefined ? "unknown" : "busy";
+        const answer = one.state !== undefined ? "busy" : one.name === "never seen" ? "unknown" : "freed";
         await unchanged(bench, id, one, async () => assert.equal(await bench.remove(id), answer));
       }
     },
