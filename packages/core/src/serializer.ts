@@ -29,8 +29,7 @@ interface Frame {
  * The default serializer. Plain JSON stays plain JSON. Beyond it: `undefined`, `NaN`, `Infinity`, `-Infinity`, `-0`,
  * `bigint`, `Date`,
  * `Map`, `Set`, bytes (`Uint8Array` and `Buffer`, read back as `Uint8Array`) and errors (name, message, stack, cause,
- * code; an
- * {@link OmniQError} is one again), nested up to 500 levels.
+ * code and own plain fields; an {@link OmniQError} is one again), nested up to 500 levels.
  *
  * Functions, symbols, cycles and instances of classes are refused with `OMNIQ_SERIALIZATION_FAILED`, which names the
  * path, never the value.
@@ -195,7 +194,43 @@ function encodeError(error: Error, open: Set<object>, depth: number): object {
     }
     written["errors"] = errors;
   }
+  const fields = encodeFields(error, open, depth);
+  if (fields !== undefined) written["fields"] = fields;
   return written;
+}
+
+/** What an error has of its own beside these is kept with it: a status, a path, details. */
+const knownOfErrors: ReadonlySet<string> = new Set([
+  ...["name", "message", "stack", "cause", "code", "errors"],
+  ...["retryable", "taskId", "delayMs", "__proto__"],
+]);
+
+function encodeFields(error: object, open: Set<object>, depth: number): Record<string, unknown> | undefined {
+  let fields: Record<string, unknown> | undefined;
+  for (const key of Object.keys(error)) {
+    if (knownOfErrors.has(key)) continue;
+    try {
+      const value = encode((error as Record<string, unknown>)[key], undefined, open, depth);
+      (fields ??= {})[key] = value;
+    } catch {
+      // As a cause: what cannot be written is left out.
+    }
+  }
+  return fields;
+}
+
+function decodeFields(error: Error, fields: unknown, depth: number): void {
+  if (typeof fields !== "object" || fields === null || Array.isArray(fields)) return;
+  for (const [key, value] of Object.entries(fields)) {
+    // Nothing that is read may replace what an error does.
+    if (!knownOfErrors.has(key) && !(key in error))
+      Object.defineProperty(error, key, {
+        value: decode(value, depth),
+        enumerable: true,
+        writable: true,
+        configurable: true,
+      });
+  }
 }
 
 function decode(value: unknown, depth: number): unknown {
@@ -306,6 +341,7 @@ function decodeError(written: Record<string, unknown>, depth: number): Error {
     if (typeof written["code"] === "string" || typeof written["code"] === "number")
       Object.assign(error, { code: written["code"] });
   }
+  decodeFields(error, written["fields"], depth);
   define(error, "stack", typeof written["stack"] === "string" ? written["stack"] : `${name}: ${message}`);
   return error;
 }

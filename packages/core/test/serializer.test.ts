@@ -119,6 +119,26 @@ describe("errors", () => {
     expect(back).toMatchObject({ delayMs: 5, taskId: "t", retryable: false, message: "later" });
     expect((back as Error).cause).toBeInstanceOf(RangeError);
   });
+  test("own fields of an error come back as data, and replace nothing that errors have", () => {
+    class HttpError extends Error {
+      override readonly name = "HttpError";
+      readonly status = 503;
+      readonly details = { path: ["a", 1], at: new Date(3) };
+      readonly socket = (): void => undefined;
+    }
+    const back = trip(new HttpError("away")) as HttpError;
+    expect([back.name, back.message, back.status, back.details, back.socket]).toEqual([
+      "HttpError",
+      "away",
+      503,
+      { path: ["a", 1], at: new Date(3) },
+      undefined,
+    ]);
+    const forged = deserialize(
+      '{"$omniq":"error","value":{"name":"E","message":"m","fields":{"toString":1,"stack":2,"message":3,"__proto__":{"x":1},"ok":4}}}',
+    ) as Error & { ok: number; x?: number };
+    expect([String(forged), typeof forged.stack, forged.ok, forged.x]).toEqual(["E: m", "string", 4, undefined]);
+  });
   test("a cause that cannot be written is left out", () => {
     const cause: Record<string, unknown> = {};
     cause["self"] = cause;
