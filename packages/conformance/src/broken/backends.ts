@@ -106,27 +106,54 @@ export function transactionalOptions(rollsBack: boolean): WorldOptions {
   };
 }
 
-/** Memory behind a connection that can be cut. `code` is what a call during the outage rejects with. */
+/** Verbs that change nothing, and `reserve`, whose leases would be lost with its answer. */
+const answered: ReadonlySet<PropertyKey> = new Set([
+  ...["get", "list", "counts", "unrecorded", "wait", "query", "due", "tail", "reserve", "close"],
+]);
+
+/**
+ * Memory behind a connection that can be cut. `code` is what a call during the outage rejects with; of the writes every second one takes
+ * effect all the same, and rejects with `OMNIQ_OUTCOME_UNKNOWN`.
+ */
 export function outageOptions(code: "OMNIQ_BACKEND_UNAVAILABLE" | "OMNIQ_BACKEND_FAILED"): WorldOptions {
-  let away = false;
-  const check = (): void => {
-    if (away) throw new OmniQError(code, "The backend does not answer; try again when it is back");
+  let [away, writes] = [false, 0];
+  const closedBackends = new WeakSet<AnyBackend>();
+  const fail = (): never => {
+    throw new OmniQError(code, "The backend does not answer; try again when it is back");
   };
-  const cut = <T extends object>(component: T): T =>
-    new Proxy(component, {
+  const unanswered = async (answer: unknown): Promise<never> => {
+    await answer;
+    throw new OmniQError("OMNIQ_OUTCOME_UNKNOWN", "The backend did not answer; the call may have taken effect");
+  };
+  const cut = <T extends object>(component: T, backend: AnyBackend): T => {
+    let closed = false;
+    return new Proxy(component, {
       get(own, key) {
         const value: unknown = Reflect.get(own, key, own);
         if (typeof value !== "function") return value;
         return (...given: unknown[]): unknown => {
-          if (away && key !== "close" && key !== "tail") return Promise.resolve().then(check);
-          return (value as (...all: unknown[]) => unknown).apply(own, given);
+          const call = (): unknown => (value as (...all: unknown[]) => unknown).apply(own, given);
+          closed ||= key === "close" || closedBackends.has(backend);
+          if (!away || closed || key === "tail" || key === "onCancel" || typeof key === "symbol") return call();
+          if (answered.has(key) || (writes += 1) % 2 === 0) return Promise.resolve().then(fail);
+          return unanswered(call());
         };
       },
     });
+  };
   const kinds = ["taskQueue", "resultStorage", "eventStorage", "scheduleStorage"] as const;
-  const options = changed(referenceOptions(), (backend) =>
-    kinds.reduce<AnyBackend>((made, kind) => breakComponent(made, kind, cut), backend),
-  );
+  const options = changed(referenceOptions(), (own) => {
+    const backend: AnyBackend = override(own, {
+      close: async () => {
+        closedBackends.add(own);
+        await own.close();
+      },
+    });
+    return kinds.reduce<AnyBackend>(
+      (made, kind) => breakComponent(made, kind, (component) => cut(component, own)),
+      backend,
+    );
+  });
   return {
     ...options,
     outage: {

@@ -14,7 +14,7 @@ import {
 import { droppingOptions, givingUpOptions } from "./damage.ts";
 import { breakComponent } from "./override.ts";
 import { brokenControl } from "./queues-control.ts";
-import { brokenDelivery } from "./queues.ts";
+import { brokenDelivery, storing } from "./queues.ts";
 import { brokenEvents, brokenResults, brokenSchedules } from "./storages.ts";
 
 /** A backend with one rule broken. */
@@ -66,6 +66,15 @@ export const brokenBackends: readonly BrokenBackend[] = [
     options: () => transactionalOptions(false),
   },
   ...everywhere("outage", "rejects with an error that is not retryable", () => outageOptions("OMNIQ_BACKEND_FAILED")),
+  {
+    rule: "outage",
+    component: "taskQueue",
+    does: "forgets the id of a task that was completed before its enqueue was sent again",
+    options: () =>
+      changed(outageOptions("OMNIQ_BACKEND_UNAVAILABLE"), (backend) =>
+        breakComponent(backend, "taskQueue", (queue) => storing(queue, (task) => ({ ...task, rememberMs: 0 }))),
+      ),
+  },
   ...everywhere("damaged-item", "gives up where it meets a damaged item", givingUpOptions),
   ...everywhere("damaged-item", "drops a damaged item and tells nobody", droppingOptions),
   ...everywhere("isolation", "has one state for all namespaces", sharedOptions),

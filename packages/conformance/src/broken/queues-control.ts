@@ -1,4 +1,5 @@
 // Broken task queues: the reference with one rule of control or conduct broken.
+import { setTimeout as sleep } from "node:timers/promises";
 import { OmniQError } from "@omniq/core";
 import type { Dependency, NewTask, RetryState, StoredTask } from "@omniq/core";
 import { override } from "./override.ts";
@@ -105,6 +106,23 @@ export const brokenControl: readonly BrokenQueue[] = [
         payload: task.payload.normalize("NFC").trim(),
         queue: task.queue.normalize("NFC"),
       })),
+  },
+  {
+    rule: "close",
+    does: "closes when the last wait is over, or five seconds later",
+    wreck: (queue) => {
+      let waits = 0;
+      return override(queue, {
+        reserve: async (request, options) => {
+          waits += 1;
+          return queue.reserve(request, options).finally(() => (waits -= 1));
+        },
+        close: async () => {
+          if (waits > 0) await sleep(5_000);
+          await queue.close();
+        },
+      });
+    },
   },
   {
     rule: "close",

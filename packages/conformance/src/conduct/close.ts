@@ -1,9 +1,13 @@
 // Cases of `close`, made for each component from its verbs and from what it can wait on.
 import assert from "node:assert/strict";
 import { isOmniQError, type Components } from "@omniq/core";
-import type { Case } from "../suite.ts";
+import type { Case, World } from "../suite.ts";
 import { anotherConnection } from "./connections.ts";
-import { describeError, rejectsWith, settleDown, within } from "./waiting.ts";
+import { isOutage } from "./outage.ts";
+import { awaitedLater, describeError, rejectsWith, settleDown, within } from "./waiting.ts";
+
+/** A component has two seconds to close; a busy machine is given some more. */
+const closeMs = 2_000 + 1_500;
 
 /** What the close cases need to know of a component. */
 export interface Closable<Component> {
@@ -94,12 +98,54 @@ export function closeCases<Component extends Components[keyof Components]>(
             assert.ok(isOmniQError(error, "OMNIQ_CLOSED"), `${name}: ${describeError(error)}`);
           }
         });
-        await within(component.close(), "close with calls under way");
+        await within(component.close(), "close with calls under way", closeMs);
         await within(Promise.all(underWay), "the end of the calls under way");
       },
     },
   ];
   const { wait } = closable;
+  const away = async (component: Component, world: World, close: () => Promise<void>): Promise<void> => {
+    const { outage } = world;
+    assert.ok(outage !== undefined);
+    await closable.use(component);
+    const waiting = wait === undefined ? [] : [awaitedLater(wait(component))];
+    await settleDown();
+    await outage.stop();
+    try {
+      const underWay = Object.values(closable.verbs).map((call) => awaitedLater(call(component)));
+      await settleDown(200);
+      await within(close(), "close with the backend away", closeMs);
+      for (const call of [...underWay, ...waiting]) {
+        try {
+          await within(call, "the end of a call under way", 5_000);
+        } catch (error) {
+          assert.ok(isOmniQError(error, "OMNIQ_CLOSED") || isOutage(error, true), describeError(error));
+        }
+      }
+      for (const [name, call] of Object.entries(closable.verbs))
+        await rejectsWith("OMNIQ_CLOSED", async () => await call(component), `${name} after close`);
+    } finally {
+      await outage.start();
+    }
+  };
+  const unless = (world: World): string | undefined =>
+    world.outage === undefined ? "this adapter's test can not take the backend away" : undefined;
+  cases.push(
+    {
+      rule,
+      title: "with the backend away a component closes within two seconds, and ends waits and calls under way",
+      unless,
+      timeoutMs: 60_000,
+      run: (component, world) => away(component, world, () => component.close()),
+    },
+    {
+      rule,
+      title: "with the backend away the whole backend closes within two seconds",
+      unless,
+      timeoutMs: 60_000,
+      run: (component, world) => away(component, world, () => world.backend.close()),
+    },
+  );
   if (wait !== undefined) {
     cases.push({
       rule,
@@ -113,7 +159,7 @@ export function closeCases<Component extends Components[keyof Components]>(
           }
         });
         await settleDown();
-        await within(component.close(), "close while waiting");
+        await within(component.close(), "close while waiting", closeMs);
         await within(Promise.all(waits), "the end of the waits", 5_000);
       },
     });

@@ -18,33 +18,36 @@ import {
 } from "./isolation.ts";
 import { newTask } from "./new-task.ts";
 import { outageCases } from "./outage.ts";
+import { outageWriteCases } from "./outage-writes.ts";
 
 const lease = { taskId: "x", queue: "q", token: "x", run: 1, attempt: 1 };
 const request = { queues: ["q"], limit: 1, leaseMs: 60_000, waitMs: 0, worker: "w" };
+
+const taskQueueVerbs: Readonly<Record<string, (given: TaskQueue) => Promise<unknown>>> = {
+  enqueue: (queue) => queue.enqueue([{ tasks: [newTask("x")] }]),
+  reserve: (queue) => queue.reserve(request),
+  extend: (queue) => queue.extend([lease], 60_000),
+  settle: (queue) => queue.settle([{ ...lease, outcome: "release" }]),
+  cancel: (queue) => queue.cancel(["x"]),
+  get: (queue) => queue.get(["x"]),
+  list: (queue) => queue.list({}, {}),
+  counts: (queue) => queue.counts(["q"]),
+  configureQueue: (queue) => queue.configureQueue("q", {}),
+  pause: (queue) => queue.pause("other"),
+  resume: (queue) => queue.resume("other"),
+  retry: (queue) => queue.retry(["x"]),
+  remove: (queue) => queue.remove(["x"]),
+  purge: (queue) => queue.purge("other", ["ready"]),
+  unrecorded: (queue) => queue.unrecorded(1),
+  record: (queue) => queue.record([{ taskId: "x", run: 1 }]),
+  sweep: (queue) => queue.sweep(1),
+};
 
 export const taskQueueConductCases: readonly Case<TaskQueue>[] = [
   ...hostileTaskQueueCases,
   ...closeCases<TaskQueue>({
     kind: "taskQueue",
-    verbs: {
-      enqueue: (queue) => queue.enqueue([{ tasks: [newTask("x")] }]),
-      reserve: (queue) => queue.reserve(request),
-      extend: (queue) => queue.extend([lease], 60_000),
-      settle: (queue) => queue.settle([{ ...lease, outcome: "release" }]),
-      cancel: (queue) => queue.cancel(["x"]),
-      get: (queue) => queue.get(["x"]),
-      list: (queue) => queue.list({}, {}),
-      counts: (queue) => queue.counts(["q"]),
-      configureQueue: (queue) => queue.configureQueue("q", {}),
-      pause: (queue) => queue.pause("other"),
-      resume: (queue) => queue.resume("other"),
-      retry: (queue) => queue.retry(["x"]),
-      remove: (queue) => queue.remove(["x"]),
-      purge: (queue) => queue.purge("other", ["ready"]),
-      unrecorded: (queue) => queue.unrecorded(1),
-      record: (queue) => queue.record([{ taskId: "x", run: 1 }]),
-      sweep: (queue) => queue.sweep(1),
-    },
+    verbs: taskQueueVerbs,
     wait: (queue) => queue.reserve({ ...request, queues: ["nothing comes here"], waitMs: 60_000 }),
     use: async (queue) => {
       await queue.enqueue([{ tasks: [newTask("used", { queue: "used" })] }]);
@@ -53,33 +56,40 @@ export const taskQueueConductCases: readonly Case<TaskQueue>[] = [
   }),
   ...closeWhileReservingCases,
   ...outageCases<TaskQueue>({
+    verbs: taskQueueVerbs,
+    reads: ["get", "list", "counts", "unrecorded"],
     store: async (queue, name) => {
       await queue.enqueue([{ tasks: [newTask(name)] }]);
     },
     stored: async (queue) => (await queue.list({}, { limit: 1_000 })).items.map((task) => task.id),
   }),
+  ...outageWriteCases,
   ...damagedTaskCases,
   ...taskQueueIsolationCases,
 ];
+
+const resultStorageVerbs: Readonly<Record<string, (given: ResultStorage) => Promise<unknown>>> = {
+  put: (results) => results.put([newResult("x")]),
+  get: (results) => results.get(["x"]),
+  wait: (results) => results.wait([{ taskId: "x", run: 1 }], 0),
+  delete: (results) => results.delete(["x"]),
+  list: (results) => results.list({}, {}),
+  sweep: (results) => results.sweep(1),
+};
 
 export const resultStorageConductCases: readonly Case<ResultStorage>[] = [
   ...hostileResultCases,
   ...closeCases<ResultStorage>({
     kind: "resultStorage",
-    verbs: {
-      put: (results) => results.put([newResult("x")]),
-      get: (results) => results.get(["x"]),
-      wait: (results) => results.wait([{ taskId: "x", run: 1 }], 0),
-      delete: (results) => results.delete(["x"]),
-      list: (results) => results.list({}, {}),
-      sweep: (results) => results.sweep(1),
-    },
+    verbs: resultStorageVerbs,
     wait: (results) => results.wait([{ taskId: "never", run: 1 }], 60_000),
     use: async (results) => {
       await results.put([newResult("used")]);
     },
   }),
   ...outageCases<ResultStorage>({
+    verbs: resultStorageVerbs,
+    reads: ["get", "wait", "list"],
     store: async (results, name) => {
       await results.put([newResult(name)]);
     },
@@ -89,15 +99,17 @@ export const resultStorageConductCases: readonly Case<ResultStorage>[] = [
   ...resultIsolationCases,
 ];
 
+const eventStorageVerbs: Readonly<Record<string, (given: EventStorage) => Promise<unknown>>> = {
+  append: (events) => events.append([newEvent("x")]),
+  query: (events) => events.query({}, {}),
+  sweep: (events) => events.sweep(1),
+};
+
 export const eventStorageConductCases: readonly Case<EventStorage>[] = [
   ...hostileEventCases,
   ...closeCases<EventStorage>({
     kind: "eventStorage",
-    verbs: {
-      append: (events) => events.append([newEvent("x")]),
-      query: (events) => events.query({}, {}),
-      sweep: (events) => events.sweep(1),
-    },
+    verbs: eventStorageVerbs,
     wait: async (events) => {
       const step = await events.tail({ taskId: "nobody" }, "start")[Symbol.asyncIterator]().next();
       return step.done === true ? undefined : step.value;
@@ -107,6 +119,8 @@ export const eventStorageConductCases: readonly Case<EventStorage>[] = [
     },
   }),
   ...outageCases<EventStorage>({
+    verbs: eventStorageVerbs,
+    reads: ["query"],
     store: async (events, name) => {
       await events.append([newEvent(name)]);
     },
@@ -116,23 +130,27 @@ export const eventStorageConductCases: readonly Case<EventStorage>[] = [
   ...eventIsolationCases,
 ];
 
+const scheduleStorageVerbs: Readonly<Record<string, (given: ScheduleStorage) => Promise<unknown>>> = {
+  put: (schedules) => schedules.put(newSchedule("x"), undefined),
+  get: (schedules) => schedules.get(["x"]),
+  list: (schedules) => schedules.list({}),
+  delete: (schedules) => schedules.delete(["x"]),
+  due: (schedules) => schedules.due(1),
+  advance: (schedules) => schedules.advance("x", "x", { nextAt: null, runs: 1 }),
+};
+
 export const scheduleStorageConductCases: readonly Case<ScheduleStorage>[] = [
   ...hostileScheduleCases,
   ...closeCases<ScheduleStorage>({
     kind: "scheduleStorage",
-    verbs: {
-      put: (schedules) => schedules.put(newSchedule("x"), undefined),
-      get: (schedules) => schedules.get(["x"]),
-      list: (schedules) => schedules.list({}),
-      delete: (schedules) => schedules.delete(["x"]),
-      due: (schedules) => schedules.due(1),
-      advance: (schedules) => schedules.advance("x", "x", { nextAt: null, runs: 1 }),
-    },
+    verbs: scheduleStorageVerbs,
     use: async (schedules) => {
       await schedules.put(newSchedule("used"), undefined);
     },
   }),
   ...outageCases<ScheduleStorage>({
+    verbs: scheduleStorageVerbs,
+    reads: ["get", "list", "due"],
     store: async (schedules, name) => {
       await schedules.put(newSchedule(name), undefined);
     },

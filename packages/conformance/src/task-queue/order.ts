@@ -1,12 +1,87 @@
 // Cases of the order in which tasks are given.
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
-import type { TaskQueue } from "@omniq/core";
+import type { Lease, TaskQueue } from "@omniq/core";
 import type { Case } from "../suite.ts";
-import { marginMs, proves } from "./bench.ts";
+import { type Bench, marginMs, proves, reference } from "./bench.ts";
+import { awaitedLater } from "../conduct/waiting.ts";
+
+/** How one consumer takes its next task, with the one before settled. */
+type Next = (before: Lease | undefined) => Promise<Lease>;
+
+/** A consumer that has one task at a time, by each verb and by waiting or not; a producer on another connection is under way. */
+const consumers: Readonly<Record<string, (bench: Bench) => Next>> = {
+  "settles, then reserves": (bench) => async (before) => {
+    if (before !== undefined) await bench.complete(before);
+    return bench.takeOne({ waitMs: 10_000 });
+  },
+  "settles while it reserves": (bench) => async (before) => {
+    const [lease] = await Promise.all([
+      bench.takeOne({ waitMs: 10_000 }),
+      before === undefined ? undefined : bench.complete(before),
+    ]);
+    return lease;
+  },
+  "settles and reserves in one call": (bench) => async (before) => {
+    const request = { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs: 0, worker: "bench" };
+    if (before === undefined || bench.queue.settleAndReserve === undefined) {
+      if (before !== undefined) await bench.complete(before);
+      return bench.takeOne({ waitMs: 10_000 });
+    }
+    const settlement = { ...reference(before), outcome: "completed", storeResult: false } as const;
+    const { leases } = await bench.queue.settleAndReserve([settlement], request);
+    return leases[0] ?? bench.takeOne({ waitMs: 10_000 });
+  },
+  "is handed its leases": (bench) => async (before) => {
+    if (before !== undefined) await bench.complete(before);
+    const handed: Lease[] = [];
+    const request = { queues: ["main"], limit: 1, leaseMs: 60_000, waitMs: 10_000, worker: "bench" };
+    const leases = await bench.queue.reserve(request, { onLeases: (given) => void handed.push(...given) });
+    return [...handed, ...leases][0] ?? assert.fail("a task is ready");
+  },
+};
+
+const oneByOne: readonly Case<TaskQueue>[] = Object.entries(consumers).map(([how, make]) =>
+  proves("order", `a consumer of one task at a time that ${how} gets them first in, first out`, async (bench) => {
+    const other = (await bench.world.open()).taskQueue?.();
+    assert.ok(other);
+    const producer = bench.on(other);
+    const next = make(bench);
+    const [ids, count]: [string[], number] = [[], 60];
+    const produce = async (): Promise<void> => {
+      for (let index = 0; index < count; index++) {
+        // What core enqueues by itself, one at a time, may go another way than the rest.
+        const task = producer.task({ id: `${how} ${index}` });
+        ids.push(task.id);
+        await producer.queue.enqueue([{ tasks: [task], generatedIds: index % 3 !== 0 }]);
+      }
+    };
+    const producing = awaitedLater(produce());
+    const taken: string[] = [];
+    let lease: Lease | undefined;
+    while (taken.length < count) {
+      lease = await next(lease);
+      taken.push(lease.taskId);
+    }
+    await producing;
+    assert.deepEqual(taken, ids);
+  }),
+);
 
 /** Inside a queue and across queues. */
 export const orderCases: readonly Case<TaskQueue>[] = [
+  ...oneByOne,
+  proves("order", "tasks of calls with generated ids and without are given in enqueue order", async (bench) => {
+    const tasks = Array.from({ length: 12 }, () => bench.task());
+    for (const [index, task] of tasks.entries())
+      await bench.queue.enqueue([{ tasks: [task], generatedIds: index % 2 === 0 }]);
+    const taken = [];
+    for (let index = 0; index < tasks.length; index++) taken.push((await bench.takeOne()).taskId);
+    assert.deepEqual(
+      taken,
+      tasks.map((task) => task.id),
+    );
+  }),
   proves("order", "tasks of one call are given in their order", async (bench) => {
     const tasks = Array.from({ length: 20 }, () => bench.task());
     await bench.receipts(tasks);

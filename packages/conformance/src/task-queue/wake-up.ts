@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Lease, ReserveRequest, TaskQueue } from "@omniq/core";
 import type { Case } from "../suite.ts";
-import { type Bench, type Feature, proves } from "./bench.ts";
+import { type Bench, type Feature, proves, reference } from "./bench.ts";
 import { awaitedLater } from "../conduct/waiting.ts";
 
 /** How long a waiting call may take to answer; a queue that does not wake answers after `waitMs`. */
@@ -89,6 +89,17 @@ const wakings: readonly Waking[] = [
       await bench.add();
       const lease = await bench.takeOne();
       return () => bench.release(lease);
+    },
+  },
+  {
+    title: "a task that was released with a delay is due",
+    prepare: async (bench) => {
+      await bench.add();
+      const lease = await bench.takeOne();
+      return async () => {
+        assert.equal(await bench.settle({ ...reference(lease), outcome: "release", delayMs: 150 }), "settled");
+        await bench.pass(150);
+      };
     },
   },
   {
@@ -221,6 +232,16 @@ export const wakeUpCases: readonly Case<TaskQueue>[] = [
       assert.deepEqual(leases.map((lease) => lease.taskId).sort(), both.map((task) => task.id).sort());
     },
   ),
+  proves("wake-up", "what one that waits leaves because of maxBytes goes to the other that waits", async (bench) => {
+    const both = [bench.task({ payload: "x".repeat(1_000) }), bench.task({ payload: "x".repeat(1_000) })];
+    const bound = { limit: 10, maxBytes: 1_500 };
+    const store = async (): Promise<void> => {
+      await sleep(100);
+      await bench.receipts(both);
+    };
+    const leases = await Promise.all([wakes(bench, store, bound), wakes(bench, async () => undefined, bound)]);
+    assert.deepEqual(leases.map((lease) => lease.taskId).sort(), both.map((task) => task.id).sort());
+  }),
   proves("wake-up", "a reserve that may wait answers at once when something is ready", async (bench) => {
     const id = await bench.add();
     assert.deepEqual(await bench.takenIds(1, { waitMs: 60_000 }), [id]);
