@@ -68,8 +68,19 @@ const foreign: readonly string[] = [
 
 const versionKeys = /^(v|version|format|epoch|kind|type)$/u;
 
-/** A damaged form of a text: of its characters, or, where it is JSON, of its structure. `random` decides. */
+/** How often a mutation that happened to change nothing is tried again. */
+const tries = 20;
+
+/** A damaged form of a text, always another one: of its characters, or, where it is JSON, of its structure. `random` decides. */
 export function mutateText(text: string, random: () => number): Mutation<string> {
+  for (let tried = 0; tried < tries; tried++) {
+    const mutation = tryText(text, random);
+    if (mutation.value !== text) return mutation;
+  }
+  return { does: "a character more", value: `${text}\u0000` };
+}
+
+function tryText(text: string, random: () => number): Mutation<string> {
   const parsed = parse(text);
   if (parsed !== undefined && random() < 0.55) return mutateJson(parsed.value, random);
   const at = Math.floor(random() * (text.length + 1));
@@ -89,8 +100,20 @@ export function mutateText(text: string, random: () => number): Mutation<string>
   return { does: `replaced by ${JSON.stringify(other.slice(0, 20))}`, value: other };
 }
 
-/** A damaged form of bytes. */
+/** A damaged form of bytes, always other ones; those given stay as they are. */
 export function mutateBytes(bytes: Uint8Array, random: () => number): Mutation<Uint8Array> {
+  for (let tried = 0; tried < tries; tried++) {
+    const mutation = tryBytes(bytes, random);
+    if (!sameBytes(mutation.value, bytes)) return mutation;
+  }
+  return { does: "a byte more", value: Uint8Array.of(...bytes, 0) };
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
+
+function tryBytes(bytes: Uint8Array, random: () => number): Mutation<Uint8Array> {
   const at = Math.floor(random() * (bytes.length + 1));
   const kind = Math.floor(random() * 5);
   if (kind === 0) return { does: `cut off at ${at}`, value: bytes.slice(0, at) };
