@@ -9,11 +9,15 @@ export interface TaskSeed {
   readonly queue: 0 | 1;
   readonly priority: number;
   readonly maxAttempts: number;
-  readonly key?: { readonly key: number; readonly mode: DeduplicationMode } | undefined;
+  readonly key?:
+    | { readonly key: number; readonly mode: DeduplicationMode; readonly windowMs?: number | undefined }
+    | undefined;
   readonly group?: { readonly key: number; readonly limit: number } | undefined;
   readonly dependsOn?: { readonly ids: readonly number[]; readonly onFailure: "fail" | "run" } | undefined;
   readonly delayMs?: number | undefined;
   readonly expiresInMs?: number | undefined;
+  /** Its id is free as soon as it has left the queue. */
+  readonly forgotten: boolean;
 }
 
 export type Command =
@@ -22,11 +26,13 @@ export type Command =
   | {
       readonly verb: "settle";
       readonly lease: number;
-      readonly outcome: "completed" | "failed" | "cancelled" | "retry" | "release";
+      readonly outcome: "completed" | "failed" | "cancelled" | "retry" | "release" | "snooze";
       readonly delayMs: number;
     }
   | { readonly verb: "extend"; readonly lease: number }
-  | { readonly verb: "cancel" | "retry" | "remove" | "get"; readonly id: number }
+  | { readonly verb: "cancel" | "remove" | "get"; readonly id: number }
+  /** `outcomes`: with what was seen of completed dependencies. */
+  | { readonly verb: "retry"; readonly ids: readonly number[]; readonly outcomes: boolean }
   | { readonly verb: "pause" | "resume"; readonly queue: 0 | 1 }
   | { readonly verb: "limit"; readonly queue: 0 | 1; readonly maxActive: number | null }
   | { readonly verb: "rate"; readonly queue: 0 | 1; readonly limit: number | null }
@@ -38,6 +44,8 @@ export type Command =
 export interface Features {
   readonly priorities?: boolean;
   readonly deduplication?: boolean;
+  /** Keys with windows. */
+  readonly windows?: boolean;
   readonly groups?: boolean;
   readonly dependencies?: boolean;
   readonly limits?: boolean;
@@ -65,7 +73,14 @@ function taskSeed(features: Features): fc.Arbitrary<TaskSeed> {
         maxAttempts: fc.constantFrom(1, 2, 3),
         key: optional(
           features.deduplication,
-          fc.record({ key: fc.nat(1), mode: fc.constantFrom<DeduplicationMode>("keep", "replace", "extend") }),
+          fc.record({
+            key: fc.nat(1),
+            mode: fc.constantFrom<DeduplicationMode>("keep", "replace", "extend"),
+            windowMs: optional(
+              features.windows,
+              features.time === true ? fc.constantFrom(1_000, 600_000) : fc.constant(600_000),
+            ),
+          }),
         ),
         // A group whose tasks have different limits is allowed; each is held to its own.
         group: optional(features.groups, fc.record({ key: fc.nat(1), limit: fc.constantFrom(1, 1, 2) })),
@@ -78,6 +93,7 @@ function taskSeed(features: Features): fc.Arbitrary<TaskSeed> {
         ),
         delayMs: optional(features.time, fc.constantFrom(500, 2_000)),
         expiresInMs: optional(features.time, fc.constantFrom(1_000, 3_000)),
+        forgotten: fc.constantFrom(false, false, true),
       })
       // Dependencies never go together with a key that replaces or extends; and a task never depends on itself.
       .map((seed) => ({
@@ -99,7 +115,7 @@ export function histories(features: Features): fc.Arbitrary<readonly Command[]> 
   const outcomes: Extract<Command, { verb: "settle" }>["outcome"][] = ["completed", "completed", "retry"];
   if (features.deadLetters === true || features.dependencies === true) outcomes.push("failed");
   if (features.cancel === true || features.dependencies === true) outcomes.push("cancelled");
-  if (features.releases === true) outcomes.push("release", "release");
+  if (features.releases === true) outcomes.push("release", "release", "snooze");
   const delays = features.time === true ? fc.constantFrom(0, 700) : fc.constant(0);
   const verbs: { weight: number; arbitrary: fc.Arbitrary<Command> }[] = [];
   const add = (weight: number, arbitrary: fc.Arbitrary<Command>): void => {
@@ -144,7 +160,9 @@ export function histories(features: Features): fc.Arbitrary<readonly Command[]> 
   if (features.deadLetters === true) {
     add(
       2,
-      id.map((of) => ({ verb: "retry", id: of })),
+      fc
+        .record({ ids: fc.uniqueArray(id, { minLength: 1, maxLength: 3 }), outcomes: fc.boolean() })
+        .map((given) => ({ verb: "retry", ...given })),
     );
     add(
       2,

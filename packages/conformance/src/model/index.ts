@@ -84,9 +84,21 @@ export const modelCases: readonly Case<TaskQueue>[] = [
   modelCase(
     "deduplicate",
     "keys that keep, replace and extend",
-    { deduplication: true, priorities: true },
+    { deduplication: true, windows: true, priorities: true, cancel: true, releases: true },
     (queue) => needs("deduplication")(queue) ?? needs("priorities")(queue),
   ),
+  modelCase(
+    "deduplicate",
+    "keys whose holders expire, and whose windows end",
+    { deduplication: true, windows: true, time: true, releases: true },
+    (queue, world) => controlled(queue, world) ?? needs("deduplication")(queue),
+  ),
+  modelCase("snooze", "releases with a delay while time passes", { time: true, releases: true }, controlled),
+  modelCase("enqueue-idempotent", "ids that are freed and taken again", {
+    deadLetters: true,
+    cancel: true,
+    staleLeases: true,
+  }),
   modelCase(
     "group-limit",
     "groups of limit 1 and 2, with retries and releases",

@@ -1,9 +1,21 @@
 // One side of a comparison: a task queue, its clients and its leases, and what it answers once tokens and times are taken away.
-import { isOmniQError, type Lease, type NewTask, type QueueCounts, type StoredTask, type TaskQueue } from "@omniq/core";
+import { isOmniQError } from "@omniq/core";
+import type {
+  DependencyOutcome,
+  Lease,
+  LeaseReference,
+  NewTask,
+  QueueCounts,
+  Settlement,
+  StoredTask,
+  TaskQueue,
+} from "@omniq/core";
 import type { Command, TaskSeed } from "./command.ts";
 
 /** A rate limit's window in histories. */
 const rateWindowMs = 1_000;
+/** What a release with a delay waits where time does not pass. */
+const snoozeMs = 600_000;
 
 export class Side {
   readonly #clients: readonly TaskQueue[];
@@ -11,6 +23,10 @@ export class Side {
   readonly #leaseMs: number;
   /** Every lease that was ever given, in order; settled and stale ones too. */
   readonly #leases: Lease[] = [];
+  /** Leases of tasks that were removed since: whether their settlements are remembered is the queue's own affair. */
+  readonly #removed: Set<string> = new Set();
+  /** Outcomes of tasks that were completed through this side, by id. */
+  readonly #completed: Map<string, DependencyOutcome> = new Map();
   #next = 0;
 
   /** `prefix` keeps the ids and queues of one history apart from those of others. */
@@ -62,10 +78,10 @@ export class Side {
       priority: seed.priority,
       maxAttempts: seed.maxAttempts,
       resultTtlMs: 60_000,
-      rememberMs: 600_000,
+      rememberMs: seed.forgotten ? 0 : 600_000,
       ...(seed.delayMs === undefined ? {} : { delayMs: seed.delayMs }),
       ...(seed.expiresInMs === undefined ? {} : { expiresInMs: seed.expiresInMs }),
-      ...(seed.key === undefined ? {} : { deduplicate: { key: `k${seed.key.key}`, mode: seed.key.mode } }),
+      ...(seed.key === undefined ? {} : { deduplicate: { ...seed.key, key: `k${seed.key.key}` } }),
       ...(seed.group === undefined ? {} : { group: { key: `g${seed.group.key}`, limit: seed.group.limit } }),
       ...(seed.dependsOn === undefined || seed.dependsOn.ids.length === 0
         ? {}
@@ -126,11 +142,13 @@ export class Side {
       case "settle": {
         const lease = this.#lease(command.lease);
         if (lease === undefined) return "no lease yet";
-        if (command.outcome === "release") return client.settle([{ ...lease, outcome: "release" }]);
-        if (command.outcome === "retry")
-          return client.settle([{ ...lease, outcome: "retry", delayMs: command.delayMs, error: "again" }]);
-        const text = command.outcome === "completed" ? { value: `value ${lease.attempt}` } : { error: "no" };
-        return client.settle([{ ...lease, outcome: command.outcome, storeResult: false, ...text }]);
+        const settlement = settlementOf(lease, command);
+        const states = await client.settle([settlement]);
+        if (settlement.outcome === "completed" && states[0] === "settled") {
+          const { taskId, run, attempt, outcome: status, value } = settlement;
+          this.#completed.set(taskId, { taskId, run, attempt, status, value, finishedAt: 1_700_000_000_000 });
+        }
+        return this.#removed.has(lease.token) ? "of a task that was removed" : states;
       }
       case "extend": {
         const lease = this.#lease(command.lease);
@@ -143,9 +161,15 @@ export class Side {
       case "cancel":
         return client.cancel([this.#id(command.id)]);
       case "retry":
-        return client.retry([this.#id(command.id)]);
-      case "remove":
-        return client.remove([this.#id(command.id)]);
+        return client.retry(
+          command.ids.map((id) => this.#id(id)),
+          command.outcomes ? { outcomes: [...this.#completed.values()] } : {},
+        );
+      case "remove": {
+        const states = await client.remove([this.#id(command.id)]);
+        await this.#noteRemoved(client);
+        return states;
+      }
       case "pause":
         return client.pause(this.#queue(command.queue));
       case "resume":
@@ -156,8 +180,11 @@ export class Side {
         return client.configureQueue(this.#queue(command.queue), {
           rateLimit: command.limit === null ? null : { limit: command.limit, windowMs: rateWindowMs },
         });
-      case "purge":
-        return client.purge(this.#queue(command.queue), command.states);
+      case "purge": {
+        const count = await client.purge(this.#queue(command.queue), command.states);
+        await this.#noteRemoved(client);
+        return count;
+      }
       case "record":
         return this.record(client);
       case "pass":
@@ -176,13 +203,28 @@ export class Side {
       .sort((a, b) => (a.taskId < b.taskId ? -1 : a.taskId > b.taskId ? 1 : a.run - b.run));
   }
 
+  /** After a removal: leases of tasks that are not there. */
+  async #noteRemoved(client: TaskQueue): Promise<void> {
+    const tasks = await client.get(this.#leases.map((lease) => lease.taskId));
+    for (const [index, lease] of this.#leases.entries()) if (tasks[index] === undefined) this.#removed.add(lease.token);
+  }
+
   /** Any lease of the past: small numbers are the latest ones. */
-  #lease(number: number): { taskId: string; queue: string; token: string; run: number; attempt: number } | undefined {
+  #lease(number: number): LeaseReference | undefined {
     const lease = this.#leases[this.#leases.length - 1 - number];
     return lease === undefined
       ? undefined
       : { taskId: lease.taskId, queue: lease.queue, token: lease.token, run: lease.run, attempt: lease.attempt };
   }
+}
+
+function settlementOf(lease: LeaseReference, command: Extract<Command, { verb: "settle" }>): Settlement {
+  const { outcome, delayMs } = command;
+  if (outcome === "release") return { ...lease, outcome };
+  if (outcome === "snooze") return { ...lease, outcome: "release", delayMs: delayMs === 0 ? snoozeMs : delayMs };
+  if (outcome === "retry") return { ...lease, outcome, delayMs, error: "again" };
+  if (outcome !== "completed") return { ...lease, outcome, storeResult: false, error: "no" };
+  return { ...lease, outcome, storeResult: false, value: `value ${lease.run} ${lease.attempt}` };
 }
 
 /** Of an error that the queue wrote, code and task: its message is free. */
