@@ -38,7 +38,7 @@ const broken: Record<OrderedLogRule, LogClass> = {
       super(store, ordering);
       this.#broken = store;
     }
-    override async writeCheckpoint(checkpoint: { position: number; body: string }) {
+    override async writeCheckpoint(checkpoint: { position: number; pieces: readonly string[] }) {
       this.#broken.checkpoint = checkpoint;
     }
   },

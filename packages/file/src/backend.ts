@@ -1,7 +1,15 @@
 // The File backend: a replica over a commit log in an object store, four components, closed together.
-import { isOmniQError } from "@omniq/core";
-import type { Backend, EventStorage, RemoteBackend, ResultStorage, ScheduleStorage, TaskQueue } from "@omniq/core";
-import { createComponents, LazyExecutor, type ComponentMakers } from "@omniq/replica";
+import { isOmniQError, Reports } from "@omniq/core";
+import type {
+  Backend,
+  BackendReport,
+  EventStorage,
+  RemoteBackend,
+  ResultStorage,
+  ScheduleStorage,
+  TaskQueue,
+} from "@omniq/core";
+import { createComponents, endSoon, LazyExecutor, type ComponentMakers, type ReplicaOptions } from "@omniq/replica";
 import { CommitLog } from "./commit-log.ts";
 import { checkpointPrefix } from "./names.ts";
 import type { ObjectStore } from "./object-store.ts";
@@ -26,6 +34,7 @@ export class FileBackend implements Backend {
   readonly #options: CheckedOptions;
   readonly #executor: LazyExecutor;
   readonly #components: ComponentMakers;
+  readonly #reports: Reports = new Reports();
   #store: Promise<ObjectStore> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -47,19 +56,21 @@ export class FileBackend implements Backend {
       this.remote = remoteBackend({ baseDir, storageOptions, minimumLeaseMs, ...tuning }, storeModule);
     }
     const { deletionGraceMs, eventTtlMs, checkpointBytes, giveUpMs } = tuning;
+    const report: ReplicaOptions["report"] = (level, message, fields) => this.#reports.send(level, message, fields);
     const openLog = async (): Promise<CommitLog> => {
       const opened = await this.#openStore();
       await probeStore(opened).catch((error: unknown) => {
         // A full disk can still be read; that links are exclusive is the file system's promise, and a missing one shows when one is made.
         if (far || !isOmniQError(error, "OMNIQ_BACKEND_FULL")) throw error;
       });
-      return new CommitLog(opened, { deletionGraceMs, giveUpMs });
+      return new CommitLog(opened, { deletionGraceMs, giveUpMs, report });
     };
     this.#executor = new LazyExecutor(openLog, {
       eventTtlMs,
       checkpointBytes,
       giveUpMs,
       commitBytes: far ? remoteCommitBytes : undefined,
+      report,
     });
     this.#components = createComponents(this.#executor, {
       backend: this,
@@ -93,13 +104,20 @@ export class FileBackend implements Backend {
     await store.list(checkpointPrefix, undefined, 1);
   }
 
+  /** What can't be read in the store: foreign and damaged commits and checkpoints, each once. */
+  onReport(listener: (report: BackendReport) => void): () => void {
+    return this.#reports.listen(listener);
+  }
+
   close(): Promise<void> {
     return (this.#closing ??= (async () => {
-      await this.#components.close();
+      await endSoon(this.#components.close());
       await this.#executor.close();
-      // A store that the user gave is the user's.
-      const store = await this.#store?.catch(() => undefined);
-      await store?.close();
+      // A store that the user gave is the user's. Requests under way end with it, so that nothing waits for an answer.
+      await endSoon(
+        this.#store?.then((store) => store.close()),
+        500,
+      );
     })());
   }
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,6 @@
 // The commit log over an object store: each commit is an object that is created only if absent. Rules 1 to 9 of "File: the commit log".
-import type { AppendAnswer, LogCheckpoint, LogEntry, OrderedLog, ReadAnswer } from "@omniq/replica";
+import { maxCommitLength } from "@omniq/replica";
+import type { AppendAnswer, LogCheckpoint, LogEntry, OrderedLog, ReadAnswer, ReplicaOptions } from "@omniq/replica";
 import { Checkpoints } from "./checkpoints.ts";
 import { logKey, logPrefix } from "./names.ts";
 import type { ObjectStore, ReadAnswer as ObjectAnswer } from "./object-store.ts";
@@ -18,6 +19,8 @@ export interface CommitLogOptions {
   readonly resendMs?: number | undefined;
   /** Most commits that are read at once. Default 32. */
   readonly readAhead?: number | undefined;
+  /** Hears of what stands in the store and can't be read. */
+  readonly report?: ReplicaOptions["report"];
 }
 
 /** One hour: far above what clocks, pauses and lost packets take away. */
@@ -25,6 +28,8 @@ export const defaultDeletionGraceMs = 3_600_000;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+/** UTF-8 of the longest commit; what is larger is none, and is not held in memory. */
+const commitBytes = 3 * maxCommitLength;
 
 export class CommitLog implements OrderedLog {
   readonly ordering = "position";
@@ -48,16 +53,18 @@ export class CommitLog implements OrderedLog {
     this.#options = options;
     const graceMs = options.deletionGraceMs ?? defaultDeletionGraceMs;
     const hear = (date: number | undefined): void => this.#clock.hear(date);
-    const { giveUpMs = 30_000, resendMs = 200 } = options;
-    this.#checkpoints = new Checkpoints(store, { graceMs, giveUpMs, resendMs }, hear);
+    const { giveUpMs = 30_000, resendMs = 200, report } = options;
+    this.#checkpoints = new Checkpoints(store, { graceMs, giveUpMs, resendMs, report }, hear);
     this.#trust = new Trust(graceMs, () => this.#checkpoints.list());
     this.#pace = new Pace(store, logPrefix, options.pollMs ?? { busy: 50, idle: 2_000 });
   }
 
   async append(position: number, body: string): Promise<AppendAnswer> {
     const heard = this.#clock.heard;
-    const { state, date } = await this.#store.create(logKey(position), encoder.encode(body));
+    const { state, date, cause, wasSent } = await this.#store.create(logKey(position), encoder.encode(body));
     this.#clock.hear(date);
+    // Nothing that could be stored left this machine.
+    if (state === "unknown" && wasSent === false) throw cause;
     if (state === "unknown") return { state };
     if (state === "exists") {
       this.#taken = position;
@@ -99,7 +106,7 @@ export class CommitLog implements OrderedLog {
         isListed = true;
       }
       if (date !== undefined) this.#trust.prove(next + 1, object.lastModified);
-      entries.push({ position: next, body: decoder.decode(object.body) });
+      entries.push({ position: next, body: textOf(object.body) });
     }
     this.#width = entries.length === answers.length ? Math.min(this.#width * 2, this.#options.readAhead ?? 32) : 1;
     this.#seen = Math.max(this.#seen, position + entries.length - 1);
@@ -120,13 +127,13 @@ export class CommitLog implements OrderedLog {
     return answers;
   }
   async #readOne(position: number): Promise<ObjectAnswer> {
-    const answer = await this.#store.read(logKey(position));
+    const answer = await this.#store.read(logKey(position), commitBytes);
     this.#clock.hear(answer.date);
     return answer;
   }
 
-  async readCheckpoint(): Promise<LogCheckpoint | undefined> {
-    const { checkpoint, date } = await this.#checkpoints.newest();
+  async readCheckpoint(below?: number): Promise<LogCheckpoint | undefined> {
+    const { checkpoint, date } = await this.#checkpoints.newest(below);
     this.#trust.restart((checkpoint?.position ?? 0) + 1, date);
     this.#ahead = undefined;
     this.#taken = 0;
@@ -146,6 +153,12 @@ export class CommitLog implements OrderedLog {
 
   now(): number {
     return this.#clock.now();
+  }
+  nameOf(position: number): string {
+    return logKey(position);
+  }
+  lookEvery(ms: number | undefined): void {
+    this.#pace.lookEvery(ms);
   }
 
   async wait(position: number, signal: AbortSignal): Promise<void> {
@@ -171,5 +184,14 @@ export class CommitLog implements OrderedLog {
 
   async close(): Promise<void> {
     this.#pace.close();
+  }
+}
+
+/** Bytes that are no text of a commit are an empty one. */
+function textOf(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return "";
   }
 }

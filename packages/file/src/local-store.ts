@@ -1,7 +1,7 @@
 // The object store in a folder of a local disk: temp, fsync, link, fsync the folder, so that an object is there whole and durable or not at all.
 import { randomUUID } from "node:crypto";
 import { access, link, mkdir, open, readdir, rm, rmdir, stat, unlink, type FileHandle } from "node:fs/promises";
-import { statSync, watch } from "node:fs";
+import { constants, statSync, watch } from "node:fs";
 import { dirname, join } from "node:path";
 import { isOmniQError, OmniQError } from "@omniq/core";
 import { codeOf, diskError } from "./disk-failure.ts";
@@ -25,6 +25,9 @@ const keptVersions = 16;
 /** What lies in `.tmp` for longer was left by a process that died. */
 const abandonedMs = 3_600_000;
 const tries = 3;
+/** Payloads are nobody's business but the owner's. A folder that is there keeps the rights that it has. */
+const folderMode = 0o700;
+const fileMode = 0o600;
 
 /** A listed file; stamped when its time is asked for, as most lists are read for their names only. */
 class ListedFile implements ListedObject {
@@ -58,13 +61,13 @@ export class LocalStore implements ObjectStore {
     this.#root = root;
   }
 
-  async read(key: string): Promise<ReadAnswer> {
-    const base = await this.#readFile(this.#path(key));
+  async read(key: string, maxBytes: number = Number.POSITIVE_INFINITY): Promise<ReadAnswer> {
+    const base = await this.#readFile(this.#path(key), maxBytes);
     if (base === undefined) return { object: undefined };
     const version = (await this.#versions(key)).at(-1);
     if (version === undefined) return { object: { ...base, revision: `0:${base.revision}` } };
-    const newest = await this.#readFile(join(this.#root, versionFolder, key, String(version)));
-    if (newest === undefined) return await this.read(key);
+    const newest = await this.#readFile(join(this.#root, versionFolder, key, String(version)), maxBytes);
+    if (newest === undefined) return await this.read(key, maxBytes);
     return { object: { ...newest, revision: `${version}:${base.revision}` } };
   }
 
@@ -168,12 +171,15 @@ export class LocalStore implements ObjectStore {
     return join(this.#root, key);
   }
 
-  async #readFile(path: string): Promise<StoredObject | undefined> {
+  async #readFile(path: string, maxBytes: number): Promise<StoredObject | undefined> {
     let handle: FileHandle | undefined;
     try {
-      handle = await open(path, "r");
-      const { ino, mtimeMs } = await handle.stat();
-      return { body: await handle.readFile(), revision: `${ino}-${mtimeMs}`, lastModified: mtimeMs };
+      // Without waiting: a pipe under that name would never be opened.
+      handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      const found = await handle.stat();
+      const { ino, mtimeMs, size } = found;
+      const body = found.isFile() && size <= maxBytes ? await handle.readFile() : new Uint8Array(0);
+      return { body, revision: `${ino}-${mtimeMs}`, lastModified: mtimeMs };
     } catch (error) {
       const code = codeOf(error);
       if (code === "ENOENT" || code === "ENOTDIR") return undefined;
@@ -246,7 +252,7 @@ export class LocalStore implements ObjectStore {
   }
   async #makeFolder(path: string): Promise<FolderSync> {
     try {
-      const first = await mkdir(path, { recursive: true });
+      const first = await mkdir(path, { recursive: true, mode: folderMode });
       if (first !== undefined) {
         // Every folder that was made stands in one that must know of it.
         for (let made = path; made.length >= first.length; made = dirname(made)) {
@@ -300,7 +306,7 @@ async function namesIn(folder: string): Promise<readonly string[]> {
 }
 
 async function writeWhole(path: string, body: Uint8Array): Promise<void> {
-  const handle = await open(path, "wx");
+  const handle = await open(path, "wx", fileMode);
   try {
     await handle.writeFile(body);
     // After a failed fsync nothing is known of the file, so it is never synced again: it is discarded.

@@ -51,10 +51,11 @@ export class MemoryObjectStore implements ObjectStore {
     this.#objects = objects;
   }
 
-  async read(key: string): Promise<ReadAnswer> {
+  async read(key: string, maxBytes: number = Number.POSITIVE_INFINITY): Promise<ReadAnswer> {
     this.#check();
     const found = this.#objects.get(key);
-    const object = found === undefined ? undefined : { ...found, body: found.body.slice() };
+    const body = (found?.body.length ?? 0) > maxBytes ? new Uint8Array(0) : found?.body.slice();
+    const object = found === undefined || body === undefined ? undefined : { ...found, body };
     return { object, date: this.#objects.now() };
   }
   async create(key: string, body: Uint8Array): Promise<CreateAnswer> {

@@ -13,10 +13,12 @@ export const partKey = (position: number, attempt: string, index: number): strin
 /** The number in a name of this kind; undefined for names that are none of ours. */
 export function positionOf(prefix: string, key: string): number | undefined {
   const match = /^(\d{20})$/.exec(key.slice(prefix.length));
-  return key.startsWith(prefix) && match !== null ? Number(match[1]) : undefined;
+  return key.startsWith(prefix) && match !== null ? safe(Number(match[1])) : undefined;
 }
 /** The checkpoint that a part was made for. */
 export function positionOfPart(key: string): number | undefined {
   const match = /^part\/(\d{20})-[\w-]+\/\d+$/.exec(key);
-  return match === null ? undefined : Number(match[1]);
+  return match === null ? undefined : safe(Number(match[1]));
 }
+/** No position is so high that it can't be counted on. */
+const safe = (position: number): number | undefined => (Number.isSafeInteger(position) ? position : undefined);

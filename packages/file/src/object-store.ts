@@ -42,6 +42,8 @@ export interface CreateAnswer {
   readonly state: "created" | "exists" | "unknown";
   readonly date?: number | undefined;
   readonly cause?: unknown;
+  /** False where `unknown` is the outcome of a request that certainly did not reach the store: nothing was stored, and `cause` is an OmniQError. */
+  readonly wasSent?: boolean | undefined;
 }
 /** As {@link CreateAnswer}; `conflict`: the revision is not the one that is there, or nothing is. */
 export interface ReplaceAnswer {
@@ -66,7 +68,8 @@ export interface ReplaceAnswer {
  * missing container and the like reject with `OMNIQ_BACKEND_FAILED`, unusable options and missing credentials with `OMNIQ_CONFIG_INVALID`.
  */
 export interface ObjectStore {
-  read(key: string): Promise<ReadAnswer>;
+  /** An object of more than `maxBytes` may be given with an empty body, so that what others put there fills no memory. */
+  read(key: string, maxBytes?: number): Promise<ReadAnswer>;
   create(key: string, body: Uint8Array): Promise<CreateAnswer>;
   replace(key: string, body: Uint8Array, revision: string): Promise<ReplaceAnswer>;
   delete(keys: readonly string[]): Promise<void>;

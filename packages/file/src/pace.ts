@@ -11,6 +11,7 @@ export class Pace {
   readonly #wakers = new Set<() => void>();
   #unwatch: (() => void) | undefined;
   #told = false;
+  #longestMs = Number.POSITIVE_INFINITY;
   #busyUntil = 0;
   #restMs: number;
   #closed = false;
@@ -28,6 +29,12 @@ export class Pace {
     this.#restMs = this.#poll.busy;
   }
 
+  /** Looks at least so often from now on; `undefined`: as it likes. */
+  lookEvery(ms: number | undefined): void {
+    this.#longestMs = ms ?? Number.POSITIVE_INFINITY;
+    if (ms !== undefined) for (const wake of [...this.#wakers]) wake();
+  }
+
   /** Rests until it is time to look again, the store tells of something, or the signal aborts. */
   async rest(signal: AbortSignal): Promise<void> {
     if (this.#store.watch !== undefined && this.#unwatch === undefined && !this.#closed) {
@@ -42,7 +49,7 @@ export class Pace {
     }
     if (performance.now() > this.#busyUntil) this.#restMs = Math.min(this.#poll.idle, this.#restMs * 1.3);
     // A store that tells is polled only behind that; half of it at random, so that a crowd does not look as one.
-    const longest = this.#unwatch === undefined ? this.#restMs : this.#poll.idle;
+    const longest = Math.min(this.#longestMs, this.#unwatch === undefined ? this.#restMs : this.#poll.idle);
     await new Promise<void>((resolve) => {
       const done = (): void => {
         clearTimeout(timer);

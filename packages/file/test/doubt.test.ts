@@ -51,7 +51,7 @@ test("it is not sent again, also where the process finds out only as it reads", 
     checkpointBytes: 1e9,
   });
   await expect(one.execute([put("mine")])).rejects.toMatchObject({
-    code: "OMNIQ_BACKEND_UNAVAILABLE",
+    code: "OMNIQ_OUTCOME_UNKNOWN",
     message: expect.stringContaining("outcome of the call is unknown"),
   });
   // It had taken effect, once.

@@ -1,5 +1,5 @@
 // What watches the store of a schedule: it replays the first commit of each position, checks the protocol's properties, and counts what came up.
-import { decodeCommit, Machine, type Commit } from "@omniq/replica";
+import { decodeCommit, decodePieces, Machine, type Commit } from "@omniq/replica";
 import type { Landing, SimulatedWorld } from "./simulated-store.ts";
 
 /** What came up in schedules: the scenarios of the protocol's model, each of which a run of many must have met. */
@@ -154,7 +154,7 @@ export class Oracle {
 
   /** S4: everything that a replica has applied is the one history. `encoded`: its state as a checkpoint holds it. */
   checkApplied(encoded: string): void {
-    const { position, commitId } = JSON.parse(encoded) as { position: number; commitId: string };
+    const { position, commitId } = decodePieces([encoded]) as { position: number; commitId: string };
     if (position > 0 && this.history[position - 1]?.commit.id !== commitId)
       this.violate(`S4: applied a ghost at ${position}`);
   }

@@ -1,13 +1,17 @@
 // What came from the log and was not read yet: commits in order, whole or as parts, and up to where all is known.
 import { OmniQError } from "@omniq/core";
-import type { LogEntry } from "@omniq/replica";
-import { kindOf, partWindow, textOf } from "./message.ts";
+import { maxCommitLength, type LogEntry } from "@omniq/replica";
+import { kindOf, partWindow, readParts, textOf } from "./message.ts";
 import type { Stream } from "./stream.ts";
 
 /** What one read gives at most, about, in characters: applying it must not hold up the process for long. */
 const readLength = 1_048_576;
 /** What may wait here to be read. */
 const heldLength = 16 * readLength;
+/** How many bytes of parts are kept until their commit comes; those that do not fit are fetched then. */
+const partsLength = 64 * readLength;
+/** UTF-8 of the longest commit. */
+const commitBytes = 3 * maxCommitLength;
 
 /** A message of the log, from wherever it came. */
 export interface LogMessage {
@@ -32,6 +36,7 @@ export class Arrivals {
   /** The last read left some of what was there. */
   #more = false;
   readonly #parts = new Map<number, Uint8Array>();
+  #partsLength = 0;
   /** Up to here all was read. */
   taken = 0;
   /** The last sequence that came, whether it was a commit or not. */
@@ -61,6 +66,7 @@ export class Arrivals {
     this.#length = 0;
     this.#more = false;
     this.#parts.clear();
+    this.#partsLength = 0;
     this.seen = position - 1;
     this.taken = position - 1;
   }
@@ -75,18 +81,23 @@ export class Arrivals {
     if (kind === "c") this.#arrived.push({ position: sequence, storedAt, body: textOf(data) });
     else if (kind === "p") this.#keepPart(sequence, data.subarray(1));
     else if (kind === "r") {
-      const parts = JSON.parse(textOf(data)) as readonly number[];
-      if (parts.some((part) => sequence - part > partWindow)) return;
-      this.#arrived.push({ position: sequence, storedAt, body: parts.map((part) => this.#parts.get(part) ?? part) });
-      for (const part of parts) this.#parts.delete(part);
-    }
+      const parts = readParts(textOf(data), sequence);
+      const body = parts?.map((part) => this.#parts.get(part) ?? part) ?? "";
+      this.#arrived.push({ position: sequence, storedAt, body });
+      for (const part of parts ?? []) this.#dropPart(part);
+    } else if (kind === undefined) this.#arrived.push({ position: sequence, storedAt, body: "" });
   }
   #keepPart(sequence: number, piece: Uint8Array): void {
     this.#parts.set(sequence, piece);
+    this.#partsLength += piece.length;
     for (const old of this.#parts.keys()) {
-      if (sequence - old <= partWindow) break;
-      this.#parts.delete(old);
+      if (sequence - old <= partWindow && this.#partsLength <= partsLength) break;
+      this.#dropPart(old);
     }
+  }
+  #dropPart(sequence: number): void {
+    this.#partsLength -= this.#parts.get(sequence)?.length ?? 0;
+    this.#parts.delete(sequence);
   }
 
   /** Lets timers and other connections have their turn between the reads of a long replay. */
@@ -110,19 +121,30 @@ export class Arrivals {
     }
     return entries;
   }
+  /** The text of a commit in parts; empty, so that it is void for everyone, where what it names are no parts. */
   async #join(parts: readonly (Uint8Array | number)[]): Promise<string> {
-    const pieces = await Promise.all(
-      parts.map(async (part) => {
-        if (typeof part !== "number") return part;
-        const message = await this.#stream.message({ seq: part });
-        if (message !== undefined) return message.data.subarray(1);
-        throw new OmniQError(
-          "OMNIQ_BACKEND_FAILED",
-          `A part of a commit is missing in stream ${this.#stream.name}; restore it from a backup`,
-        );
-      }),
+    const pieces: Uint8Array[] = [];
+    let bytes = 0;
+    for (const part of parts) {
+      const piece = typeof part === "number" ? await this.#fetch(part) : part;
+      bytes += piece?.length ?? 0;
+      if (piece === undefined || bytes > commitBytes) return "";
+      pieces.push(piece);
+    }
+    const whole = Buffer.concat(pieces);
+    // What is longer than a string can be is no commit; characters of several bytes may be fewer than bytes.
+    return whole.length > 2 * maxCommitLength ? "" : whole.toString("utf8");
+  }
+  async #fetch(sequence: number): Promise<Uint8Array | undefined> {
+    const message = await this.#stream.message({ seq: sequence });
+    if (message !== undefined) return kindOf(message.data) === "p" ? message.data.subarray(1) : undefined;
+    // Before the beginning of the log there never was a part that is still wanted. In its midst a node may lack what others have.
+    const first = (await this.#stream.ends())?.first ?? 0;
+    if (sequence < first) return undefined;
+    throw new OmniQError(
+      "OMNIQ_BACKEND_FAILED",
+      `A part of a commit, message ${sequence}, is missing in stream ${this.#stream.name}; restore it from a backup`,
     );
-    return Buffer.concat(pieces).toString("utf8");
   }
 }
 

@@ -1,6 +1,15 @@
 // The NATS backend: one connection, a replica per partition, four components, closed together.
-import type { Backend, EventStorage, RemoteBackend, ResultStorage, ScheduleStorage, TaskQueue } from "@omniq/core";
-import { createComponents, type ComponentMakers, type ComponentOptions } from "@omniq/replica";
+import { Reports } from "@omniq/core";
+import type {
+  Backend,
+  BackendReport,
+  EventStorage,
+  RemoteBackend,
+  ResultStorage,
+  ScheduleStorage,
+  TaskQueue,
+} from "@omniq/core";
+import { conceal, createComponents, endSoon, type ComponentMakers, type ComponentOptions } from "@omniq/replica";
 import { Connection } from "./connection.ts";
 import type { NatsDurability } from "./durability.ts";
 import { LogExecutor } from "./executor.ts";
@@ -22,6 +31,7 @@ export class NatsBackend implements Backend {
   readonly #firstLook: FirstLook;
   readonly #executors: readonly LogExecutor[];
   readonly #components: ComponentMakers;
+  readonly #reports: Reports = new Reports();
   #closing: Promise<void> | undefined;
 
   constructor(options: CheckedOptions) {
@@ -30,13 +40,16 @@ export class NatsBackend implements Backend {
     const partitions = new Partitions(options.partitions);
     this.#firstLook = new FirstLook(this.#connection, options, partitions);
     this.#executors = partitions.names.map(
-      (name) => new LogExecutor(this.#connection, options, name, partitions, this.#firstLook),
+      (name) =>
+        new LogExecutor(this.#connection, options, name, partitions, this.#firstLook, (level, message, fields) =>
+          this.#reports.send(level, message, fields),
+        ),
     );
     if (connection === undefined) {
       // Sources load sources, the build loads the build.
       const module = new URL(import.meta.url.endsWith(".ts") ? "./index.ts" : "./index.js", import.meta.url).href;
       // One warning a process is enough.
-      this.remote = { module, options: { ...plain, durabilityWarning: false } };
+      this.remote = { module, options: conceal({ ...plain, durabilityWarning: false }) };
     }
     this.#components = componentsOver(this.#executors, partitions, {
       backend: this,
@@ -77,9 +90,14 @@ export class NatsBackend implements Backend {
     return this.#firstLook.durability();
   }
 
+  /** What can't be read in the streams: foreign and damaged messages and checkpoints, each once. */
+  onReport(listener: (report: BackendReport) => void): () => void {
+    return this.#reports.listen(listener);
+  }
+
   close(): Promise<void> {
     return (this.#closing ??= (async () => {
-      await this.#components.close();
+      await endSoon(this.#components.close());
       await Promise.all(this.#executors.map((executor) => executor.close()));
       await this.#connection.close();
     })());

@@ -1,11 +1,13 @@
 // One connection to NATS, opened when it is first needed: requests that end when the connection breaks, and who hears that it is back.
 import { readFile } from "node:fs/promises";
-import { OmniQError } from "@omniq/core";
+import { isOmniQError, OmniQError } from "@omniq/core";
+import { endSoon } from "@omniq/replica";
 import { jetstreamManager, type JetStreamManager } from "@nats-io/jetstream";
 import {
   connect,
   credsAuthenticator,
   PermissionViolationError,
+  RequestError,
   type Msg,
   type MsgHdrs,
   type NatsConnection,
@@ -16,6 +18,13 @@ import type { CheckedOptions } from "./options.ts";
 
 /** How long one request may take before its answer counts as lost. */
 export const requestMs = 5_000;
+/** How long the first try waits; each that is not answered doubles it. A leader that died answers nobody, and the next one is there after seconds. */
+const firstPatienceMs = 1_000;
+/** What is sent takes its time too. */
+const bytesInASecond = 262_144;
+/** How long a call of the JetStream API is asked again. */
+const manageMs = 10_000;
+const closeMs = 500;
 
 interface Open {
   readonly nats: NatsConnection;
@@ -29,6 +38,7 @@ export class Connection {
   readonly #broken = new Map<(reason: Error) => void, string | undefined>();
   #opening: Promise<Open> | undefined;
   #away = false;
+  #patienceMs = firstPatienceMs;
   #closed = false;
 
   constructor(options: CheckedOptions) {
@@ -60,29 +70,64 @@ export class Connection {
     return open;
   }
 
-  /** A request whose answer may be lost: rejects when the connection breaks, after a time, and when this is closed. */
+  /**
+   * A request that changes something. Rejects with `OMNIQ_OUTCOME_UNKNOWN` when it was sent and the connection breaks, no answer comes in time, or this
+   * is closed; with another error when it was not sent, or refused.
+   */
   async request(subject: string, payload: Uint8Array | string, headers?: MsgHdrs): Promise<Msg> {
     const { nats } = await this.open();
     // What is published while it is away would be sent whenever it is back, long after its caller was told that it failed.
     if (this.#away) throw natsFailure(new Error("disconnected"), "A request");
-    const options = { timeout: requestMs, ...(headers && { headers }) };
-    return await this.#unbroken(nats.request(subject, payload, options), "A request", subject);
+    const timeout = this.#patienceMs + Math.ceil((payload.length / bytesInASecond) * 1_000);
+    try {
+      const answer = await this.#unbroken(
+        nats.request(subject, payload, { timeout, ...(headers && { headers }) }),
+        "A request",
+        subject,
+      );
+      this.#patienceMs = firstPatienceMs;
+      return answer;
+    } catch (error) {
+      const cause = error instanceof Error ? error.cause : undefined;
+      if (isTimeout(cause)) this.#patienceMs = Math.min(requestMs, this.#patienceMs * 2);
+      // Where nobody listens, nobody has heard it.
+      if (!isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE") || isNoResponders(cause)) throw error;
+      throw new OmniQError("OMNIQ_OUTCOME_UNKNOWN", `${error.message}; what was sent may have been stored`, {
+        cause: error,
+      });
+    }
   }
 
   /**
-   * A call of the JetStream API that may be made twice. One that is not answered is: of several who make the same stream at the same time, a
-   * cluster of 2.9 leaves some without an answer.
+   * A call of the JetStream API that may be made twice. One that is not answered is, and whichever answer comes first counts: a leader that died
+   * answers nobody, and of several who make the same stream at the same time a cluster of 2.9 leaves some without an answer.
    */
   async manage<T>(what: string, call: (manager: JetStreamManager) => Promise<T>): Promise<T> {
     const { manager } = await this.open();
-    for (let again = false; ; again = true) {
-      if (this.#away) throw natsFailure(new Error("disconnected"), what);
-      try {
-        return await this.#unbroken(call(manager), what);
-      } catch (error) {
-        const cause = error instanceof Error ? error.cause : undefined;
-        if (again || !(cause instanceof Error) || cause.name !== "TimeoutError") throw error;
-      }
+    const until = performance.now() + manageMs;
+    const timers = new Set<NodeJS.Timeout>();
+    try {
+      return await new Promise<T>((resolve, reject) => {
+        let open = 0;
+        const ask = (patienceMs: number): void => {
+          if (this.#away) return reject(natsFailure(new Error("disconnected"), what));
+          open++;
+          const again = setTimeout(() => {
+            timers.delete(again);
+            if (performance.now() < until) ask(Math.min(requestMs, patienceMs * 2));
+          }, patienceMs);
+          timers.add(again);
+          this.#unbroken(call(manager), what).then(resolve, (error: unknown) => {
+            open--;
+            const isLost = error instanceof Error && isTimeout(error.cause);
+            if (!isLost || (open === 0 && performance.now() >= until)) reject(error as Error);
+          });
+          return undefined;
+        };
+        ask(firstPatienceMs);
+      });
+    } finally {
+      for (const timer of timers) clearTimeout(timer);
     }
   }
 
@@ -93,9 +138,10 @@ export class Connection {
     const opening = this.#opening;
     this.#returned.clear();
     if (opening === undefined || this.#options.given.connection !== undefined) return;
-    await opening.then(
-      ({ nats }) => nats.close(),
-      () => undefined,
+    // A server that does not answer is not waited for, neither to connect nor to part.
+    await endSoon(
+      opening.then(({ nats }) => nats.close()),
+      closeMs,
     );
   }
 
@@ -132,7 +178,7 @@ export class Connection {
 
   async #clientOptions(): Promise<NodeConnectionOptions> {
     const { given, servers } = this.#options;
-    const { username, password, token, credentials, tls } = given;
+    const { username, password, token, credentials, tls, inboxPrefix } = given;
     const options: NodeConnectionOptions = {
       servers: [...servers],
       name: "omniq",
@@ -145,6 +191,7 @@ export class Connection {
       maxPingOut: 2,
       noAsyncTraces: true,
     };
+    if (inboxPrefix !== undefined) options.inboxPrefix = inboxPrefix;
     if (username !== undefined) options.user = username;
     if (password !== undefined) options.pass = password;
     if (token !== undefined) options.token = token;
@@ -207,11 +254,15 @@ export class Connection {
   }
 }
 
+const isTimeout = (error: unknown): boolean => error instanceof Error && error.name === "TimeoutError";
+const isNoResponders = (error: unknown): boolean => error instanceof RequestError && error.isNoResponders();
+
 async function readOption(name: string, path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (cause) {
-    throw new OmniQError("OMNIQ_CONFIG_INVALID", `The file of the option ${name} can't be read`, { cause });
+    const code = (cause as { readonly code?: string }).code ?? "no code";
+    throw new OmniQError("OMNIQ_CONFIG_INVALID", `The file of the option ${name} can't be read (${code})`);
   }
 }
 

@@ -57,20 +57,19 @@ export class DirectEnqueue {
       requests: [{ n: 1, operations }],
     });
     const deadline = performance.now() + this.#giveUpMs;
-    for (;;) {
+    for (let isMaybeStored = false, failure: unknown; ;) {
       try {
-        await this.#log.append(0, body);
-        return operations.map(({ calls }) => calls.map(accepted));
+        const { state } = await this.#log.append(0, body);
+        if (state === "stored") return operations.map(({ calls }) => calls.map(accepted));
+        isMaybeStored = true;
       } catch (error) {
-        if (!isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE")) throw error;
-        if (performance.now() > deadline) {
-          throw new OmniQError(
-            "OMNIQ_BACKEND_UNAVAILABLE",
-            "The NATS server did not answer in time; the tasks may or may not have been enqueued",
-            { cause: error },
-          );
+        failure = error;
+        if (!isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE")) {
+          if (!isMaybeStored) throw error;
+          throw outcomeUnknown(error);
         }
       }
+      if (performance.now() > deadline) throw isMaybeStored ? outcomeUnknown(failure) : failure;
       await new Promise((resolve) => setTimeout(resolve, resendMs));
     }
   }
@@ -95,4 +94,12 @@ export class DirectEnqueue {
 
 function accepted({ tasks }: EnqueueCall): EnqueueAnswer {
   return { state: "accepted", receipts: tasks.map(({ id }) => ({ id, state: "enqueued" })) };
+}
+
+function outcomeUnknown(cause: unknown): OmniQError {
+  return new OmniQError(
+    "OMNIQ_OUTCOME_UNKNOWN",
+    "The NATS server did not answer in time; the tasks may or may not have been enqueued, the same ids may be sent again",
+    { cause },
+  );
 }

@@ -1,8 +1,9 @@
 // Runs commands on one partition's log: opens the replica when it is first needed, and lets it go.
+import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isOmniQError, OmniQError } from "@omniq/core";
-import type { AnswerOf, Changes, Command, Executor, ReplicaState } from "@omniq/replica";
-import { createState, Listeners, Replica } from "@omniq/replica";
+import { isOmniQError } from "@omniq/core";
+import type { AnswerOf, Changes, Command, Executor, ReplicaOptions, ReplicaState } from "@omniq/replica";
+import { abortable, createState, Listeners, Replica } from "@omniq/replica";
 import type { Connection } from "./connection.ts";
 import { DirectEnqueue } from "./direct-enqueue.ts";
 import { NatsLog } from "./log.ts";
@@ -20,6 +21,8 @@ export class LogExecutor implements Executor {
   readonly #log: NatsLog;
   readonly #direct: DirectEnqueue;
   readonly #firstLook: FirstLook;
+  readonly #report: NonNullable<ReplicaOptions["report"]>;
+  readonly #ended: AbortController = new AbortController();
   #opening: Promise<Replica> | undefined;
   #replica: Replica | undefined;
   #empty: ReplicaState | undefined;
@@ -31,6 +34,7 @@ export class LogExecutor implements Executor {
     partition: string,
     partitions: Partitions,
     firstLook: FirstLook,
+    report: NonNullable<ReplicaOptions["report"]>,
   ) {
     const { prefix, replicas, giveUpMs } = options;
     this.#connection = connection;
@@ -38,21 +42,28 @@ export class LogExecutor implements Executor {
     this.#firstLook = firstLook;
     // Only the default log carries the partitions; every process looks there.
     const layout = partition === defaultPartition ? partitions.layout : undefined;
-    this.#log = new NatsLog(connection, { prefix, partition, layout }, replicas, (message) =>
-      process.emitWarning(message, "OmniQWarning"),
-    );
+    this.#report = report;
+    this.#log = new NatsLog(connection, { prefix, partition, layout }, replicas, {
+      warn: (message) => process.emitWarning(message, "OmniQWarning"),
+      report: (message) => report("error", message, undefined),
+    });
     this.#direct = new DirectEnqueue(this.#log, giveUpMs);
+    // Every call that waits for the opening listens: many are no leak.
+    setMaxListeners(0, this.#ended.signal);
   }
 
   async execute<const C extends readonly Command[]>(
     commands: C,
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<{ readonly [K in keyof C]: C[K] extends Command ? AnswerOf<C[K]> : never }> {
-    options.signal?.throwIfAborted();
-    if (this.#replica === undefined && this.#closing === undefined) await this.#outlast(() => this.#firstLook.look());
+    const { signal } = options;
+    signal?.throwIfAborted();
+    this.#ended.signal.throwIfAborted();
+    const within = async <T>(work: Promise<T>): Promise<T> => await abortable(work, signal, this.#ended.signal);
+    if (this.#replica === undefined) await within(this.#outlast(() => this.#firstLook.look()));
     if (this.#opening === undefined && this.#direct.takes(commands))
-      return (await this.#direct.send(commands)) as never;
-    const replica = this.#replica ?? (await this.#outlast(() => this.open()));
+      return (await within(this.#direct.send(commands))) as never;
+    const replica = this.#replica ?? (await within(this.#outlast(() => this.open())));
     return await replica.execute(commands, options);
   }
 
@@ -74,7 +85,7 @@ export class LogExecutor implements Executor {
         return await work();
       } catch (error) {
         const wait = this.#connection.away && isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE");
-        if (!wait || performance.now() > deadline) throw error;
+        if (!wait || performance.now() > deadline || this.#ended.signal.aborted) throw error;
       }
       await sleep(awayMs);
     }
@@ -82,8 +93,7 @@ export class LogExecutor implements Executor {
 
   /** Loads the state and goes on following the log. */
   async open(): Promise<Replica> {
-    if (this.#closing !== undefined)
-      throw new OmniQError("OMNIQ_CLOSED", "The NATS backend is closed; make a new one to go on");
+    this.#ended.signal.throwIfAborted();
     return await (this.#opening ??= this.#open().catch((error: unknown) => {
       this.#opening = undefined;
       throw error;
@@ -91,7 +101,8 @@ export class LogExecutor implements Executor {
   }
   async #open(): Promise<Replica> {
     const { eventTtlMs, checkpointBytes, giveUpMs } = this.#options;
-    const replica = await Replica.open(this.#log, { eventTtlMs, checkpointBytes, giveUpMs });
+    const report = this.#report;
+    const replica = await Replica.open(this.#log, { eventTtlMs, checkpointBytes, giveUpMs, report });
     replica.subscribe((changes) => this.#listeners.notify(changes));
     this.#replica = replica;
     return replica;
@@ -99,11 +110,12 @@ export class LogExecutor implements Executor {
 
   close(): Promise<void> {
     return (this.#closing ??= (async () => {
+      this.#ended.abort(this.#connection.closedError());
       this.#listeners.clear();
-      const log = this.#log.close();
-      const replica = await this.#opening?.catch(() => undefined);
-      await replica?.close();
-      await log;
+      // A replica that is being opened fails as its log closes; nobody waits for it.
+      this.#opening?.then((replica) => replica.close()).catch(() => undefined);
+      await this.#replica?.close();
+      await this.#log.close();
     })());
   }
 }

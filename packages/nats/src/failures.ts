@@ -38,7 +38,7 @@ export function natsFailure(error: unknown, what: string): OmniQError {
   if (name === "PermissionViolationError" || cause === "PermissionViolationError") {
     return new OmniQError(
       "OMNIQ_BACKEND_FAILED",
-      `${what}: the NATS user lacks a permission; it needs to publish to $JS.API.>, $JS.FC.> and the subjects of the prefix, and to subscribe to _INBOX.>`,
+      `${what}: the NATS user lacks a permission; which ones it needs is in the README of @omniq/nats, under "Rights of a user"`,
       { cause: error },
     );
   }

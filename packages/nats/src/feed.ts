@@ -1,4 +1,5 @@
 // The live end of a log: an ordered push consumer that buffers what the server sends, notices what got lost on the way, and starts over.
+import { randomUUID } from "node:crypto";
 import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
 import { createInbox } from "@nats-io/transport-node";
 import { AckPolicy, DeliverPolicy, ReplayPolicy } from "@nats-io/jetstream";
@@ -15,7 +16,11 @@ export interface Delivery {
   readonly live: boolean;
 }
 
-const heartbeatMs = 5_000;
+/** The server says so often that it is there; after so many of them without a word the feed has died, with its node perhaps. */
+const heartbeatMs = 1_000;
+const silentBeats = 3;
+/** How long the server keeps a consumer to which nobody listens. */
+const inactiveMs = 10_000;
 /** The server is told to go on when no more than this is buffered. */
 const bufferBytes = 16 * 1024 * 1024;
 
@@ -31,7 +36,7 @@ export class Feed {
   #consumer: string | undefined;
   #deliveries: Delivery[] = [];
   #bytes = 0;
-  #heardAt = 0;
+  #silent = 0;
   #count = 0;
   #live = false;
   #watchdog: NodeJS.Timeout | undefined;
@@ -54,17 +59,20 @@ export class Feed {
     const { nats } = await this.#connection.open();
     this.#nats = nats;
     this.last = sequence - 1;
-    const inbox = createInbox();
+    const inbox = createInbox(inboxPrefixOf(nats));
     this.#subscription = nats.subscribe(inbox, {
       callback: (error, message) => {
         if (error === null || error === undefined) this.#receive(message);
         else this.stop();
       },
     });
-    this.#heardAt = performance.now();
+    // Named, so that a call that is made twice makes one consumer.
+    const consumer = randomUUID();
     try {
       const { name } = await this.#connection.manage(`Following stream ${this.#stream}`, (manager) =>
         manager.consumers.add(this.#stream, {
+          name: consumer,
+          inactive_threshold: inactiveMs * 1_000_000,
           deliver_subject: inbox,
           ack_policy: AckPolicy.None,
           replay_policy: ReplayPolicy.Instant,
@@ -87,8 +95,9 @@ export class Feed {
       this.#dropConsumer();
       return;
     }
+    // Counted, not timed: a loop that was blocked has heard nothing, but its messages wait for it.
     this.#watchdog = setInterval(() => {
-      if (performance.now() - this.#heardAt > 2.5 * heartbeatMs) this.stop();
+      if (++this.#silent > silentBeats) this.stop();
     }, heartbeatMs);
     this.#watchdog.unref();
   }
@@ -131,7 +140,7 @@ export class Feed {
 
   #receive(message: Msg): void {
     if (this.stopped) return;
-    this.#heardAt = performance.now();
+    this.#silent = 0;
     if (message.headers !== undefined && message.headers.code >= 100 && message.data.length === 0) {
       this.#status(message);
       return;
@@ -174,4 +183,9 @@ export class Feed {
     if (this.#bytes > bufferBytes) this.#continue = reply;
     else this.#nats?.publish(reply);
   }
+}
+
+/** Of a connection that the user gave, too. */
+function inboxPrefixOf(nats: NatsConnection): string | undefined {
+  return (nats as { readonly options?: { readonly inboxPrefix?: string } }).options?.inboxPrefix;
 }

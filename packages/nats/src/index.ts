@@ -33,6 +33,7 @@ export const nats: Adapter<"nats", NatsOptions | void, NatsBackend> = defineAdap
     credentials: "path",
     tls: "record",
     prefix: "string",
+    inboxPrefix: "string",
     replicas: "integer",
     partitions: "record",
     connection: "code",

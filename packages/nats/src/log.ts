@@ -1,12 +1,12 @@
 // The command log: one message per commit in a JetStream stream, which the server orders and stamps; checkpoints in a stream beside it.
 import { setTimeout as sleep } from "node:timers/promises";
-import { OmniQError } from "@omniq/core";
+import { isOmniQError, OmniQError } from "@omniq/core";
 import type { AppendAnswer, LogCheckpoint, LogEntry, OrderedLog, ReadAnswer } from "@omniq/replica";
 import { Arrivals } from "./arrivals.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import type { Connection } from "./connection.ts";
 import { Feed } from "./feed.ts";
-import { cut, encodeMessage, partWindow } from "./message.ts";
+import { cut, encodeMessage, kindOf, partWindow } from "./message.ts";
 import { ServerClock } from "./server-clock.ts";
 import { Stream } from "./stream.ts";
 
@@ -20,6 +20,8 @@ const bridgeTogether = 16;
 const leaderMs = 1_000;
 const leaderChanges = 3;
 const electionMs = 500;
+/** How long who lacks a checkpoint waits for those who may write it. */
+const askMs = 2_000;
 
 export interface LogNames {
   readonly prefix: string;
@@ -35,6 +37,11 @@ export function logStream(connection: Connection, names: LogNames, replicas: num
   const { prefix, partition, layout } = names;
   const more = { deny_delete: true, ...(layout === undefined ? {} : { description: layout }) };
   return new Stream(connection, logName(names), [`${prefix}.log.${partition}`], replicas, more);
+}
+
+export interface LogListeners {
+  readonly warn?: (message: string) => void;
+  readonly report?: (message: string) => void;
 }
 
 export class NatsLog implements OrderedLog {
@@ -55,16 +62,29 @@ export class NatsLog implements OrderedLog {
   #stale = false;
   /** How often in a row the leader, too, did not have the message that comes next. */
   #holes = 0;
+  /** The newest checkpoint that this process knows of; and whether one must be written, as the log begins after it. */
+  #checkpointed = 0;
+  #lacks = false;
+  #looking = false;
 
-  /** `warn` hears of what an operator should know. */
-  constructor(connection: Connection, names: LogNames, replicas: number, warn: (message: string) => void = () => {}) {
+  /** `warn` hears of what an operator should know, `report` of what can't be read; of each once. */
+  constructor(
+    connection: Connection,
+    names: LogNames,
+    replicas: number,
+    { warn = () => {}, report = () => {} }: LogListeners = {},
+  ) {
     const { prefix, partition } = names;
     this.#connection = connection;
     this.#subject = `${prefix}.log.${partition}`;
     this.#stream = logStream(connection, names, replicas);
     this.#arrivals = new Arrivals(this.#stream);
     const checkpointSubject = `${prefix}.checkpoint.${partition}`;
-    this.#checkpoints = new Checkpoints(connection, checkpointName(names), checkpointSubject, replicas);
+    const reported = new Set<string>();
+    this.#checkpoints = new Checkpoints(connection, checkpointName(names), checkpointSubject, replicas, (message) => {
+      if (reported.size < 1_000 && !reported.has(message)) report(message);
+      reported.add(message);
+    });
     this.#warn = warn;
     // What was sent while the connection was away is lost, and the server may have been set back.
     this.#forgetReturn = connection.onReturn(() => {
@@ -79,10 +99,25 @@ export class NatsLog implements OrderedLog {
     const { nats } = await this.#connection.open();
     const limit = (nats.info?.max_payload ?? 1_048_576) - 1_024;
     const message = encodeMessage("c", body);
-    if (message.length <= limit) return { state: "stored", position: await this.#publish(message) };
+    if (message.length <= limit) return await this.#store(message);
     const pieces = cut(message.subarray(1), limit - 1);
-    const parts = await Promise.all(pieces.map((piece) => this.#publish(encodeMessage("p", piece))));
-    return { state: "stored", position: await this.#publish(encodeMessage("r", JSON.stringify(parts))) };
+    let parts: readonly number[];
+    try {
+      parts = await Promise.all(pieces.map((piece) => this.#publish(encodeMessage("p", piece))));
+    } catch (error) {
+      // Parts mean nothing without the message that names them.
+      if (!isOmniQError(error, "OMNIQ_OUTCOME_UNKNOWN")) throw error;
+      throw new OmniQError("OMNIQ_BACKEND_UNAVAILABLE", "The NATS server did not answer in time", { cause: error });
+    }
+    return await this.#store(encodeMessage("r", JSON.stringify(parts)));
+  }
+  async #store(message: Uint8Array): Promise<AppendAnswer> {
+    try {
+      return { state: "stored", position: await this.#publish(message) };
+    } catch (error) {
+      if (isOmniQError(error, "OMNIQ_OUTCOME_UNKNOWN")) return { state: "unknown" };
+      throw error;
+    }
   }
 
   async read(position: number, upTo?: number): Promise<ReadAnswer> {
@@ -91,8 +126,8 @@ export class NatsLog implements OrderedLog {
       this.#ended.signal.throwIfAborted();
       if (this.#stale || !(await this.#follow(position))) return this.#giveUp();
       const entries = await this.#take(position);
-      if (entries.length > 0) return { state: "read", entries };
-      if (upTo !== undefined && this.#arrivals.seen >= upTo) return { state: "read", entries: [] };
+      if (entries.length > 0 || (upTo !== undefined && this.#arrivals.seen >= upTo))
+        return this.#answer(position, entries);
       if (unsure) {
         // What comes while the server answers is not in its answer.
         const seen = this.#arrivals.seen;
@@ -102,9 +137,10 @@ export class NatsLog implements OrderedLog {
         // A log that is shorter than what came of it lost its end, or was made anew; one that begins later was purged meanwhile.
         if (ends === undefined || ends.last < Math.max(seen, upTo ?? 0) || ends.first > this.#arrivals.seen + 1)
           return this.#giveUp();
+        if (ends.first > this.#checkpointed + 1) void this.#lookForHole();
         if (ends.last <= this.#arrivals.seen) {
           if (!this.#arrivals.empty) continue;
-          return { state: "read", entries: [] };
+          return this.#answer(position, []);
         }
       }
       if (performance.now() > deadline)
@@ -115,15 +151,30 @@ export class NatsLog implements OrderedLog {
     }
   }
 
-  async readCheckpoint(): Promise<LogCheckpoint | undefined> {
+  /** What was read; behind it, up to where all is known, no commit follows. */
+  #answer(position: number, entries: readonly LogEntry[]): ReadAnswer {
+    const { seen, empty } = this.#arrivals;
+    const last = entries.at(-1)?.position ?? position - 1;
+    return { state: "read", entries, ...(empty && seen > last && { upTo: seen }) };
+  }
+
+  async readCheckpoint(below?: number): Promise<LogCheckpoint | undefined> {
     await this.#make();
+    let hasAsked = false;
     for (let changes = 0, until = performance.now() + leaderMs; ; await sleep(100)) {
       this.#ended.signal.throwIfAborted();
-      const checkpoint = await this.#checkpoints.read();
+      const checkpoint = await this.#checkpoints.read(below);
       const fault = await this.#faultOf(checkpoint);
       if (fault === undefined && checkpoint !== "broken") {
         if (checkpoint !== undefined) await this.#fill(checkpoint.position);
+        this.#checkpointed = checkpoint?.position ?? 0;
         return checkpoint;
+      }
+      // Whoever has the state can write the checkpoint that lacks: a message that means nothing makes them look.
+      if (!hasAsked) {
+        hasAsked = true;
+        await this.#publish(encodeMessage("x", "checkpoint")).catch(() => undefined);
+        until = performance.now() + askMs;
       }
       // A newer checkpoint may have been taken, and the log purged, between the two looks; or the leader of one of the streams does not know yet all
       // that it holds, or lost what others still have when it was killed (seen on clusters of 2.9). Else what lies between is gone.
@@ -146,10 +197,19 @@ export class NatsLog implements OrderedLog {
   }
   async writeCheckpoint(checkpoint: LogCheckpoint): Promise<void> {
     const before = await this.#checkpoints.write(checkpoint);
+    this.#lacks = false;
+    this.#checkpointed = Math.max(this.#checkpointed, checkpoint.position);
     if (before !== undefined) await this.#stream.purgeBefore(before + 1 - partWindow);
   }
   async newestCheckpoint(): Promise<number> {
     return await this.#checkpoints.position();
+  }
+
+  lacksCheckpoint(): boolean {
+    return this.#lacks;
+  }
+  nameOf(position: number): string {
+    return `Message ${position} of stream ${this.#stream.name}`;
   }
 
   now(): number {
@@ -159,7 +219,7 @@ export class NatsLog implements OrderedLog {
   async wait(position: number, signal: AbortSignal): Promise<void> {
     while (!signal.aborted && !this.#ended.signal.aborted && !this.#stale) {
       this.#absorb();
-      if (this.#arrivals.last > position) return;
+      if (this.#arrivals.last > position || this.#lacks) return;
       if (this.#feed === undefined || this.#feed.stopped) {
         // Whoever waits must not depend on others' calls to hear from the server.
         const begun = this.#feed === undefined ? this.#follow(position + 1) : this.#restart();
@@ -301,7 +361,25 @@ export class NatsLog implements OrderedLog {
     if (feed === undefined || feed.empty || this.#arrivals.full) return;
     for (const delivery of feed.take()) {
       this.#arrivals.add(delivery);
-      if (delivery.live) this.#clock.observe(delivery.storedAt);
+      if (!delivery.live) continue;
+      this.#clock.observe(delivery.storedAt);
+      if (kindOf(delivery.data) === "x") void this.#lookForHole();
+    }
+  }
+
+  /** Looks whether commits were purged that no checkpoint holds, as somebody does by hand; then who has applied all of them writes one. */
+  async #lookForHole(): Promise<void> {
+    if (this.#looking || this.#lacks || this.#ended.signal.aborted) return;
+    this.#looking = true;
+    try {
+      const [ends, position] = [await this.#stream.ends(), await this.#checkpoints.position()];
+      this.#checkpointed = position;
+      this.#lacks = ends !== undefined && ends.first > position + 1 && this.#arrivals.seen + 1 >= ends.first;
+      if (this.#lacks) this.#wake();
+    } catch {
+      // The next one who looks sees it too.
+    } finally {
+      this.#looking = false;
     }
   }
 

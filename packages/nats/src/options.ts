@@ -27,6 +27,11 @@ export interface NatsOptions {
   readonly tls?: boolean | NatsTlsOptions | undefined;
   /** Beginning of the names of streams and subjects: 1 to 40 letters, digits, underscores and hyphens. Default `omniq`. */
   readonly prefix?: string | undefined;
+  /**
+   * Beginning of the subjects on which answers come. With one of its own, and rights to match, nobody else of the account hears or forges them. Default
+   * `_INBOX`.
+   */
+  readonly inboxPrefix?: string | undefined;
   /** How many servers of the cluster keep each stream: 1 to 5. Counts when a stream is made. Default 1. */
   readonly replicas?: number | undefined;
   /**
@@ -63,6 +68,7 @@ export interface CheckedOptions {
 }
 
 const namePattern = /^[A-Za-z0-9_-]{1,40}$/;
+const inboxPattern = /^[A-Za-z0-9_-]{1,60}(\.[A-Za-z0-9_-]{1,60}){0,4}$/;
 
 /** Checks options. Throws `OMNIQ_CONFIG_INVALID` with the option's name. */
 export function checkOptions(options: NatsOptions): CheckedOptions {
@@ -87,13 +93,16 @@ export function checkOptions(options: NatsOptions): CheckedOptions {
   if (connection !== undefined) {
     if (typeof connection !== "object" || connection === null || typeof connection.request !== "function")
       throw invalid("connection must be an open connection of @nats-io/transport-node");
-    if (ways.length > 0 || options.servers !== undefined || tls !== undefined)
-      throw invalid("connection excludes servers, credentials and tls: the connection has its own");
+    if (ways.length > 0 || options.servers !== undefined || tls !== undefined || options.inboxPrefix !== undefined)
+      throw invalid("connection excludes servers, credentials, tls and inboxPrefix: the connection has its own");
   }
   if (tls !== undefined && typeof tls !== "boolean" && (typeof tls !== "object" || tls === null))
     throw invalid("tls must be true, false or an object such as { caFile }");
   if (typeof prefix !== "string" || !namePattern.test(prefix))
     throw invalid("prefix must be 1 to 40 letters, digits, underscores and hyphens");
+  const { inboxPrefix } = options;
+  if (inboxPrefix !== undefined && (typeof inboxPrefix !== "string" || !inboxPattern.test(inboxPrefix)))
+    throw invalid("inboxPrefix must be letters, digits, underscores and hyphens, in parts divided by dots");
   if (!Number.isSafeInteger(replicas) || replicas < 1 || replicas > 5) throw invalid("replicas must be 1 to 5");
   for (const [name, value] of Object.entries({ eventTtlMs, checkpointBytes, giveUpMs }))
     if (!Number.isSafeInteger(value) || value < 1) throw invalid(`${name} must be a whole number of at least 1`);
@@ -166,9 +175,13 @@ export function fromUrl(url: string): NatsOptions {
   if (scheme.toLowerCase() === "tls") options.tls = true;
   for (const [key, value] of new URLSearchParams(query)) {
     if (key === "prefix") options.prefix = value;
+    else if (key === "inboxPrefix" || key === "inbox_prefix") options.inboxPrefix = value;
     else if (key === "replicas") options.replicas = Number(value);
     else if (key === "eventTtlMs" || key === "event_ttl_ms") options.eventTtlMs = Number(value);
-    else throw invalid(`the URL has an unknown parameter "${key}"; known are prefix, replicas and eventTtlMs`);
+    else
+      throw invalid(
+        `the URL has an unknown parameter "${key}"; known are prefix, inboxPrefix, replicas and eventTtlMs`,
+      );
   }
   return options;
 }

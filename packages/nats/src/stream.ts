@@ -116,8 +116,10 @@ export class Stream {
     return told.seq;
   }
 
-  /** The message at a sequence, or the last one of a subject. */
-  async message(query: { readonly seq: number } | { readonly last_by_subj: string }): Promise<StoredMsg | undefined> {
+  /** The message at a sequence, the last one of a subject, or the first one of a subject from a sequence on. */
+  async message(
+    query: { readonly seq: number; readonly next_by_subj?: string } | { readonly last_by_subj: string },
+  ): Promise<StoredMsg | undefined> {
     try {
       const found = await this.#connection.manage(`Reading stream ${this.name}`, (manager) =>
         manager.streams.getMessage(this.name, query),

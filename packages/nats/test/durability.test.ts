@@ -112,26 +112,3 @@ test("a server without JetStream says so", async () => {
     message: expect.stringContaining("JetStream does not answer"),
   });
 });
-
-test("a user with the rights that the README names can do all; without one the error says which are needed", async () => {
-  const user = (name: string, publish: readonly string[]) =>
-    `{ user: ${name}, password: p, permissions: { publish: ${JSON.stringify(publish)}, subscribe: ["_INBOX.>"] } }`;
-  const { url } = await start(
-    `authorization { users: [ ${user("full", ["$JS.API.>", "$JS.FC.>", "omniq.>"])}, ${user("api", ["$JS.API.>"])} ] }\n`,
-  );
-  const options = { servers: url, password: "p", durabilityWarning: false };
-  const queue = open({ ...options, username: "full" }).taskQueue();
-  // Much more than the server sends before it asks for a word of the consumer.
-  for (let n = 0; n < 40; n++) await queue.enqueue([{ tasks: [task(`t-${n}`, "p".repeat(400_000))] }]);
-  const reader = open({ ...options, username: "full" }).taskQueue();
-  expect((await reader.counts())["q"]).toMatchObject({ ready: 40 });
-  const poor = open({ ...options, username: "api" }).taskQueue();
-  await expect(poor.enqueue([{ tasks: [task("x")] }])).rejects.toMatchObject({
-    code: "OMNIQ_BACKEND_FAILED",
-    message: expect.stringContaining("$JS.FC.>"),
-  });
-  await expect(open({ servers: url, username: "full", password: "hunter2" }).check()).rejects.toMatchObject({
-    code: "OMNIQ_BACKEND_FAILED",
-    message: expect.stringContaining("refused the credentials"),
-  });
-});

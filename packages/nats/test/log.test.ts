@@ -68,18 +68,19 @@ describe("the command log", () => {
     const connection = new Connection(checkOptions({ servers, prefix }));
     closers.push(() => connection.close());
     const sleeper = new Checkpoints(connection, `${prefix}-checkpoint-default`, `${prefix}.checkpoint.default`, 1);
-    expect(await sleeper.write({ position: 10, body: "the state at 10" })).toBe(0);
+    expect(await sleeper.write({ position: 10, pieces: ["the state at 10"] })).toBe(0);
     const request = connection.request.bind(connection);
     connection.request = async (subject, ...rest) => {
       // It has looked whether a newer one is there, and next says that its own is whole.
       if (subject.endsWith(".head")) {
         const awake = openLog(prefix);
-        for (const position of [30, 40]) await awake.writeCheckpoint({ position, body: `the state at ${position}` });
+        for (const position of [30, 40])
+          await awake.writeCheckpoint({ position, pieces: [`the state at ${position}`] });
       }
       return await request(subject, ...rest);
     };
-    expect(await sleeper.write({ position: 20, body: "the state at 20" })).toBeUndefined();
-    expect(await sleeper.read()).toEqual({ position: 40, body: "the state at 40" });
+    expect(await sleeper.write({ position: 20, pieces: ["the state at 20"] })).toBeUndefined();
+    expect(await sleeper.read()).toEqual({ position: 40, pieces: ["the state at 40"] });
   });
 
   test(
@@ -99,7 +100,7 @@ describe("the command log", () => {
         const looking = readers.map(async (reader) => {
           while (!written) await reader.position();
         });
-        await writer?.write({ position: 1, body: "the state at 1" });
+        await writer?.write({ position: 1, pieces: ["the state at 1"] });
         written = true;
         await Promise.all(looking);
         expect(await readers[0]?.position()).toBe(1);
@@ -111,7 +112,7 @@ describe("the command log", () => {
     const open = opener();
     const log = await open();
     await log.append(0, "1");
-    await log.writeCheckpoint({ position: 1, body: "the state at 1" });
+    await log.writeCheckpoint({ position: 1, pieces: ["the state at 1"] });
     const { manager } = await openManager();
     await manager.streams.deleteMessage(`${prefixes.at(-1) as string}-checkpoint-default`, 1);
     await expect((await open()).readCheckpoint()).rejects.toMatchObject({
@@ -128,7 +129,7 @@ describe("the command log", () => {
       const prefix = prefixes.at(-1) as string;
       const log = await open();
       for (let index = 0; index < 5; index++) await log.append(0, `${index}`);
-      await log.writeCheckpoint({ position: 2, body: "the state at 2" });
+      await log.writeCheckpoint({ position: 2, pieces: ["the state at 2"] });
       const { manager } = await openManager();
       await manager.streams.purge(`${prefix}-log-default`, { seq: 5 });
       const missing = { code: "OMNIQ_BACKEND_FAILED", message: expect.stringContaining("begins at 5") };

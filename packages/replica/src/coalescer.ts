@@ -1,7 +1,7 @@
 // One commit under way at a time: calls that come meanwhile ride together in the next.
 import type { WriteCommand } from "./command.ts";
 import type { OperationAnswer } from "./machine.ts";
-import { isHeartbeat, takeRiders, type Pending } from "./riders.ts";
+import { cutBytes, cutCommand, isHeartbeat, joinAnswers, takeRiders, type Pending } from "./riders.ts";
 
 export interface CoalescerHost {
   /** Brings the commands of one commit into the log. */
@@ -19,6 +19,7 @@ export class Coalescer {
   #pumping = false;
   /** What rides in the commit that is under way. */
   #riding: readonly Pending[] = [];
+  #ended: { readonly reason: unknown } | undefined;
   /** Ends the turn of the others. */
   #hurry: (() => void) | undefined;
 
@@ -27,9 +28,33 @@ export class Coalescer {
     this.#commitBytes = commitBytes;
   }
 
-  /** Resolves with the answers once the commit with the commands is in the log; an abort takes back what does not ride yet, and ends the wait for what does. */
-  submit(commands: readonly WriteCommand[], signal: AbortSignal | undefined): Promise<readonly OperationAnswer[]> {
+  /**
+   * Resolves with the answers once the commits with the commands are in the log; an abort takes back what does not ride yet, and ends the wait
+   * for what does. What is too large for one commit goes in several, one after the other: where one is refused, those before it have taken effect.
+   */
+  async submit(
+    commands: readonly WriteCommand[],
+    signal: AbortSignal | undefined,
+  ): Promise<readonly OperationAnswer[]> {
+    const parts = commands.map((command) => cutCommand(command));
+    const bytes = parts.reduce((all, [first]) => all + (first?.bytes ?? 0), 0);
+    const isWhole = parts.every(({ length }) => length === 1) && (commands.length === 1 || bytes <= cutBytes);
+    if (isWhole) return await this.#ride(commands, bytes, signal);
+    const answers: OperationAnswer[] = [];
+    for (const each of parts) {
+      const own: OperationAnswer[] = [];
+      for (const { command, bytes: size } of each) own.push(...(await this.#ride([command], size, signal)));
+      answers.push(joinAnswers(own));
+    }
+    return answers;
+  }
+  #ride(
+    commands: readonly WriteCommand[],
+    bytes: number,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly OperationAnswer[]> {
     return new Promise((resolve, reject) => {
+      if (this.#ended !== undefined) return reject(this.#ended.reason as Error);
       const aborted = (): void => {
         this.#pending = this.#pending.filter((each) => each !== pending);
         reject(signal?.reason as Error);
@@ -37,6 +62,7 @@ export class Coalescer {
       const forget = (): void => signal?.removeEventListener("abort", aborted);
       const pending: Pending = {
         commands,
+        bytes,
         resolve: (answers) => {
           forget();
           resolve(answers);
@@ -50,10 +76,12 @@ export class Coalescer {
       this.#pending.push(pending);
       if (commands.some(isHeartbeat)) this.#hurry?.();
       if (!this.#pumping) void this.#pump();
+      return undefined;
     });
   }
   /** Rejects all that wait and ride. */
   end(reason: unknown): void {
+    this.#ended = { reason };
     for (const pending of [...this.#pending.splice(0), ...this.#riding]) pending.reject(reason);
   }
 

@@ -1,4 +1,4 @@
-// Commit bodies: how requests are written into the log, and how a body is read and checked.
+// Commit bodies: how requests are written into the log, and how a body is read and checked, whoever wrote it.
 import { OmniQError } from "@omniq/core";
 import { createHash } from "node:crypto";
 import type { WriteCommand } from "./command.ts";
@@ -22,43 +22,110 @@ export interface Commit {
   readonly id: string;
   /** Its position, where processes choose it; 0 where the server orders. */
   readonly sequence: number;
-  /** The id of the commit before; empty for the first, and where the server orders. */
+  /** The id of the commit before ({@link voidId} where that is void); empty for the first, and where the server orders. */
   readonly previous: string;
   /** The time by the writer's idea of the store's clock. */
   readonly at: number;
   readonly requests: readonly CommitRequest[];
 }
 
-const checksumOf = (text: string): string => createHash("sha256").update(text).digest("base64url").slice(0, 22);
-
-export function encodeCommit(commit: Commit): string {
-  const text = JSON.stringify(commit);
-  return `1 ${checksumOf(text)} ${text}`;
+/** A body that no OmniQ wrote, or that is not any more what was written: an empty commit, for everyone alike. */
+export interface VoidCommit {
+  readonly void: string;
 }
 
-/** Reads a body. One that does not match its checksum is `OMNIQ_BACKEND_FAILED`, one of a newer format `OMNIQ_ADAPTER_INCOMPATIBLE`. */
-export function decodeCommit(body: string, position: number): Commit {
-  const [version = "", checksum = ""] = body.split(" ", 2);
-  if (/^\d+$/.test(version) && Number(version) > 1) {
+/** The version that {@link encodeCommit} writes. From 2 on the checksum covers the version too, so that a damaged digit is no newer version. */
+const format = 1;
+/** The longest body, in characters: about half of what a string can have. What is longer is refused where it is written. */
+export const maxCommitLength = 268_435_456;
+const maxIdLength = 255;
+
+const checksumOf = (text: string): string => createHash("sha256").update(text).digest("base64url").slice(0, 22);
+
+/** The body of a commit. One that is too long is `OMNIQ_INVALID_INPUT`. */
+export function encodeCommit(commit: Commit): string {
+  let text: string;
+  try {
+    text = JSON.stringify(commit);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw tooLong();
+  }
+  if (text.length > maxCommitLength) throw tooLong();
+  return `${format} ${checksumOf(text)} ${text}`;
+}
+function tooLong(): OmniQError {
+  return new OmniQError(
+    "OMNIQ_INVALID_INPUT",
+    `One call is too large for a commit: its JSON has more than ${maxCommitLength} characters, the limit; make several calls of it`,
+  );
+}
+
+/** What a body that {@link encodeCommit} has just made says to whoever reads it: JSON drops and changes some of what a writer's objects hold. */
+export function writtenCommit(body: string): Commit {
+  return JSON.parse(body.slice(body.indexOf("{"))) as Commit;
+}
+
+/** What an operator puts in the place of a commit that is damaged, to go on without what it held. */
+const operatorsVoid = "void";
+export const isOperatorsVoid = (body: string): boolean => body.trim() === operatorsVoid;
+/** What stands for the id of a void commit in the one that follows it. */
+export const voidId = (position: number): string => `void-${position}`;
+
+/** Reads any body. Only one of a newer format is an error (`OMNIQ_ADAPTER_INCOMPATIBLE`): others understand it. */
+export function readCommit(body: string, position: number): Commit | VoidCommit {
+  if (isOperatorsVoid(body)) return { void: "it was declared void" };
+  const head = /^(\d{1,9}) ([\w-]{22}) /.exec(body);
+  if (head === null) return { void: "it is not a commit of OmniQ" };
+  const [all, version = "", checksum = ""] = head;
+  const text = body.slice(all.length);
+  if (Number(version) > format && checksumOf(`${version} ${text}`) === checksum) {
     throw new OmniQError(
       "OMNIQ_ADAPTER_INCOMPATIBLE",
       `Commit ${position} was written by a newer OmniQ (format ${version}); update this process`,
     );
   }
-  const text = body.slice(version.length + checksum.length + 2);
-  if (version !== "1" || checksumOf(text) !== checksum) {
-    throw new OmniQError(
-      "OMNIQ_BACKEND_FAILED",
-      `Commit ${position} is damaged: its checksum does not match; restore the store from a backup`,
-    );
+  if (Number(version) !== format || checksumOf(text) !== checksum) return { void: "its checksum does not match" };
+  try {
+    const commit: unknown = JSON.parse(text);
+    if (isCommit(commit)) return commit;
+  } catch {
+    // Not JSON, so not a commit.
   }
-  return JSON.parse(text) as Commit;
+  return { void: "it is not a commit of OmniQ" };
 }
 
-/** For a commit that goes on from another one than was applied, however often the log is opened. */
-export function foreignCommit(position: number): OmniQError {
-  return new OmniQError(
-    "OMNIQ_BACKEND_FAILED",
-    `Commit ${position} does not follow the one before it, so it is of another log: take it away, or restore the store from a backup`,
+/** Reads a body that must be a commit. One that is not is `OMNIQ_BACKEND_FAILED`, one of a newer format `OMNIQ_ADAPTER_INCOMPATIBLE`. */
+export function decodeCommit(body: string, position: number): Commit {
+  const read = readCommit(body, position);
+  if ("void" in read) throw new OmniQError("OMNIQ_BACKEND_FAILED", `Commit ${position} is damaged: ${read.void}`);
+  return read;
+}
+
+type Unknown<T> = { readonly [K in keyof T]?: unknown };
+const isObject = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isId = (value: unknown): boolean => typeof value === "string" && value.length <= maxIdLength;
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+
+function isCommit(value: unknown): value is Commit {
+  if (!isObject(value)) return false;
+  const { id, sequence, previous, at, requests } = value as Unknown<Commit>;
+  return (
+    isId(id) &&
+    isCount(sequence) &&
+    isId(previous) &&
+    Number.isFinite(at) &&
+    Array.isArray(requests) &&
+    requests.every(isRequest)
   );
+}
+function isRequest(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const { lane, n, operations } = value as Unknown<CommitRequest>;
+  if (!isCount(n) || !Array.isArray(operations)) return false;
+  if (!operations.every((each) => isObject(each) && typeof (each as Unknown<WriteCommand>).verb === "string"))
+    return false;
+  if (lane === undefined) return true;
+  return isObject(lane) && isId((lane as Unknown<Lane>).id) && isCount((lane as Unknown<Lane>).since);
 }

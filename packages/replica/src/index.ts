@@ -20,7 +20,19 @@ export { decodeState, encodeState, snapshotVersion, type StateSnapshot } from ".
 export { queryCursor } from "./events.ts";
 export { createState, defaultEventTtlMs, type ReplicaState } from "./state.ts";
 export { nextChance } from "./wake.ts";
-export { decodeCommit, encodeCommit, type Commit, type CommitRequest, type Lane } from "./commit.ts";
+export {
+  decodeCommit,
+  encodeCommit,
+  maxCommitLength,
+  readCommit,
+  type Commit,
+  type CommitRequest,
+  type Lane,
+  type VoidCommit,
+} from "./commit.ts";
+export { abortable, endSoon } from "./abortable.ts";
+export { conceal } from "./concealed.ts";
+export { decodePieces, encodePieces } from "./pieces.ts";
 export { laneLimit, Machine, type OperationAnswer, type RequestOutcome } from "./machine.ts";
 export { MemoryLog, MemoryLogStore, type AppendFault } from "./memory-log.ts";
 export type * from "./ordered-log.ts";

@@ -1,5 +1,7 @@
 // An executor that opens its log when it is first needed, so that a backend can be made without waiting for its store.
+import { setMaxListeners } from "node:events";
 import { OmniQError } from "@omniq/core";
+import { abortable, endSoon } from "./abortable.ts";
 import type { AnswerOf, Command } from "./command.ts";
 import { Listeners, type Changes, type Executor } from "./executor.ts";
 import type { OrderedLog } from "./ordered-log.ts";
@@ -17,11 +19,14 @@ export class LazyExecutor implements Executor {
   #log: OrderedLog | undefined;
   #empty: ReplicaState | undefined;
   #closing: Promise<void> | undefined;
+  readonly #ended: AbortController = new AbortController();
 
   /** The log is closed with the executor. */
   constructor(openLog: () => Promise<OrderedLog>, options: ReplicaOptions = {}) {
     this.#openLog = openLog;
     this.#options = options;
+    // Every call that waits for the opening listens: many are no leak.
+    setMaxListeners(0, this.#ended.signal);
   }
 
   async execute<const C extends readonly Command[]>(
@@ -29,7 +34,7 @@ export class LazyExecutor implements Executor {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<{ readonly [K in keyof C]: C[K] extends Command ? AnswerOf<C[K]> : never }> {
     options.signal?.throwIfAborted();
-    const replica = this.#replica ?? (await this.open());
+    const replica = this.#replica ?? (await abortable(this.open(), options.signal, this.#ended.signal));
     return await replica.execute(commands, options);
   }
 
@@ -45,8 +50,7 @@ export class LazyExecutor implements Executor {
 
   /** The replica, loaded, following its log. */
   open(): Promise<Replica> {
-    if (this.#closing !== undefined)
-      throw new OmniQError("OMNIQ_CLOSED", "The backend is closed; make a new one to go on");
+    this.#ended.signal.throwIfAborted();
     return (this.#opening ??= this.#open().catch((error: unknown) => {
       this.#opening = undefined;
       throw error;
@@ -54,11 +58,13 @@ export class LazyExecutor implements Executor {
   }
   async #open(): Promise<Replica> {
     const log = await this.#openLog();
+    this.#log = log;
     try {
+      this.#ended.signal.throwIfAborted();
       const replica = await Replica.open(log, this.#options);
       replica.subscribe((changes) => this.#listeners.notify(changes));
-      this.#log = log;
       this.#replica = replica;
+      if (this.#ended.signal.aborted) await replica.close();
       return replica;
     } catch (error) {
       await log.close();
@@ -66,13 +72,14 @@ export class LazyExecutor implements Executor {
     }
   }
 
-  /** Idempotent. */
+  /** Idempotent. Does not wait for a store that does not answer; what was under way ends with the store's own close. */
   close(): Promise<void> {
     return (this.#closing ??= (async () => {
+      this.#ended.abort(new OmniQError("OMNIQ_CLOSED", "The backend is closed; make a new one to go on"));
       this.#listeners.clear();
-      await this.#opening?.catch(() => undefined);
+      this.#opening?.catch(() => undefined);
       await this.#replica?.close();
-      await this.#log?.close();
+      await endSoon(this.#log?.close());
     })());
   }
 }

@@ -3,6 +3,7 @@ import { OmniQError } from "@omniq/core";
 import { apply } from "./apply.ts";
 import type { Commit, CommitRequest } from "./commit.ts";
 import { failureOf, type CommandFailure } from "./executor.ts";
+import { damagedCheckpoint, decodePieces, encodePieces } from "./pieces.ts";
 import { decodeState, encodeState } from "./snapshot.ts";
 import { createState, type ReplicaState } from "./state.ts";
 
@@ -28,6 +29,8 @@ export class Machine {
   commitId = "";
   /** No lane made before this position is taken in any more. */
   #floor = 0;
+  /** The last commit that an operator declared void: lanes that were made before it may have begun in it. */
+  #declaredVoid = 0;
   /** Least recently used first. */
   readonly #lanes = new Map<string, LaneRecord>();
 
@@ -48,6 +51,13 @@ export class Machine {
     return commit.requests.map((request) => this.#applyRequest(request, position, at, commit.id));
   }
 
+  /** A position that holds no commit. `commitId` stands for it where commits name the one before; `isDeclared`: by an operator. */
+  skip(position: number, commitId: string | undefined, isDeclared: boolean): void {
+    this.position = position;
+    if (commitId !== undefined) this.commitId = commitId;
+    if (isDeclared) this.#declaredVoid = position;
+  }
+
   /** What is kept of a request that was applied. */
   answersOf(laneId: string, n: number): readonly OperationAnswer[] | undefined {
     const lane = this.#lanes.get(laneId);
@@ -57,39 +67,35 @@ export class Machine {
     return this.#lanes.has(laneId);
   }
 
-  encode(): string {
+  /** The state with its lanes, as a checkpoint holds it: text in pieces, see {@link encodePieces}. */
+  encode(): readonly string[] {
     const lanes = [...this.#lanes].map(([id, { n, answers, usedAt }]) => [id, n, usedAt, answers] as const);
-    return JSON.stringify({
-      position: this.position,
-      commitId: this.commitId,
-      floor: this.#floor,
-      lanes,
-      state: encodeState(this.state),
-    });
+    const { position, commitId } = this;
+    const [floor, declaredVoid] = [this.#floor, this.#declaredVoid];
+    return encodePieces({ position, commitId, floor, declaredVoid, lanes, state: encodeState(this.state) });
   }
-  static decode(text: string, lanes: number = laneLimit): Machine {
-    let saved: {
-      position: number;
-      commitId: string;
-      floor: number;
-      lanes: readonly (readonly [string, number, number, readonly OperationAnswer[]])[];
-      state: unknown;
-    };
+  /** What {@link encode} gave, wherever it is cut by now, or the one JSON text of before. Anything else is `OMNIQ_BACKEND_FAILED`. */
+  static decode(pieces: readonly string[], lanes: number = laneLimit): Machine {
     try {
-      saved = JSON.parse(text) as typeof saved;
-    } catch (cause) {
-      throw new OmniQError(
-        "OMNIQ_BACKEND_FAILED",
-        "A checkpoint is damaged: it is not JSON; restore the store from a backup",
-        { cause },
-      );
+      const isOld = pieces.find((piece) => piece !== "")?.startsWith("{") === true;
+      const saved = (isOld ? JSON.parse(pieces.join("")) : decodePieces(pieces)) as {
+        position: number;
+        commitId: string;
+        floor: number;
+        declaredVoid?: number;
+        lanes: readonly (readonly [string, number, number, readonly OperationAnswer[]])[];
+        state: unknown;
+      };
+      const machine = new Machine(decodeState(saved.state), lanes);
+      machine.position = saved.position;
+      machine.commitId = saved.commitId;
+      machine.#floor = saved.floor;
+      machine.#declaredVoid = saved.declaredVoid ?? 0;
+      for (const [id, n, usedAt, answers] of saved.lanes) machine.#lanes.set(id, { n, usedAt, answers });
+      return machine;
+    } catch (error) {
+      throw error instanceof OmniQError ? error : damagedCheckpoint(error);
     }
-    const machine = new Machine(decodeState(saved.state), lanes);
-    machine.position = saved.position;
-    machine.commitId = saved.commitId;
-    machine.#floor = saved.floor;
-    for (const [id, n, usedAt, answers] of saved.lanes) machine.#lanes.set(id, { n, usedAt, answers });
-    return machine;
   }
 
   #applyRequest(request: CommitRequest, position: number, at: number, commitId: string): RequestOutcome {
@@ -97,7 +103,8 @@ export class Machine {
     if (lane === undefined) return { state: "applied", answers: this.#run(operations, at, commitId) };
     const known = this.#lanes.get(lane.id);
     if (known !== undefined && n <= known.n) return { state: "duplicate", answers: known.answers };
-    if (known === undefined && (n !== 1 || lane.since < this.#floor)) return { state: "refused" };
+    if (known === undefined && ((n !== 1 && lane.since >= this.#declaredVoid) || lane.since < this.#floor))
+      return { state: "refused" };
     const answers = this.#run(operations, at, commitId);
     this.#lanes.delete(lane.id);
     this.#lanes.set(lane.id, { n, answers, usedAt: position });

@@ -12,6 +12,8 @@ export type AppendFault = "lose" | "drop" | "late" | "stale" | "lose-stale";
 export class MemoryLogStore {
   readonly entries: LogEntry[] = [];
   checkpoint: LogCheckpoint | undefined;
+  /** The one before it. */
+  before: LogCheckpoint | undefined;
   /** The position of the first commit that is still there. */
   first = 1;
   clock: () => number = Date.now;
@@ -81,13 +83,15 @@ export class MemoryLog implements OrderedLog {
     if (position < first) return { state: "stale" };
     return { state: "read", entries: entries.slice(position - first, position - first + 100) };
   }
-  async readCheckpoint(): Promise<LogCheckpoint | undefined> {
-    return this.#store.checkpoint;
+  async readCheckpoint(below: number = Number.POSITIVE_INFINITY): Promise<LogCheckpoint | undefined> {
+    const { checkpoint, before } = this.#store;
+    return [checkpoint, before].find((each) => each !== undefined && each.position < below);
   }
   async writeCheckpoint(checkpoint: LogCheckpoint): Promise<void> {
     const before = this.#store.checkpoint;
     if (before !== undefined && before.position >= checkpoint.position) return;
     this.#store.checkpoint = checkpoint;
+    this.#store.before = before;
     if (before !== undefined) this.#store.deleteUpTo(before.position);
   }
   now(): number {

@@ -1,18 +1,28 @@
 // The state as the log has it: loaded from a checkpoint, brought forward by what is read, loaded anew where the log goes on from another history.
+import { isOmniQError, OmniQError } from "@omniq/core";
+import { Chain } from "./chain.ts";
 import { Checkpointer } from "./checkpointer.ts";
-import { decodeCommit, foreignCommit, type Commit } from "./commit.ts";
+import { voidId, type Commit } from "./commit.ts";
 import { Crowd } from "./crowd.ts";
 import { Listeners, takeChanges, type Changes } from "./executor.ts";
 import { Machine } from "./machine.ts";
-import type { OrderedLog } from "./ordered-log.ts";
+import type { LogCheckpoint, OrderedLog } from "./ordered-log.ts";
 import { OwnLane } from "./own-lane.ts";
+import { damagedCheckpoint } from "./pieces.ts";
 import { defaultResendMs, type ReplicaOptions } from "./replica-options.ts";
 import { createState } from "./state.ts";
 import { pause } from "./waiting.ts";
 
-/** A commit that follows another one than was applied, so many times in a row, is not of this log. */
-const mismatchLimit = 5;
 const allChanged: Changes = { queues: new Set(), results: new Set(), events: true, all: true };
+/** A log that can't be read as it is, is not read again sooner, whoever asks. */
+const refusalMs = 1_000;
+/** The follower's pauses grow to this while the log can't be read. */
+const longestPauseMs = 5_000;
+/** How often the follower looks whether the checkpoint that lacks is there. */
+const lackingMs = 500;
+const rememberedReports = 10_000;
+/** A store whose newest checkpoint is stale so many times in a row tells every time another thing. */
+const mostLoads = 100;
 
 export class Replay {
   readonly listeners: Listeners = new Listeners();
@@ -23,6 +33,7 @@ export class Replay {
   readonly checkpointer: Checkpointer;
   readonly #log: OrderedLog;
   readonly #options: ReplicaOptions;
+  readonly #chain: Chain;
   #machine: Machine;
   /** Ends when the pass over the log that was asked for last has ended; one pass reads at a time. */
   #passes: Promise<unknown> = Promise.resolve();
@@ -31,6 +42,9 @@ export class Replay {
   #epoch = 0;
   /** The state is to be loaded anew before anything else is read. */
   #stale = false;
+  /** Why the log can't be read, and until when nobody looks again. */
+  #refused: { readonly error: unknown; readonly until: number } | undefined;
+  readonly #reported = new Set<string>();
   /** Whether commits of others were applied since listeners heard. */
   #foreign = false;
   /** When the state's time last moved, by the monotonic clock. */
@@ -39,7 +53,8 @@ export class Replay {
   constructor(log: OrderedLog, options: ReplicaOptions) {
     this.#log = log;
     this.#options = options;
-    this.checkpointer = new Checkpointer(log, options.checkpointBytes);
+    this.#chain = new Chain(log);
+    this.checkpointer = new Checkpointer(log, options);
     this.#machine = this.#newMachine();
   }
 
@@ -83,25 +98,32 @@ export class Replay {
 
   /** Applies what comes into the log, until the signal aborts. */
   async follow(signal: AbortSignal): Promise<void> {
+    const shortest = this.#options.resendMs ?? defaultResendMs;
+    let pauseMs = shortest;
     while (!signal.aborted) {
       await this.#log.wait(this.#machine.position, signal);
       if (signal.aborted) return;
       try {
-        // Something is there by now; that it is the end need not be made sure of.
-        await this.catchUp(this.#machine.position + 1);
+        const isLacking = this.#log.lacksCheckpoint?.() === true;
+        // Something is there by now; that it is the end need not be made sure of, but for a checkpoint that must hold all.
+        await this.catchUp(isLacking ? undefined : this.#machine.position + 1);
+        pauseMs = shortest;
+        if (!signal.aborted) this.checkpointer.look(this.#machine);
+        if (isLacking) await pause(lackingMs);
       } catch {
         // Whoever calls hears of it; the follower goes on, so that it is there when the store is back.
-        await pause(this.#options.resendMs ?? defaultResendMs);
+        await pause(pauseMs);
+        pauseMs = Math.min(longestPauseMs, pauseMs * 2);
       }
     }
   }
 
   /** Applies the commit after the last one, without telling the listeners. */
-  apply(commit: Commit, body: string, position: number, storedAt?: number): void {
+  apply(commit: Commit, length: number, position: number, storedAt?: number): void {
     const before = this.#machine.state.at;
     const outcomes = this.#machine.applyCommit(commit, position, storedAt);
     if (this.#machine.state.at > before) this.#atSince = performance.now();
-    this.checkpointer.grew(body.length);
+    this.checkpointer.grew(length);
     if (!commit.requests.every(({ lane }) => lane?.id === this.lane.id)) this.#foreign = true;
     this.crowd.saw(commit, position, this.lane.id);
     for (const [index, request] of commit.requests.entries()) {
@@ -120,15 +142,29 @@ export class Replay {
   }
 
   #pass(read: () => Promise<void>): Promise<void> {
-    const pass = this.#passes.then(read);
+    const pass = this.#passes.then(async () => {
+      if (this.#refused !== undefined && performance.now() < this.#refused.until) throw this.#refused.error;
+      this.#refused = undefined;
+      try {
+        await read();
+      } catch (error) {
+        if (!isOmniQError(error) || !error.retryable) {
+          // An operator may put it right: then all is read anew, as what was taken for void may be there again.
+          this.#stale = true;
+          this.#refused = { error, until: performance.now() + refusalMs };
+        }
+        throw error;
+      }
+    });
     this.#passes = pass.catch(() => undefined);
     return pass;
   }
 
   async #readAll(wanted?: number): Promise<void> {
     let upTo = wanted;
-    for (let mismatches = 0; ;) {
+    for (let loads = 0; ;) {
       if (this.#stale) {
+        if (loads++ === mostLoads) throw unsettled();
         await this.#load();
         // The position was one of the log as it was; in this one it may never come.
         upTo = undefined;
@@ -138,40 +174,73 @@ export class Replay {
         this.#stale = true;
         continue;
       }
-      if (answer.entries.length === 0) break;
-      let fits = true;
-      const before = this.#machine.position;
       for (const { position, body, storedAt } of answer.entries) {
-        if (position <= this.#machine.position) continue;
-        const commit = decodeCommit(body, position);
-        // Another history than the one applied: not damage, but a reason to open again.
-        if (this.#log.ordering === "position" && commit.previous !== this.#machine.commitId) {
-          fits = false;
-          break;
-        }
-        this.apply(commit, body, position, storedAt);
+        if (position > this.#machine.position) this.#take(body, position, storedAt);
+        if (this.#stale) break;
       }
+      if (!this.#stale) this.#machine.position = Math.max(this.#machine.position, answer.upTo ?? 0);
       this.notify();
-      if (fits) continue;
-      this.#stale = true;
-      mismatches = this.#machine.position > before ? 1 : mismatches + 1;
-      if (mismatches >= mismatchLimit) throw foreignCommit(this.#machine.position + 1);
+      if (answer.entries.length === 0) break;
     }
     this.notify();
   }
 
-  /** Loads the newest checkpoint. Only a pass over the log does it, so that no other one reads on from the state before. */
+  /** What stands at the next position: a commit is applied, what is void counts for nothing, and another history than the one applied is opened. */
+  #take(body: string, position: number, storedAt: number | undefined): void {
+    const machine = this.#machine;
+    const { commitId } = machine;
+    const verdict = this.#chain.judge(body, position, { position, commitId, at: machine.state.at });
+    if (verdict.state === "commit") this.apply(verdict.commit, body.length, position, storedAt);
+    else if (verdict.state === "reopen") this.#stale = true;
+    else {
+      const id = this.#log.ordering === "position" ? voidId(position) : undefined;
+      machine.skip(position, id, verdict.isDeclared);
+      this.checkpointer.grew(body.length);
+      const name = this.#chain.nameOf(position);
+      this.#report(`${name} is void (${verdict.reason}): it is left out by every process`, { position, name });
+    }
+  }
+
+  /** Loads the newest checkpoint that can be read. Only a pass over the log does it, so that no other one reads on from the state before. */
   async #load(): Promise<void> {
-    const checkpoint = await this.#log.readCheckpoint();
-    this.#machine =
-      checkpoint === undefined ? this.#newMachine() : Machine.decode(checkpoint.body, this.#options.laneLimit);
-    this.checkpointer.loaded(checkpoint);
+    for (let below: number | undefined; ;) {
+      const checkpoint = await this.#log.readCheckpoint(below);
+      try {
+        this.#machine = checkpoint === undefined ? this.#newMachine() : this.#decode(checkpoint);
+        this.checkpointer.loaded(checkpoint);
+        break;
+      } catch (error) {
+        if (checkpoint === undefined || !isOmniQError(error, "OMNIQ_BACKEND_FAILED")) throw error;
+        const { position } = checkpoint;
+        this.#report(`The checkpoint at ${position} is damaged: the one before it is read`, { position });
+        below = position;
+      }
+    }
     this.#atSince = performance.now();
     this.#stale = false;
     this.#epoch++;
     this.listeners.notify(allChanged);
   }
+  #decode({ position, pieces }: LogCheckpoint): Machine {
+    const machine = Machine.decode(pieces, this.#options.laneLimit);
+    if (machine.position !== position) throw damagedCheckpoint();
+    return machine;
+  }
   #newMachine(): Machine {
     return new Machine(createState({ eventTtlMs: this.#options.eventTtlMs }), this.#options.laneLimit);
   }
+
+  /** Once for each. */
+  #report(message: string, fields: Readonly<Record<string, unknown>>): void {
+    if (this.#reported.has(message) || this.#reported.size >= rememberedReports) return;
+    this.#reported.add(message);
+    this.#options.report?.("error", message, fields);
+  }
+}
+
+function unsettled(): OmniQError {
+  return new OmniQError(
+    "OMNIQ_BACKEND_UNAVAILABLE",
+    `The log does not go on from its newest checkpoint, although it was opened ${mostLoads} times in a row; look whether something else deletes in it`,
+  );
 }

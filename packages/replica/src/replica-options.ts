@@ -1,4 +1,5 @@
 // What a replica can be told.
+import type { BackendReport } from "@omniq/core";
 
 export interface ReplicaOptions {
   readonly eventTtlMs?: number | undefined;
@@ -10,6 +11,10 @@ export interface ReplicaOptions {
   readonly checkpointBytes?: number | undefined;
   /** How many bytes of calls ride in one commit, at most about; a larger call rides alone. Default 524,288. */
   readonly commitBytes?: number | undefined;
+  /** Hears of what the replica noticed by itself: a commit that can't be read, a checkpoint that could not be written. */
+  readonly report?:
+    | ((level: BackendReport["level"], message: string, fields: BackendReport["fields"]) => void)
+    | undefined;
   /** How many lanes the state keeps; part of the format, so that only tests may change it. */
   readonly laneLimit?: number | undefined;
 }

@@ -1,5 +1,7 @@
 // The executor over an ordered log: writes ride together into the log, reads are answered from its replay.
+import { setMaxListeners } from "node:events";
 import { OmniQError } from "@omniq/core";
+import { abortable, endSoon } from "./abortable.ts";
 import { apply, isRead } from "./apply.ts";
 import { Coalescer } from "./coalescer.ts";
 import type { AnswerOf, Command, WriteCommand } from "./command.ts";
@@ -17,6 +19,8 @@ export class Replica implements Executor {
   readonly #ended: AbortController = new AbortController();
 
   private constructor(log: OrderedLog, options: ReplicaOptions) {
+    // Every read under way listens: many are no leak.
+    setMaxListeners(0, this.#ended.signal);
     const replay = new Replay(log, options);
     const sender = new Sender(log, options, replay, this.#ended.signal);
     this.#replay = replay;
@@ -52,7 +56,9 @@ export class Replica implements Executor {
     const writes = commands.filter((command): command is WriteCommand => !isRead(command));
     // A read needs no commit, but everything that was acknowledged before it to anyone.
     const answered =
-      writes.length > 0 ? await this.#coalescer.submit(writes, options.signal) : (await this.#replay.catchUp(), []);
+      writes.length > 0
+        ? await this.#coalescer.submit(writes, options.signal)
+        : (await abortable(this.#replay.catchUp(), options.signal, this.#ended.signal), []);
     let next = 0;
     let failure: OmniQError | undefined;
     const answers = commands.map((command) => {
@@ -81,7 +87,7 @@ export class Replica implements Executor {
   }
   /** The state with its lanes as text, as a checkpoint holds it. */
   encode(): string {
-    return this.#replay.machine.encode();
+    return this.#replay.machine.encode().join("");
   }
 
   /** Ends everything; calls under way reject with `OMNIQ_CLOSED`. Idempotent. Does not close the log. */
@@ -91,6 +97,6 @@ export class Replica implements Executor {
     this.#ended.abort(closed);
     this.#coalescer.end(closed);
     this.#replay.listeners.clear();
-    await this.#replay.checkpointer.rest();
+    await endSoon(this.#replay.checkpointer.close());
   }
 }

@@ -2,7 +2,7 @@
 import { isOmniQError, OmniQError } from "@omniq/core";
 import { randomUUID } from "node:crypto";
 import type { WriteCommand } from "./command.ts";
-import { encodeCommit, type Commit, type LaneRequest } from "./commit.ts";
+import { encodeCommit, writtenCommit, type Commit, type LaneRequest } from "./commit.ts";
 import type { OperationAnswer, RequestOutcome } from "./machine.ts";
 import type { AppendAnswer, OrderedLog } from "./ordered-log.ts";
 import { defaultResendMs, type ReplicaOptions } from "./replica-options.ts";
@@ -33,10 +33,7 @@ export class Sender {
       if (outcome.state !== "refused") return outcome.answers;
       this.#newLane();
       if (inDoubt) {
-        throw new OmniQError(
-          "OMNIQ_BACKEND_UNAVAILABLE",
-          "The outcome of the call is unknown: this process was cut off for so long that the log forgot it; look before you call again",
-        );
+        throw outcomeUnknown("this process was cut off for so long that the log forgot it; look before you call again");
       }
     }
   }
@@ -46,6 +43,7 @@ export class Sender {
     const deadline = performance.now() + this.#giveUpMs;
     const byPosition = this.#log.ordering === "position";
     let inDoubt = false;
+    const sent: Sent = { deadline, isMaybeStored: false };
     for (;;) {
       const position = this.#replay.machine.position + 1;
       const commit: Commit = {
@@ -55,13 +53,14 @@ export class Sender {
         at: this.#replay.now(),
         requests: [request],
       };
-      const body = encodeCommit(commit);
+      const body = this.#encode(commit);
       const { epoch } = this.#replay;
       const sentAt = performance.now();
-      const answer = await this.#append(position, body, deadline);
+      const answer = await this.#append(position, body, sent);
+      sent.isMaybeStored = true;
       if (answer.state !== "stale") crowd.timed(performance.now() - sentAt);
       if (answer.state === "stale") {
-        await this.#persist(() => this.#replay.reopen(), deadline);
+        await this.#persist(() => this.#replay.reopen(), sent);
         inDoubt = true;
       } else if (
         answer.state === "stored" &&
@@ -69,15 +68,17 @@ export class Sender {
         this.#replay.epoch === epoch &&
         this.#replay.machine.position === position - 1
       ) {
-        // What was stored need not be read back.
-        this.#replay.apply(commit, body, position);
+        // What was stored need not be read back; but it is applied as everyone else reads it.
+        this.#replay.apply(writtenCommit(body), body.length, position);
         crowd.won();
         this.#replay.notify();
       } else {
         // What came first is read, and not what may come after it: the next append finds that out, a round trip sooner.
         const storedAt = answer.state === "stored" && !byPosition ? answer.position : undefined;
         const upTo = answer.state === "taken" ? position : storedAt;
-        await this.#persist(() => this.#replay.catchUp(upTo), deadline);
+        await this.#persist(() => this.#replay.catchUp(upTo), sent);
+        // It is another's, then; where positions are taken once, this one will never stand there.
+        if (answer.state === "taken") sent.isMaybeStored = false;
       }
       // Loaded anew since it was sent, be it only by this pass: the commit that decides may be in a checkpoint.
       if (this.#replay.epoch !== epoch) inDoubt = true;
@@ -85,56 +86,80 @@ export class Sender {
       if (outcome !== undefined) return { outcome, inDoubt };
       if (inDoubt && request.n > 1 && !this.#replay.machine.knowsLane(request.lane.id))
         return { outcome: { state: "refused" }, inDoubt };
-      if (performance.now() > deadline) throw this.#abandon();
+      if (performance.now() > deadline) throw this.#abandon(sent);
       if (answer.state === "taken") await pause(crowd.lostMs());
     }
   }
 
+  #encode(commit: Commit): string {
+    try {
+      return encodeCommit(commit);
+    } catch (error) {
+      // Nothing was sent; the number of the request is used up all the same.
+      this.#newLane();
+      throw error;
+    }
+  }
+
   /** Appends one body until the answer is definite. */
-  async #append(position: number, body: string, deadline: number): Promise<AppendAnswer> {
-    for (;;) {
+  async #append(position: number, body: string, sent: Sent): Promise<AppendAnswer> {
+    for (let failure: unknown; ; failure = undefined) {
       try {
         const answer = await this.#log.append(position, body);
         if (answer.state !== "unknown") return answer;
+        sent.isMaybeStored = true;
       } catch (error) {
-        // The store is away, or it refused for good; only the first may have stored it.
+        failure = error;
+        // The store is away, or it refused for good.
         if (!isOmniQError(error) || !error.retryable || error.code === "OMNIQ_BACKEND_FULL") {
-          this.#newLane();
-          throw error;
+          throw this.#abandon(sent, error);
         }
       }
       this.#ended.throwIfAborted();
-      if (performance.now() > deadline) throw this.#abandon();
+      if (performance.now() > sent.deadline) throw this.#abandon(sent, failure);
       await pause(this.#resendMs);
     }
   }
 
   /** Reads what an append needs, until the store answers. */
-  async #persist(read: () => Promise<void>, deadline: number): Promise<void> {
+  async #persist(read: () => Promise<void>, sent: Sent): Promise<void> {
     for (;;) {
       try {
         await read();
         return;
       } catch (error) {
-        if (!isOmniQError(error) || !error.retryable || performance.now() > deadline || this.#ended.aborted) {
-          this.#newLane();
-          throw error;
-        }
+        if (this.#ended.aborted) throw error;
+        if (!isOmniQError(error) || !error.retryable || performance.now() > sent.deadline)
+          throw this.#abandon(sent, error);
         await pause(this.#resendMs);
       }
     }
   }
 
-  /** Gives the request up. */
-  #abandon(): OmniQError {
+  /** Gives the request up. Where its fate is not known it may still take effect, so its lane is not used again. */
+  #abandon({ isMaybeStored }: Sent, cause?: unknown): unknown {
     this.#newLane();
-    return new OmniQError(
-      "OMNIQ_BACKEND_UNAVAILABLE",
-      "The store did not answer in time; the call may or may not have taken effect",
+    if (isMaybeStored)
+      return outcomeUnknown("the store did not answer in time, and it may have taken effect or not", cause);
+    return (
+      cause ?? new OmniQError("OMNIQ_BACKEND_UNAVAILABLE", "The store did not answer in time; nothing was changed")
     );
   }
-  /** Where the fate of a request is not known: it may still take effect, so its lane is not used again. */
   #newLane(): void {
     this.#replay.lane.renew(this.#replay.machine.position);
   }
+}
+
+/** What is known of a request that is under way. */
+interface Sent {
+  readonly deadline: number;
+  isMaybeStored: boolean;
+}
+
+function outcomeUnknown(why: string, cause?: unknown): OmniQError {
+  return new OmniQError(
+    "OMNIQ_OUTCOME_UNKNOWN",
+    `The outcome of the call is unknown: ${why}`,
+    cause === undefined ? {} : { cause },
+  );
 }

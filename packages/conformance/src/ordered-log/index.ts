@@ -162,11 +162,13 @@ export const orderedLogCases: readonly OrderedLogCase[] = [
       const other = await open();
       let last = 0;
       for (let i = 0; i < 6; i += 1) last = await push(log, `${i}`, last + 1);
-      await log.writeCheckpoint({ position: last - 2, body: "old" });
-      await other.writeCheckpoint({ position: last, body: "new \u{1f600}" });
-      await log.writeCheckpoint({ position: last - 1, body: "late" });
-      for (const client of [log, other])
-        assert.deepEqual(await client.readCheckpoint(), { position: last, body: "new \u{1f600}" });
+      await log.writeCheckpoint({ position: last - 2, pieces: ["old"] });
+      await other.writeCheckpoint({ position: last, pieces: ["new ", "\u{1f600}"] });
+      await log.writeCheckpoint({ position: last - 1, pieces: ["late"] });
+      for (const client of [log, other]) {
+        const read = await client.readCheckpoint();
+        assert.deepEqual([read?.position, read?.pieces.join("")], [last, "new \u{1f600}"]);
+      }
     },
   },
   {
@@ -175,8 +177,8 @@ export const orderedLogCases: readonly OrderedLogCase[] = [
     async run(log) {
       const positions: number[] = [];
       for (let i = 0; i < 8; i += 1) positions.push(await push(log, `${i}`, (positions.at(-1) ?? 0) + 1));
-      await log.writeCheckpoint({ position: positions[2] ?? 0, body: "c2" });
-      await log.writeCheckpoint({ position: positions[5] ?? 0, body: "c5" });
+      await log.writeCheckpoint({ position: positions[2] ?? 0, pieces: ["c2"] });
+      await log.writeCheckpoint({ position: positions[5] ?? 0, pieces: ["c5"] });
       assert.deepEqual(bodies(await readAll(log, positions[3] ?? 0)), ["3", "4", "5", "6", "7"]);
       await push(log, "8", (positions.at(-1) ?? 0) + 1);
       assert.deepEqual(bodies(await readAll(log, positions[6] ?? 0)), ["6", "7", "8"]);
