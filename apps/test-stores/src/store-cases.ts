@@ -1,6 +1,7 @@
 // Cases that every cloud store must pass beside the object store suite: what it says when the network or the service fails.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
+import { inspect } from "node:util";
 import { isOmniQError, type OmniQErrorCode } from "@omniq/core";
 import { type ObjectStore, probeStore } from "@omniq/file";
 import type { Fault, Operation, OperationKind, StoreServer } from "./store-server.ts";
@@ -42,13 +43,73 @@ async function rejects(
   );
   assert.ok(isOmniQError(error, code), `${code} was expected, but it is ${String(error)}`);
   assert.equal(error.retryable, retryable);
-  assert.ok(!error.message.includes(secret), "the message holds a secret");
+  tellsNoSecret(error, secret);
   return error.message;
+}
+
+/** However somebody looks at it. */
+function tellsNoSecret(value: unknown, secret: string): void {
+  const shown = [
+    inspect(value, { depth: Infinity, showHidden: true, getters: true }),
+    inspect(value, { depth: Infinity, customInspect: false, showHidden: true }),
+    JSON.stringify(value) ?? "",
+    String(value),
+  ];
+  for (const text of shown) assert.ok(!text.includes(secret), "a secret is shown");
 }
 
 const passing: readonly number[] = [408, 429, 500, 502, 503, 504];
 
 export const storeCases: readonly StoreCase[] = [
+  {
+    title: "a store and its errors show no secret, at any depth",
+    async run({ server, open, secret }) {
+      const store = open();
+      await store.create("a", bytes("1"));
+      server.fault = script("create", { type: "refuse", status: 503 });
+      const { cause } = await store.create("b", bytes("2"));
+      assert.ok(cause instanceof Error);
+      tellsNoSecret(cause, secret);
+      tellsNoSecret(store, secret);
+      for (const status of [400, 403, 507]) {
+        server.fault = () => ({ type: "refuse", status });
+        const calls = await Promise.allSettled([store.read("a"), store.list(""), store.create("c", bytes("3"))]);
+        for (const call of calls) tellsNoSecret(call, secret);
+      }
+      server.fault = undefined;
+      tellsNoSecret(
+        await open({ wrong: true })
+          .read("a")
+          .catch((error: unknown) => error),
+        secret,
+      );
+    },
+  },
+  {
+    title: "close ends what is under way and is never answered, and keeps nothing waiting",
+    async run({ server, open }) {
+      const store = open();
+      await store.read("log/0");
+      server.fault = () => ({ type: "hang" });
+      const calls = [store.read("a"), store.list(""), store.create("b", bytes("1")), store.delete(["a"])];
+      const ends = Promise.allSettled(calls);
+      await sleep(50);
+      const begun = performance.now();
+      await store.close();
+      for (const end of await ends)
+        assert.ok(end.status === "rejected" && isOmniQError(end.reason, "OMNIQ_CLOSED"), JSON.stringify(end));
+      assert.ok(performance.now() - begun < 2_000, `${performance.now() - begun} ms`);
+    },
+  },
+  {
+    title: "an object that is larger than the caller can hold comes without its body",
+    async run({ open }) {
+      const store = open();
+      await store.create("a", new Uint8Array(300_000).fill(7));
+      assert.equal((await store.read("a", 299_999)).object?.body.byteLength, 0);
+      assert.equal((await store.read("a", 300_000)).object?.body.byteLength, 300_000);
+    },
+  },
   ...passing.map((status) => ({
     title: `a create that is answered ${status} is unknown, is sent once, and is created when it is sent again`,
     async run({ server, open }: StoreCaseWorld) {

@@ -6,7 +6,7 @@ import {
   StorageSharedKeyCredential,
   type StoragePipelineOptions,
 } from "@azure/storage-blob";
-import type { StoreFailure, StoreNames } from "@omniq/file";
+import { plainCause, type StoreFailure, type StoreNames } from "@omniq/file";
 import { type CheckedOptions, invalid } from "./options.ts";
 
 /**
@@ -29,8 +29,9 @@ async function makeService(options: CheckedOptions): Promise<BlobServiceClient> 
   if (connection !== undefined) {
     try {
       return BlobServiceClient.fromConnectionString(connection, pipeline);
-    } catch (cause) {
-      throw invalid("connectionString can't be read: copy it from the account's access keys", cause);
+    } catch {
+      // The cause may quote it.
+      throw invalid("connectionString can't be read: copy it from the account's access keys");
     }
   }
   const accountName = options.accountName ?? env["AZURE_STORAGE_ACCOUNT_NAME"];
@@ -76,7 +77,7 @@ export function failureOf(
     throw invalid(
       `no credentials for container "${options.container}" were found: give accountKey, sasToken or a connectionString, or sign in ` +
         "(managed identity, AZURE_CLIENT_ID and the like, `az login`)",
-      error,
+      plainCause(error, secretsOf(options)),
     );
   }
   if (name === "AuthenticationError") return { status: 401, code: name, cause: error };
@@ -90,6 +91,14 @@ export function failureOf(
   };
 }
 
+function secretsOf({ connectionString, accountKey, sasToken, clientSecret }: CheckedOptions): StoreNames["secrets"] {
+  const parts = connectionString
+    ?.split(";")
+    .map((part) => /^(?:AccountKey|SharedAccessSignature)=(.+)$/i.exec(part)?.[1]);
+  const signatures = [sasToken, ...(parts ?? [])].map((token) => /(?:^|[?&])sig=([^&]+)/.exec(token ?? "")?.[1]);
+  return [connectionString, accountKey, sasToken, clientSecret, ...(parts ?? []), ...signatures];
+}
+
 /** The words of messages about this container. */
 export function namesOf(options: CheckedOptions): StoreNames {
   const { container } = options;
@@ -100,6 +109,7 @@ export function namesOf(options: CheckedOptions): StoreNames {
       codes: ["ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"],
       advice: `make it with \`az storage container create --name ${container}\`, or correct the name`,
     },
+    secrets: secretsOf(options),
     permissions: "reading, adding, writing, deleting and listing (the role Storage Blob Data Contributor)",
   };
 }

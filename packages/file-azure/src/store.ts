@@ -13,7 +13,9 @@ import {
   readHttpDate,
   repeatCall,
   type ReplaceAnswer,
+  RequestLimits,
   storeError,
+  wasSent,
 } from "@omniq/file";
 import { failureOf, makeClient, namesOf } from "./client.ts";
 import type { CheckedOptions } from "./options.ts";
@@ -27,6 +29,7 @@ export class AzureStore implements ObjectStore {
   readonly #options: CheckedOptions;
   readonly #prefix: string;
   #client: Promise<ContainerClient> | undefined;
+  readonly #limits: RequestLimits = new RequestLimits();
   #closed = false;
 
   constructor(options: CheckedOptions) {
@@ -34,7 +37,7 @@ export class AzureStore implements ObjectStore {
     this.#prefix = options.prefix;
   }
 
-  async read(key: string): Promise<ReadAnswer> {
+  async read(key: string, maxBytes: number = Number.POSITIVE_INFINITY): Promise<ReadAnswer> {
     const client = await this.#open();
     return await repeatCall(async () => {
       try {
@@ -42,7 +45,9 @@ export class AzureStore implements ObjectStore {
           .getBlobClient(this.#prefix + key)
           .download(0, undefined, { abortSignal: this.#limit(0) });
         const chunks: Buffer[] = [];
-        for await (const chunk of answer.readableStreamBody ?? []) chunks.push(chunk as Buffer);
+        if ((answer.contentLength ?? 0) > maxBytes)
+          (answer.readableStreamBody as { destroy?(): void } | undefined)?.destroy?.();
+        else for await (const chunk of answer.readableStreamBody ?? []) chunks.push(chunk as Buffer);
         return {
           object: {
             body: Buffer.concat(chunks),
@@ -52,7 +57,7 @@ export class AzureStore implements ObjectStore {
           date: answer.date?.getTime(),
         };
       } catch (error) {
-        const failure = failureOf(error, this.#options);
+        const failure = this.#failure(error);
         if (failure.status === 404 && failure.code === "BlobNotFound")
           return { object: undefined, date: readHttpDate(failure.date) };
         throw storeError(failure, namesOf(this.#options));
@@ -77,7 +82,7 @@ export class AzureStore implements ObjectStore {
         try {
           await client.getBlobClient(this.#prefix + key).delete({ abortSignal: this.#limit(0) });
         } catch (error) {
-          const failure = failureOf(error, this.#options);
+          const failure = this.#failure(error);
           if (failure.status !== 404 || failure.code !== "BlobNotFound")
             throw storeError(failure, namesOf(this.#options));
         }
@@ -105,6 +110,7 @@ export class AzureStore implements ObjectStore {
   async close(): Promise<void> {
     // The SDK's connections are the process's own and end by themselves.
     this.#closed = true;
+    this.#limits.close();
   }
 
   async #page(
@@ -139,7 +145,7 @@ export class AzureStore implements ObjectStore {
         token: value?.continuationToken === "" ? undefined : value?.continuationToken,
       };
     } catch (error) {
-      throw storeError(failureOf(error, this.#options), namesOf(this.#options));
+      throw storeError(this.#failure(error), namesOf(this.#options));
     }
   }
 
@@ -151,6 +157,7 @@ export class AzureStore implements ObjectStore {
     readonly state: "written" | "refused" | "unknown";
     readonly date: number | undefined;
     readonly cause?: unknown;
+    readonly wasSent?: boolean;
   }> {
     const client = await this.#open();
     try {
@@ -161,7 +168,7 @@ export class AzureStore implements ObjectStore {
       });
       return { state: "written", date: date?.getTime() };
     } catch (error) {
-      const failure = failureOf(error, this.#options);
+      const failure = this.#failure(error);
       const { status, code } = failure;
       const date = readHttpDate(failure.date);
       if (
@@ -170,18 +177,27 @@ export class AzureStore implements ObjectStore {
         (status === 404 && code === "BlobNotFound" && "ifMatch" in conditions)
       )
         return { state: "refused", date };
-      if (isPassing(failure)) return { state: "unknown", date, cause: storeError(failure, namesOf(this.#options)) };
+      if (isPassing(failure)) {
+        const cause = storeError(failure, namesOf(this.#options));
+        return { state: "unknown", date, cause, wasSent: status !== undefined || wasSent(error) };
+      }
       throw storeError(failure, namesOf(this.#options));
     }
   }
 
   #open(): Promise<ContainerClient> {
-    if (this.#closed)
-      throw new OmniQError("OMNIQ_CLOSED", `The store in Azure container "${this.#options.container}" is closed`);
+    if (this.#closed) throw this.#closedError();
     return (this.#client ??=
       this.#options.client === undefined ? makeClient(this.#options) : Promise.resolve(this.#options.client));
   }
+  #closedError(): OmniQError {
+    return new OmniQError("OMNIQ_CLOSED", `The store in Azure container "${this.#options.container}" is closed`);
+  }
+  #failure(error: unknown): ReturnType<typeof failureOf> {
+    if (this.#closed) throw this.#closedError();
+    return failureOf(error, this.#options);
+  }
   #limit(bytes: number): AbortSignal {
-    return AbortSignal.timeout(this.#options.timeoutMs + Math.ceil(bytes / 262_144) * 1_000);
+    return this.#limits.signal(this.#options.timeoutMs + Math.ceil(bytes / 262_144) * 1_000);
   }
 }

@@ -50,6 +50,7 @@ describe("failures", () => {
     const store = azure({ ...options("gone"), endpoint: `http://127.0.0.1:1/${azuriteAccount}` });
     expect(await store.create("a", new Uint8Array(1))).toMatchObject({
       state: "unknown",
+      wasSent: false,
       cause: { code: "OMNIQ_BACKEND_UNAVAILABLE" },
     });
     await expect(store.read("a")).rejects.toMatchObject({ code: "OMNIQ_BACKEND_UNAVAILABLE", retryable: true });

@@ -4,7 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { Storage } from "@google-cloud/storage";
 import { OmniQError } from "@omniq/core";
-import { readHttpDate, type StoreFailure, type StoreNames, storeError } from "@omniq/file";
+import { plainCause, readHttpDate, RequestLimits, type StoreFailure, type StoreNames, storeError } from "@omniq/file";
 import type { CheckedOptions } from "./options.ts";
 
 export interface GcsAnswer {
@@ -20,6 +20,8 @@ export interface GcsRequest {
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly body?: Uint8Array | undefined;
+  /** A larger answer has an empty body. */
+  readonly maxBytes?: number | undefined;
 }
 
 /** What is asked of the SDK: where, and with whose name. */
@@ -30,7 +32,9 @@ interface Access {
 
 export class GcsClient {
   readonly #options: CheckedOptions;
+  readonly #limits: RequestLimits = new RequestLimits();
   #access: Promise<Access> | undefined;
+  #closed = false;
 
   constructor(options: CheckedOptions) {
     this.#options = options;
@@ -60,9 +64,12 @@ export class GcsClient {
         },
         ...(request.body !== undefined && { body: request.body as Uint8Array<ArrayBuffer> }),
         redirect: "error",
-        signal: AbortSignal.timeout(timeoutMs + Math.ceil(bytes / 262_144) * 1_000),
+        signal: this.#limits.signal(timeoutMs + Math.ceil(bytes / 262_144) * 1_000),
       });
-      const body = new Uint8Array(await sent.arrayBuffer());
+      const isTooLarge =
+        Number(sent.headers.get("content-length") ?? 0) > (request.maxBytes ?? Number.POSITIVE_INFINITY);
+      if (isTooLarge) await sent.body?.cancel();
+      const body = isTooLarge ? new Uint8Array(0) : new Uint8Array(await sent.arrayBuffer());
       answer = { status: sent.status, headers: sent.headers, body, date: readHttpDate(sent.headers.get("date")) };
     } catch (cause) {
       return this.#fail({ cause }, undefined, onFailure);
@@ -75,11 +82,18 @@ export class GcsClient {
     return this.#fail({ status, code, cause }, answer.date, onFailure);
   }
 
+  /** Ends the requests under way. */
+  close(): void {
+    this.#closed = true;
+    this.#limits.close();
+  }
+
   #fail<T>(
     failure: StoreFailure,
     date: number | undefined,
     onFailure: (failure: StoreFailure, date: number | undefined) => T | undefined,
   ): T {
+    if (this.#closed) throw closedError(this.#options);
     const value = onFailure(failure, date);
     if (value !== undefined) return value;
     throw storeError(failure, namesOf(this.#options));
@@ -94,7 +108,7 @@ export class GcsClient {
         "OMNIQ_CONFIG_INVALID",
         `No credentials for Google Cloud Storage bucket "${this.#options.bucket}" could be had: give keyFilename or credentials, set ` +
           "GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`",
-        { cause },
+        { cause: plainCause(cause, secretsOf(this.#options)) },
       );
     }
   }
@@ -104,7 +118,9 @@ async function makeAccess(options: CheckedOptions): Promise<Access> {
   const { keyFilename, credentials, projectId, apiEndpoint, client } = options;
   if (keyFilename !== undefined) {
     await readFile(keyFilename).catch((cause: unknown) => {
-      throw new OmniQError("OMNIQ_CONFIG_INVALID", `keyFilename ${keyFilename} can't be read`, { cause });
+      throw new OmniQError("OMNIQ_CONFIG_INVALID", `keyFilename ${keyFilename} can't be read`, {
+        cause: plainCause(cause),
+      });
     });
   }
   const storage =
@@ -140,6 +156,16 @@ function codeOf(answer: GcsAnswer): string | undefined {
   return /<Code>(\w+)<\/Code>/.exec(text)?.[1] ?? /"reason":\s*"(\w+)"/.exec(text)?.[1];
 }
 
+/** Every text of the credentials but what names them. */
+function secretsOf({ credentials }: CheckedOptions): StoreNames["secrets"] {
+  return Object.entries(credentials ?? {}).flatMap(([name, value]) =>
+    typeof value === "string" && /key|secret|token|password/i.test(name) ? value : [],
+  );
+}
+export function closedError({ bucket }: CheckedOptions): OmniQError {
+  return new OmniQError("OMNIQ_CLOSED", `The store in Google Cloud Storage bucket "${bucket}" is closed`);
+}
+
 /** The words of messages about this bucket. */
 export function namesOf(options: CheckedOptions): StoreNames {
   const { bucket } = options;
@@ -150,6 +176,7 @@ export function namesOf(options: CheckedOptions): StoreNames {
       codes: ["NoSuchBucket"],
       advice: `make it with \`gcloud storage buckets create gs://${bucket}\`, or correct the name`,
     },
+    secrets: secretsOf(options),
     permissions: "storage.objects.get, create, delete and list (the role Storage Object User)",
   };
 }

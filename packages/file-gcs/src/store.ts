@@ -1,6 +1,5 @@
 // The object store in a Google Cloud Storage bucket: conditional writes by generation.
 // Source of headers and statuses: "Request preconditions" and the XML API reference of the Cloud Storage documentation.
-import { OmniQError } from "@omniq/core";
 import {
   type CreateAnswer,
   forEachLimited,
@@ -13,8 +12,9 @@ import {
   repeatCall,
   type ReplaceAnswer,
   storeError,
+  wasSent,
 } from "@omniq/file";
-import { GcsClient, namesOf } from "./client.ts";
+import { closedError, GcsClient, namesOf } from "./client.ts";
 import type { CheckedOptions } from "./options.ts";
 
 /** Single deletes cost nothing, and a batch of them is not faster than some at a time. */
@@ -38,12 +38,12 @@ export class GcsStore implements ObjectStore {
     this.#client = new GcsClient(options);
   }
 
-  async read(key: string): Promise<ReadAnswer> {
+  async read(key: string, maxBytes?: number): Promise<ReadAnswer> {
     this.#checkOpen();
     return await repeatCall(() =>
       this.#client.send<ReadAnswer>(
         // Publicly readable objects would otherwise come from caches.
-        { method: "GET", path: this.#path(key), headers: { "Cache-Control": "no-store" } },
+        { method: "GET", path: this.#path(key), headers: { "Cache-Control": "no-store" }, maxBytes },
         ({ body, headers, date }) => ({
           object: {
             body,
@@ -102,6 +102,7 @@ export class GcsStore implements ObjectStore {
   async close(): Promise<void> {
     // Connections are the process's own and end by themselves.
     this.#closed = true;
+    this.#client.close();
   }
 
   #page(prefix: string, after: string | undefined, token: string | undefined, wanted: number): Promise<Page> {
@@ -142,9 +143,15 @@ export class GcsStore implements ObjectStore {
     readonly state: "written" | "refused" | "unknown";
     readonly date: number | undefined;
     readonly cause?: unknown;
+    readonly wasSent?: boolean;
   }> {
     this.#checkOpen();
-    return this.#client.send<{ state: "written" | "refused" | "unknown"; date: number | undefined; cause?: unknown }>(
+    return this.#client.send<{
+      state: "written" | "refused" | "unknown";
+      date: number | undefined;
+      cause?: unknown;
+      wasSent?: boolean;
+    }>(
       {
         method: "PUT",
         path: this.#path(key),
@@ -161,7 +168,8 @@ export class GcsStore implements ObjectStore {
         if (!isPassing(failure)) return undefined;
         const cause = storeError(failure, namesOf(this.#options));
         // Credentials that could not be had are no unknown outcome.
-        return cause.retryable ? { state: "unknown", date, cause } : undefined;
+        if (!cause.retryable) return undefined;
+        return { state: "unknown", date, cause, wasSent: failure.status !== undefined || wasSent(failure.cause) };
       },
     );
   }
@@ -171,10 +179,6 @@ export class GcsStore implements ObjectStore {
     return `/${encodeURIComponent(this.#options.bucket)}/${name}`;
   }
   #checkOpen(): void {
-    if (this.#closed)
-      throw new OmniQError(
-        "OMNIQ_CLOSED",
-        `The store in Google Cloud Storage bucket "${this.#options.bucket}" is closed`,
-      );
+    if (this.#closed) throw closedError(this.#options);
   }
 }

@@ -49,6 +49,7 @@ describe("failures", () => {
     const store = gcs({ bucket: "orders", apiEndpoint: gone.url });
     expect(await store.create("a", body)).toMatchObject({
       state: "unknown",
+      wasSent: false,
       cause: { code: "OMNIQ_BACKEND_UNAVAILABLE" },
     });
     await expect(store.read("a")).rejects.toMatchObject({ code: "OMNIQ_BACKEND_UNAVAILABLE", retryable: true });

@@ -1,7 +1,7 @@
 // The client of the AWS SDK: made from options, and asked so that an answer's `Date` is heard too.
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 import { OmniQError } from "@omniq/core";
-import { readHttpDate, type StoreFailure, type StoreNames } from "@omniq/file";
+import { plainCause, readHttpDate, type StoreFailure, type StoreNames } from "@omniq/file";
 import type { CheckedOptions } from "./options.ts";
 
 /** Makes a client. What the options do not say comes from the SDK's own chain, when the first request needs it. */
@@ -66,16 +66,14 @@ export function failureOf(error: unknown, options: CheckedOptions): StoreFailure
       "OMNIQ_CONFIG_INVALID",
       `No credentials for S3 bucket "${options.bucket}" were found: give accessKeyId and secretAccessKey, or set up ` +
         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role",
-      { cause: error },
+      { cause: plainCause(error, secretsOf(options)) },
     );
   }
   if (message === "Region is missing") {
     throw new OmniQError(
       "OMNIQ_CONFIG_INVALID",
       "The options of the S3 store can't be used: region is missing; give it, or set AWS_REGION",
-      {
-        cause: error,
-      },
+      { cause: plainCause(error) },
     );
   }
   // Only what the SDK has read to its end is an answer: where the body of an error was cut, its status alone could mislead.
@@ -85,6 +83,11 @@ export function failureOf(error: unknown, options: CheckedOptions): StoreFailure
   return { status: again ? 503 : status, code: status === undefined ? undefined : name, cause: error };
 }
 
+const secretsOf = ({ secretAccessKey, sessionToken }: CheckedOptions): StoreNames["secrets"] => [
+  secretAccessKey,
+  sessionToken,
+];
+
 /** The words of messages about this bucket. */
 export function namesOf(options: CheckedOptions): StoreNames {
   const { bucket } = options;
@@ -92,6 +95,7 @@ export function namesOf(options: CheckedOptions): StoreNames {
     store: "S3",
     container: `bucket "${bucket}"`,
     missing: { codes: ["NoSuchBucket"], advice: `make it with \`aws s3 mb s3://${bucket}\`, or correct the name` },
+    secrets: secretsOf(options),
     permissions: "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket",
   };
 }

@@ -17,8 +17,10 @@ import {
   type ReadAnswer,
   repeatCall,
   type ReplaceAnswer,
+  RequestLimits,
   type StoreFailure,
   storeError,
+  wasSent,
 } from "@omniq/file";
 import { failureOf, hearDate, makeClient, namesOf } from "./client.ts";
 import type { CheckedOptions } from "./options.ts";
@@ -32,6 +34,7 @@ export class S3Store implements ObjectStore {
   readonly #bucket: string;
   readonly #prefix: string;
   #client: S3Client | undefined;
+  readonly #limits: RequestLimits = new RequestLimits();
   #closed = false;
 
   constructor(options: CheckedOptions) {
@@ -41,14 +44,16 @@ export class S3Store implements ObjectStore {
     this.#client = options.client;
   }
 
-  async read(key: string): Promise<ReadAnswer> {
+  async read(key: string, maxBytes: number = Number.POSITIVE_INFINITY): Promise<ReadAnswer> {
     const client = this.#open();
     return await repeatCall(async () => {
       const command = new GetObjectCommand({ Bucket: this.#bucket, Key: this.#prefix + key });
       const date = hearDate(command);
       try {
         const answer = await client.send(command, { abortSignal: this.#limit(0) });
-        const body = (await answer.Body?.transformToByteArray()) ?? new Uint8Array(0);
+        const isTooLarge = (answer.ContentLength ?? 0) > maxBytes;
+        if (isTooLarge) (answer.Body as { destroy?(): void } | undefined)?.destroy?.();
+        const body = (isTooLarge ? undefined : await answer.Body?.transformToByteArray()) ?? new Uint8Array(0);
         const lastModified = answer.LastModified?.getTime();
         return { object: { body, revision: answer.ETag ?? "", lastModified }, date: date() };
       } catch (error) {
@@ -113,6 +118,7 @@ export class S3Store implements ObjectStore {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#limits.close();
     if (this.#options.client === undefined) this.#client?.destroy();
   }
 
@@ -158,6 +164,7 @@ export class S3Store implements ObjectStore {
     readonly state: "written" | "refused" | "unknown";
     readonly date: number | undefined;
     readonly cause?: unknown;
+    readonly wasSent?: boolean;
   }> {
     const command = new PutObjectCommand({
       Bucket: this.#bucket,
@@ -183,19 +190,24 @@ export class S3Store implements ObjectStore {
           state: "unknown",
           date: date(),
           cause: this.#error({ ...failure, ...(status === 409 && { status: 503 }) }),
+          wasSent: status !== undefined || wasSent(error),
         };
       throw this.#error(failure);
     }
   }
 
   #open(): S3Client {
-    if (this.#closed) throw new OmniQError("OMNIQ_CLOSED", `The store in S3 bucket "${this.#bucket}" is closed`);
+    if (this.#closed) throw this.#closedError();
     return (this.#client ??= makeClient(this.#options));
   }
   #limit(bytes: number): AbortSignal {
-    return AbortSignal.timeout(this.#options.timeoutMs + Math.ceil(bytes / 262_144) * 1_000);
+    return this.#limits.signal(this.#options.timeoutMs + Math.ceil(bytes / 262_144) * 1_000);
+  }
+  #closedError(): OmniQError {
+    return new OmniQError("OMNIQ_CLOSED", `The store in S3 bucket "${this.#bucket}" is closed`);
   }
   #failure(error: unknown): StoreFailure {
+    if (this.#closed) throw this.#closedError();
     return failureOf(error, this.#options);
   }
   #error(failure: StoreFailure): OmniQError {

@@ -35,9 +35,12 @@ export {
 export {
   forEachLimited,
   isPassing,
+  plainCause,
   readHttpDate,
   repeatCall,
+  RequestLimits,
   storeError,
+  wasSent,
   type StoreFailure,
   type StoreNames,
 } from "./store-failure.ts";

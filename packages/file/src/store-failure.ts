@@ -21,6 +21,8 @@ export interface StoreNames {
   readonly missing: { readonly codes: readonly string[]; readonly advice: string };
   /** What a caller must be allowed to do. */
   readonly permissions: string;
+  /** Texts that must not stand in any error. */
+  readonly secrets?: readonly (string | undefined)[] | undefined;
 }
 
 /** No answer, or one that says that another try may go better: what was asked may have been done or not. */
@@ -36,8 +38,9 @@ export function isPassing({ status }: StoreFailure): boolean {
 
 /** The error that a caller gets. Bodies, keys of accounts and signed URLs never stand in it. */
 export function storeError(failure: StoreFailure, names: StoreNames): OmniQError {
-  const { status, code, cause } = failure;
-  if (isOmniQError(cause)) return cause;
+  const { status, code } = failure;
+  if (isOmniQError(failure.cause)) return failure.cause;
+  const cause = plainCause(failure.cause, names.secrets);
   const { store, container, missing, permissions } = names;
   const answer = `${status ?? "no answer"}${code === undefined ? "" : ` ${code}`}`;
   if (isPassing(failure)) {
@@ -59,6 +62,57 @@ export function storeError(failure: StoreFailure, names: StoreNames): OmniQError
     return new OmniQError("OMNIQ_UNSUPPORTED", message, { cause });
   }
   return new OmniQError("OMNIQ_BACKEND_FAILED", `${store} refused a request to ${container} (${answer})`, { cause });
+}
+
+const deepestCause = 3;
+
+/** A client's error, reduced to its name, message and code: clients hang requests with signatures, keys and tokens on theirs. */
+export function plainCause(cause: unknown, secrets: StoreNames["secrets"] = [], depth: number = deepestCause): Error {
+  const { name, message, code, cause: inner } = (cause ?? {}) as Readonly<Record<string, unknown>>;
+  const told = typeof message === "string" ? message : String(typeof cause === "object" ? "" : cause);
+  const clean = secrets
+    .filter((secret) => secret !== undefined && secret !== "")
+    .reduce<string>((text, secret) => text.replaceAll(secret as string, "***"), told);
+  const isNested = depth > 0 && inner instanceof Error;
+  const plain = new Error(clean, isNested ? { cause: plainCause(inner, secrets, depth - 1) } : undefined);
+  if (typeof name === "string") plain.name = name;
+  return typeof code === "string" ? Object.assign(plain, { code }) : plain;
+}
+
+/** Where not even a connection was made, nothing can have been done. */
+const unconnected = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
+/** False if a request that failed so certainly did not reach its store. */
+export function wasSent(failure: unknown, depth: number = deepestCause): boolean {
+  if (typeof failure !== "object" || failure === null || depth === 0) return true;
+  const { code, cause } = failure as { readonly code?: unknown; readonly cause?: unknown };
+  return !(typeof code === "string" && unconnected.has(code)) && wasSent(cause, depth - 1);
+}
+
+/** The time limits of a store's requests, which all end when the store closes. */
+export class RequestLimits {
+  readonly #open = new Map<AbortController, NodeJS.Timeout>();
+  #closed = false;
+
+  /** Aborts after this time. Keeps no process alive. */
+  signal(ms: number): AbortSignal {
+    const controller = new AbortController();
+    if (this.#closed) controller.abort();
+    const timer = setTimeout(() => {
+      this.#open.delete(controller);
+      controller.abort(new DOMException("The request took too long", "TimeoutError"));
+    }, ms).unref();
+    this.#open.set(controller, timer);
+    return controller.signal;
+  }
+  /** Ends what is under way. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    for (const [controller, timer] of this.#open) {
+      clearTimeout(timer);
+      controller.abort(new DOMException("The store is closed", "AbortError"));
+    }
+    this.#open.clear();
+  }
 }
 
 /**
