@@ -15,7 +15,7 @@ import { countTasks, getTasks, listTasks, listUnrecorded } from "./inspection.ts
 import { extendLeases, reserveTasks, settleLeases } from "./lease.ts";
 import { deleteResults, getResult, listResults, putResult, sweepResults } from "./results.ts";
 import { advanceSchedule, deleteSchedules, dueSchedules, listSchedules, putSchedule } from "./schedules.ts";
-import type { ReplicaState } from "./state.ts";
+import { newestRules, type Moment, type ReplicaState } from "./state.ts";
 import { sweepTasks } from "./upkeep.ts";
 
 /** Verbs that only look. */
@@ -38,17 +38,24 @@ export function isRead(command: Command): command is ReadCommand {
 
 /**
  * Applies one command. `at` is when (the state's time never runs backward: an earlier `at` counts as the latest one); `commitId` is the
- * seed of all randomness. The same state and arguments give the same state and answer. A command that throws has changed nothing.
+ * seed of all randomness; `rules` are those of whoever wrote the command. The same state and arguments give the same state and answer. A
+ * command that throws has changed nothing.
  */
-export function apply<C extends Command>(state: ReplicaState, command: C, at: number, commitId: string): AnswerOf<C> {
+export function apply<C extends Command>(
+  state: ReplicaState,
+  command: C,
+  at: number,
+  commitId: string,
+  rules: number = newestRules,
+): AnswerOf<C> {
   const now = Math.max(state.at, at);
   if (isRead(command)) return readState(state, command, now) as AnswerOf<C>;
   state.at = now;
-  return change(state, command, now, commitId) as AnswerOf<C>;
+  return change(state, command, { at: now, commitId, rules }) as AnswerOf<C>;
 }
 
-function change(state: ReplicaState, command: WriteCommand, at: number, commitId: string): unknown {
-  const moment = { at, commitId };
+function change(state: ReplicaState, command: WriteCommand, moment: Moment): unknown {
+  const { at } = moment;
   switch (command.verb) {
     case "enqueue":
       return enqueueCalls(state, command.calls, moment);
@@ -70,7 +77,7 @@ function change(state: ReplicaState, command: WriteCommand, at: number, commitId
       setPaused(state, command.queue, false);
       return null;
     case "retry":
-      return retryTasks(state, command.ids, moment);
+      return retryTasks(state, command.ids, command.outcomes ?? [], moment);
     case "remove":
       return removeTasks(state, command.ids, moment);
     case "purge":

@@ -41,7 +41,13 @@ export interface GrantedLease extends LeaseReference {
 export interface WriteVerbs {
   readonly enqueue: [{ readonly calls: readonly EnqueueCall[] }, readonly EnqueueAnswer[]];
   readonly reserve: [
-    { readonly queues: readonly string[]; readonly limit: number; readonly leaseMs: number; readonly worker: string },
+    {
+      readonly queues: readonly string[];
+      readonly limit: number;
+      readonly leaseMs: number;
+      readonly worker: string;
+      readonly maxBytes?: number | undefined;
+    },
     readonly GrantedLease[],
   ];
   readonly extend: [{ readonly leases: readonly LeaseExtension[]; readonly leaseMs: number }, readonly LeaseState[]];
@@ -50,7 +56,10 @@ export interface WriteVerbs {
   readonly configureQueue: [{ readonly queue: string; readonly settings: QueueSettings }, null];
   readonly pause: [{ readonly queue: string }, null];
   readonly resume: [{ readonly queue: string }, null];
-  readonly retry: [{ readonly ids: readonly string[] }, readonly RetryState[]];
+  readonly retry: [
+    { readonly ids: readonly string[]; readonly outcomes?: readonly DependencyOutcome[] | undefined },
+    readonly RetryState[],
+  ];
   readonly remove: [{ readonly ids: readonly string[] }, readonly RemoveState[]];
   readonly purge: [{ readonly queue: string; readonly states: readonly StoredTaskState[] }, number];
   readonly record: [{ readonly outcomes: readonly { readonly taskId: string; readonly run: number }[] }, null];

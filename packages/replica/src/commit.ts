@@ -2,6 +2,7 @@
 import { OmniQError } from "@omniq/core";
 import { createHash } from "node:crypto";
 import type { WriteCommand } from "./command.ts";
+import { newestRules } from "./state.ts";
 
 /** A lane carries one request at a time. `since`: the last position that its process had applied when it made the lane. */
 export interface Lane {
@@ -19,6 +20,8 @@ export interface CommitRequest {
 export type LaneRequest = CommitRequest & { readonly lane: Lane };
 
 export interface Commit {
+  /** The rules by which it is applied, and the format of its body. Default: the newest. */
+  readonly rules?: number | undefined;
   readonly id: string;
   /** Its position, where processes choose it; 0 where the server orders. */
   readonly sequence: number;
@@ -34,16 +37,20 @@ export interface VoidCommit {
   readonly void: string;
 }
 
-/** The version that {@link encodeCommit} writes. From 2 on the checksum covers the version too, so that a damaged digit is no newer version. */
-const format = 1;
 /** The longest body, in characters: about half of what a string can have. What is longer is refused where it is written. */
 export const maxCommitLength = 268_435_456;
 const maxIdLength = 255;
 
-const checksumOf = (text: string): string => createHash("sha256").update(text).digest("base64url").slice(0, 22);
+/** From rules 2 on it covers their number too, so that a damaged digit is no other version. */
+const checksumOf = (rules: number, text: string): string =>
+  createHash("sha256")
+    .update(rules < 2 ? "" : `${rules} `)
+    .update(text)
+    .digest("base64url")
+    .slice(0, 22);
 
-/** The body of a commit. One that is too long is `OMNIQ_INVALID_INPUT`. */
-export function encodeCommit(commit: Commit): string {
+/** The body of a commit, whose format is the number of its rules. One that is too long is `OMNIQ_INVALID_INPUT`. */
+export function encodeCommit({ rules = newestRules, ...commit }: Commit): string {
   let text: string;
   try {
     text = JSON.stringify(commit);
@@ -52,7 +59,7 @@ export function encodeCommit(commit: Commit): string {
     throw tooLong();
   }
   if (text.length > maxCommitLength) throw tooLong();
-  return `${format} ${checksumOf(text)} ${text}`;
+  return `${rules} ${checksumOf(rules, text)} ${text}`;
 }
 function tooLong(): OmniQError {
   return new OmniQError(
@@ -63,7 +70,8 @@ function tooLong(): OmniQError {
 
 /** What a body that {@link encodeCommit} has just made says to whoever reads it: JSON drops and changes some of what a writer's objects hold. */
 export function writtenCommit(body: string): Commit {
-  return JSON.parse(body.slice(body.indexOf("{"))) as Commit;
+  const commit = JSON.parse(body.slice(body.indexOf("{"))) as Commit;
+  return Object.assign(commit, { rules: Number.parseInt(body, 10) });
 }
 
 /** What an operator puts in the place of a commit that is damaged, to go on without what it held. */
@@ -79,16 +87,18 @@ export function readCommit(body: string, position: number): Commit | VoidCommit 
   if (head === null) return { void: "it is not a commit of OmniQ" };
   const [all, version = "", checksum = ""] = head;
   const text = body.slice(all.length);
-  if (Number(version) > format && checksumOf(`${version} ${text}`) === checksum) {
+  const rules = Number(version);
+  if (rules > newestRules && checksumOf(rules, text) === checksum) {
     throw new OmniQError(
       "OMNIQ_ADAPTER_INCOMPATIBLE",
       `Commit ${position} was written by a newer OmniQ (format ${version}); update this process`,
     );
   }
-  if (Number(version) !== format || checksumOf(text) !== checksum) return { void: "its checksum does not match" };
+  if (rules < 1 || rules > newestRules || checksumOf(rules, text) !== checksum)
+    return { void: "its checksum does not match" };
   try {
     const commit: unknown = JSON.parse(text);
-    if (isCommit(commit)) return commit;
+    if (isCommit(commit)) return Object.assign(commit, { rules });
   } catch {
     // Not JSON, so not a commit.
   }

@@ -24,12 +24,12 @@ export function enqueueCalls(
 function enqueueCall(state: ReplicaState, call: EnqueueCall, moment: Moment): EnqueueAnswer {
   let aliases: ReadonlyMap<string, string> = new Map();
   if (call.tasks.some((task) => (task.dependencies?.length ?? 0) > 0)) {
-    const plan = planCall(state, call, moment.at);
+    const plan = planCall(state, call, moment);
     if (plan.unknown.length > 0) return { state: "unknown-dependencies", taskIds: plan.unknown };
     aliases = plan.aliases;
   }
   const made: TaskRecord[] = [];
-  const receipts = call.tasks.map((task) => enqueueTask(state, task, aliases, made, moment.at));
+  const receipts = call.tasks.map((task) => enqueueTask(state, task, aliases, made, moment));
   // All of the call are there by now, so that one may depend on another that stands after it.
   for (const task of made) if (task.state === "blocked") linkDependencies(state, task, moment);
   if (call.events !== undefined && call.events.length > 0) {
@@ -52,22 +52,24 @@ function isKnown(state: ReplicaState, id: string, at: number): boolean {
 function planCall(
   state: ReplicaState,
   call: EnqueueCall,
-  at: number,
+  moment: Moment,
 ): { readonly aliases: ReadonlyMap<string, string>; readonly unknown: readonly string[] } {
   const planned = new Set<string>();
-  const holders = new Map<string, string>();
+  const holders = new Map<string, PlannedHolder | undefined>();
   const aliases = new Map<string, string>();
-  for (const { id, queue, deduplicate } of call.tasks) {
-    if (planned.has(id) || isKnown(state, id, at)) continue;
+  for (const task of call.tasks) {
+    const { id, queue, deduplicate } = task;
+    if (planned.has(id) || isKnown(state, id, moment.at)) continue;
     if (deduplicate !== undefined) {
       const slot = JSON.stringify([queue, deduplicate.key]);
-      const holder = holders.get(slot) ?? keyHolder(state.queues.get(queue), deduplicate.key, at)?.taskId;
-      const waiting = holder !== undefined && (planned.has(holder) || isWaiting(state.tasks.get(holder)));
-      if (judgeKey(deduplicate, holder === undefined ? undefined : { waiting }) !== "enqueued") {
-        aliases.set(id, holder as string);
-        continue;
-      }
-      holders.set(slot, id);
+      const holder = holders.has(slot) ? holders.get(slot) : heldNow(state, queue, deduplicate.key, moment);
+      const verdict = judgeKey(deduplicate, holder);
+      if (holder !== undefined && verdict !== "enqueued") aliases.set(id, holder.taskId);
+      const next = verdict === "enqueued" ? { taskId: id, waiting: true, started: false } : holder;
+      const counts = verdict !== "deduplicated" && (verdict !== "extended" || holder?.started !== true);
+      // Who takes the key, or is moved, with an expiry that is over holds nothing.
+      holders.set(slot, counts && moment.rules >= 2 && bornLate(task, moment.at) ? undefined : next);
+      if (verdict !== "enqueued") continue;
     }
     planned.add(id);
   }
@@ -82,22 +84,39 @@ function planCall(
   return { aliases, unknown: [...unknown] };
 }
 
+interface PlannedHolder {
+  readonly taskId: string;
+  readonly waiting: boolean;
+  readonly started: boolean;
+}
+function heldNow(state: ReplicaState, queue: string, key: string, moment: Moment): PlannedHolder | undefined {
+  const holder = keyHolder(state, state.queues.get(queue), key, moment);
+  if (holder === undefined) return undefined;
+  const { taskId, task } = holder;
+  return { taskId, waiting: isWaiting(task), started: task?.startedAt !== undefined };
+}
+function bornLate(task: NewTask, at: number): boolean {
+  const expiresAt = expiryTime(task, dueTime(task, at));
+  return expiresAt !== undefined && expiresAt <= at;
+}
+
 function enqueueTask(
   state: ReplicaState,
   task: NewTask,
   aliases: ReadonlyMap<string, string>,
   made: TaskRecord[],
-  at: number,
+  moment: Moment,
 ): EnqueueReceipt {
+  const { at } = moment;
   if (isKnown(state, task.id, at)) return { id: task.id, state: "duplicate" };
   const { deduplicate } = task;
   if (deduplicate !== undefined) {
-    const hold = keyHolder(state.queues.get(task.queue), deduplicate.key, at);
-    const holder = hold === undefined ? undefined : state.tasks.get(hold.taskId);
+    const hold = keyHolder(state, state.queues.get(task.queue), deduplicate.key, moment);
+    const holder = hold?.task;
     const verdict = judgeKey(deduplicate, hold === undefined ? undefined : { waiting: isWaiting(holder) });
     if (hold !== undefined && verdict === "deduplicated") return { id: hold.taskId, state: verdict };
     if (holder !== undefined && (verdict === "replaced" || verdict === "extended")) {
-      changeHolder(state, holder, task, verdict, at);
+      changeHolder(state, holder, task, verdict, moment);
       takeKey(state, holder.queue, holder.id, deduplicate, at);
       return { id: holder.id, state: verdict };
     }
@@ -152,6 +171,7 @@ function createTask(state: ReplicaState, task: NewTask, aliases: ReadonlyMap<str
     lease: undefined,
     holdsSlot: false,
     unrecorded: false,
+    damaged: false,
     gone: false,
     place: undefined,
     dueEntry: undefined,
@@ -189,12 +209,20 @@ export function watchExpiry(task: TaskRecord): void {
   task.queue.expiries.push(task.expiryEntry);
 }
 
+/** Gives a task its full attempts again. */
+export function forgetAttempts(task: TaskRecord): void {
+  task.attempt = 0;
+  task.expiries = 0;
+  task.error = undefined;
+  task.progress = undefined;
+}
+
 function changeHolder(
   state: ReplicaState,
   holder: TaskRecord,
   task: NewTask,
   how: "replaced" | "extended",
-  at: number,
+  { at, rules }: Moment,
 ): void {
   unplace(state, holder);
   const runAt = dueTime(task, at);
@@ -206,6 +234,11 @@ function changeHolder(
     holder.maxAttempts = task.maxAttempts;
     holder.resultTtlMs = task.resultTtlMs;
     holder.expiresAt = expiresAt;
+    // The new input has its full attempts, although the old one had used some.
+    if (rules >= 2) {
+      holder.startedAt = undefined;
+      forgetAttempts(holder);
+    }
   } else if (expiresAt !== undefined) holder.expiresAt = expiresAt;
   holder.runAt = runAt;
   watchExpiry(holder);

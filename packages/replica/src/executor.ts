@@ -9,6 +9,8 @@ import { createState, type Journal, type ReplicaState } from "./state.ts";
 export interface Changes {
   readonly queues: ReadonlySet<string>;
   readonly results: ReadonlySet<string>;
+  /** Active tasks whose cancel was asked for. */
+  readonly cancels: ReadonlySet<string>;
   readonly events: boolean;
   readonly all: boolean;
   /** Others can take what became ready too: how long this process should let those go first who rank before it. */
@@ -54,15 +56,18 @@ export class Listeners {
 
 /** Takes what the journal says since it was last taken; `undefined` if nothing. */
 export function takeChanges(journal: Journal): Changes | undefined {
-  if (journal.queues.size === 0 && journal.results.size === 0 && !journal.events) return undefined;
+  if (journal.queues.size === 0 && journal.results.size === 0 && journal.cancels.size === 0 && !journal.events)
+    return undefined;
   const changes: Changes = {
     queues: new Set(journal.queues),
     results: new Set(journal.results),
+    cancels: new Set(journal.cancels),
     events: journal.events,
     all: false,
   };
   journal.queues.clear();
   journal.results.clear();
+  journal.cancels.clear();
   journal.events = false;
   return changes;
 }

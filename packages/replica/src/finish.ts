@@ -1,7 +1,7 @@
 // How a task ends: outcomes that a worker reports, outcomes that the queue decides and that wait to be recorded, and leaving the queue.
 import type { DependencyOutcome, QueueError, ResultStatus } from "@omniq/core";
 import { resolveDependents } from "./dependencies.ts";
-import { releaseKey } from "./deduplication.ts";
+import { isLate, isWaiting, releaseKey } from "./deduplication.ts";
 import { freeSlot, setTaskState, unplace } from "./placement.ts";
 import { dropEntry, isIdleQueue, type Moment, type ReplicaState, type TaskRecord } from "./state.ts";
 
@@ -16,12 +16,14 @@ export function finishUnrecorded(
   state: ReplicaState,
   task: TaskRecord,
   status: "failed" | "cancelled" | "expired",
-  at: number,
+  moment: Moment,
   error?: string,
 ): void {
+  // What had expired holds its key no longer, whatever it ends as.
+  if (moment.rules >= 2 && isWaiting(task) && isLate(task, moment.at)) releaseKey(task, moment);
   stopTask(state, task);
   setTaskState(task, status);
-  task.finishedAt = at;
+  task.finishedAt = moment.at;
   if (error !== undefined) task.error = error;
   task.unrecorded = true;
   task.queue.counts.unrecorded++;
@@ -35,6 +37,7 @@ export function finishRecorded(
   status: ResultStatus,
   moment: Moment,
   texts: { readonly value?: string | undefined; readonly error?: string | undefined },
+  remember: boolean = true,
 ): void {
   stopTask(state, task);
   task.finishedAt = moment.at;
@@ -44,8 +47,8 @@ export function finishRecorded(
     keepDeadLetter(task);
   }
   const outcome = outcomeOf(task, status, moment.at, texts);
-  if (status !== "failed") leave(state, task, moment.at);
-  else releaseKey(state, task);
+  if (status !== "failed") leave(state, task, moment, remember);
+  else releaseKey(task, moment);
   resolveDependents(state, task, outcome, moment);
 }
 
@@ -58,22 +61,22 @@ export function recordOutcome(state: ReplicaState, task: TaskRecord, moment: Mom
   const outcome = outcomeOf(task, status, task.finishedAt ?? moment.at, { error: task.error });
   if (status === "failed") {
     keepDeadLetter(task);
-    releaseKey(state, task);
-  } else leave(state, task, moment.at);
+    releaseKey(task, moment);
+  } else leave(state, task, moment);
   resolveDependents(state, task, outcome, moment);
 }
 
-/** Takes a task out of its queue; its id stays known for `rememberMs`. */
-export function leave(state: ReplicaState, task: TaskRecord, at: number): void {
+/** Takes a task out of its queue; its id stays known for `rememberMs`, or is free at once. */
+export function leave(state: ReplicaState, task: TaskRecord, moment: Moment, remember: boolean = true): void {
   dropEntry(task, "deadEntry");
-  releaseKey(state, task);
+  releaseKey(task, moment);
   task.gone = true;
   state.tasks.delete(task.id);
   task.queue.counts[task.state]--;
   task.queue.tasks.removed();
   state.order.removed();
-  if (task.rememberMs > 0) {
-    const until = at + task.rememberMs;
+  if (remember && task.rememberMs > 0) {
+    const until = moment.at + task.rememberMs;
     state.remembered.set(task.id, until);
     state.forgetting.push({ at: until, id: task.id });
   }

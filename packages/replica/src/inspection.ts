@@ -86,6 +86,11 @@ export function countTasks(
   );
 }
 
+/** Active tasks whose cancel was asked for. */
+export function cancellingTasks(state: ReplicaState): string[] {
+  return [...state.order.after(0)].filter((task) => task.state === "active" && task.cancelling).map(({ id }) => id);
+}
+
 /** The kept counts, corrected by what fell due since the last upkeep; only that is visited. */
 function countQueue(queue: QueueRecord, at: number): QueueCounts {
   let due = 0;

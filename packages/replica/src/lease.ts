@@ -3,6 +3,7 @@ import { watchExpiry } from "./enqueue.ts";
 import { settleRepeatMs } from "@omniq/core";
 import type { LeaseExtension, LeaseState, SettleState, Settlement } from "@omniq/core";
 import type { GrantedLease } from "./command.ts";
+import { isLate } from "./deduplication.ts";
 import { appendEvents } from "./events.ts";
 import { endLease, finishRecorded, finishUnrecorded } from "./finish.ts";
 import { describeTask } from "./inspection.ts";
@@ -21,11 +22,21 @@ export interface ReserveCommand {
   readonly limit: number;
   readonly leaseMs: number;
   readonly worker: string;
+  readonly maxBytes?: number | undefined;
+}
+
+/** What a task has of what `maxBytes` bounds, in characters. */
+function weightOf(task: TaskRecord): number {
+  let weight = task.payload.length;
+  for (const { outcome } of task.dependencies ?? [])
+    weight += (outcome?.value?.length ?? 0) + (outcome?.error?.length ?? 0);
+  return weight;
 }
 
 export function reserveTasks(state: ReplicaState, request: ReserveCommand, moment: Moment): readonly GrantedLease[] {
   forget(state, moment.at, 64 + request.limit);
   const leases: GrantedLease[] = [];
+  let left = request.maxBytes;
   for (const name of request.queues) {
     const queue = state.queues.get(name);
     if (queue === undefined) continue;
@@ -34,9 +45,13 @@ export function reserveTasks(state: ReplicaState, request: ReserveCommand, momen
     while (allowed > 0) {
       const task = queue.ready.first()?.task;
       if (task === undefined) break;
-      if (task.expiresAt !== undefined && task.startedAt === undefined && task.expiresAt <= moment.at) {
-        finishUnrecorded(state, task, "expired", moment.at);
+      if (isLate(task, moment.at)) {
+        finishUnrecorded(state, task, "expired", moment);
         continue;
+      }
+      if (left !== undefined) {
+        left -= weightOf(task);
+        if (left < 0 && leases.length > 0) return leases;
       }
       leases.push(start(state, queue, task, request, moment));
       allowed--;
@@ -117,8 +132,8 @@ function settleLease(state: ReplicaState, settlement: Settlement, moment: Moment
   }
   const until = at + settleRepeatMs;
   state.settled.set(settlement.token, { at: until, token: settlement.token, outcome: settlement.outcome });
-  if (settlement.outcome === "release") release(state, task, at);
-  else if (settlement.outcome === "retry") retryLater(state, task, settlement, at);
+  if (settlement.outcome === "release") release(state, task, settlement.delayMs ?? 0, moment);
+  else if (settlement.outcome === "retry") retryLater(state, task, settlement, moment);
   else {
     if (settlement.storeResult && task.resultTtlMs !== 0) {
       putResult(
@@ -143,19 +158,24 @@ function settleLease(state: ReplicaState, settlement: Settlement, moment: Moment
   return "settled";
 }
 
-function release(state: ReplicaState, task: TaskRecord, at: number): void {
+function release(state: ReplicaState, task: TaskRecord, delayMs: number, moment: Moment): void {
+  const { at } = moment;
   task.attempt--;
   if (task.cancelling) {
-    finishUnrecorded(state, task, "cancelled", at);
+    finishUnrecorded(state, task, "cancelled", moment);
     return;
   }
   endLease(task);
-  freeSlot(state, task);
   // A task that was leased ahead and given back has not started yet, so its expiry counts again.
   if (task.attempt === 0 && task.expiries === 0) {
     task.startedAt = undefined;
     watchExpiry(task);
   }
+  if (delayMs > 0) {
+    waitAgain(state, task, at, at + delayMs);
+    return;
+  }
+  freeSlot(state, task);
   makeReady(state, task, task.readyAt);
 }
 
@@ -163,13 +183,13 @@ function retryLater(
   state: ReplicaState,
   task: TaskRecord,
   settlement: { readonly delayMs: number; readonly error: string },
-  at: number,
+  moment: Moment,
 ): void {
   task.error = settlement.error;
-  if (task.cancelling) finishUnrecorded(state, task, "cancelled", at);
-  else if (task.attempt >= task.maxAttempts) finishUnrecorded(state, task, "failed", at);
+  if (task.cancelling) finishUnrecorded(state, task, "cancelled", moment);
+  else if (task.attempt >= task.maxAttempts) finishUnrecorded(state, task, "failed", moment);
   else {
     endLease(task);
-    waitAgain(state, task, at, at + settlement.delayMs);
+    waitAgain(state, task, moment.at, moment.at + settlement.delayMs);
   }
 }

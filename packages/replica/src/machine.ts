@@ -5,7 +5,7 @@ import type { Commit, CommitRequest } from "./commit.ts";
 import { failureOf, type CommandFailure } from "./executor.ts";
 import { damagedCheckpoint, decodePieces, encodePieces } from "./pieces.ts";
 import { decodeState, encodeState } from "./snapshot.ts";
-import { createState, type ReplicaState } from "./state.ts";
+import { createState, newestRules, type Moment, type ReplicaState } from "./state.ts";
 
 export type OperationAnswer = { readonly value: unknown } | { readonly failure: CommandFailure };
 /** `duplicate`: it had been applied before; the answers are those of then. `refused`: its lane is unknown and can't be taken; final. */
@@ -48,7 +48,8 @@ export class Machine {
     this.state.at = at;
     this.position = position;
     this.commitId = commit.id;
-    return commit.requests.map((request) => this.#applyRequest(request, position, at, commit.id));
+    const moment: Moment = { at, commitId: commit.id, rules: commit.rules ?? newestRules };
+    return commit.requests.map((request) => this.#applyRequest(request, position, moment));
   }
 
   /** A position that holds no commit. `commitId` stands for it where commits name the one before; `isDeclared`: by an operator. */
@@ -98,24 +99,24 @@ export class Machine {
     }
   }
 
-  #applyRequest(request: CommitRequest, position: number, at: number, commitId: string): RequestOutcome {
+  #applyRequest(request: CommitRequest, position: number, moment: Moment): RequestOutcome {
     const { lane, n, operations } = request;
-    if (lane === undefined) return { state: "applied", answers: this.#run(operations, at, commitId) };
+    if (lane === undefined) return { state: "applied", answers: this.#run(operations, moment) };
     const known = this.#lanes.get(lane.id);
     if (known !== undefined && n <= known.n) return { state: "duplicate", answers: known.answers };
     if (known === undefined && ((n !== 1 && lane.since >= this.#declaredVoid) || lane.since < this.#floor))
       return { state: "refused" };
-    const answers = this.#run(operations, at, commitId);
+    const answers = this.#run(operations, moment);
     this.#lanes.delete(lane.id);
     this.#lanes.set(lane.id, { n, answers, usedAt: position });
     if (this.#lanes.size > this.#laneLimit) this.#evict();
     return { state: "applied", answers };
   }
 
-  #run(operations: CommitRequest["operations"], at: number, commitId: string): readonly OperationAnswer[] {
+  #run(operations: CommitRequest["operations"], { at, commitId, rules }: Moment): readonly OperationAnswer[] {
     return operations.map((operation): OperationAnswer => {
       try {
-        return { value: apply(this.state, operation, at, commitId) };
+        return { value: apply(this.state, operation, at, commitId, rules) };
       } catch (error) {
         return { failure: failureOf(error) };
       }

@@ -13,7 +13,13 @@ import { defaultResendMs, type ReplicaOptions } from "./replica-options.ts";
 import { createState } from "./state.ts";
 import { pause } from "./waiting.ts";
 
-const allChanged: Changes = { queues: new Set(), results: new Set(), events: true, all: true };
+const allChanged: Changes = {
+  queues: new Set(),
+  results: new Set(),
+  cancels: new Set(),
+  events: true,
+  all: true,
+};
 /** A log that can't be read as it is, is not read again sooner, whoever asks. */
 const refusalMs = 1_000;
 /** The follower's pauses grow to this while the log can't be read. */

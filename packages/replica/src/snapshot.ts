@@ -6,6 +6,7 @@ import { watchExpiry } from "./enqueue.ts";
 import { makeReady, schedule } from "./placement.ts";
 import {
   createState,
+  newestRules,
   openQueue,
   type KeyHold,
   type QueueRecord,
@@ -15,8 +16,8 @@ import {
 } from "./state.ts";
 import { watchLease } from "./upkeep.ts";
 
-/** The version of the data; a state written by a newer one is refused. */
-export const snapshotVersion = 1;
+/** The version of the data, which is that of the rules: whoever goes on from it must know them. A state written by a newer one is refused. */
+export const snapshotVersion: number = newestRules;
 
 type Derived =
   | "queue"
@@ -210,6 +211,7 @@ function restoreTask(saved: TaskSnapshot, queue: QueueRecord): TaskRecord {
     lease: saved.lease,
     holdsSlot: saved.holdsSlot,
     unrecorded: saved.unrecorded,
+    damaged: saved.damaged ?? false,
     gone: false,
     place: undefined,
     dueEntry: undefined,

@@ -48,7 +48,7 @@ export interface TaskRecord {
   readonly deduplication: { readonly key: string; readonly windowMs: number | undefined } | undefined;
   readonly group: { readonly key: string; readonly limit: number } | undefined;
   dependencies: DependencyRecord[] | undefined;
-  /** Tasks that wait for this one, in the order in which they asked. */
+  /** Tasks that wait for this one. One that was retried may stand here twice. */
   dependents: TaskRecord[] | undefined;
   progress: string | undefined;
   error: string | undefined;
@@ -56,6 +56,8 @@ export interface TaskRecord {
   /** Takes a slot of its group. */
   holdsSlot: boolean;
   unrecorded: boolean;
+  /** A dead letter because what was stored of it cannot be read; it is not retried. */
+  damaged: boolean;
   /** No longer in the queue. */
   gone: boolean;
   /** Where it stands while it is ready. */
@@ -105,6 +107,8 @@ export interface QueueRecord {
 export interface Journal {
   readonly queues: Set<string>;
   readonly results: Set<string>;
+  /** Active tasks whose cancel was asked for. */
+  readonly cancels: Set<string>;
   events: boolean;
 }
 
@@ -150,7 +154,18 @@ export interface ReplicaState {
 export interface Moment {
   readonly at: number;
   readonly commitId: string;
+  /** By which rules it is applied: those of whoever wrote it, so that every version comes to the same state. */
+  readonly rules: number;
 }
+
+/**
+ * The rules of this version; commits and checkpoints carry their number, and an older version refuses a higher one.
+ *
+ * - 1: the first.
+ * - 2: a holder that is over or expired holds no key (but a window); `replace` forgets the attempts of the holder; `remove` frees ids;
+ *   `retry` waits for live dependencies; `reserve` stops at `maxBytes`; `release` takes `delayMs`.
+ */
+export const newestRules = 2;
 
 /** How long events are kept when nothing is said: seven days. */
 export const defaultEventTtlMs = 604_800_000;
@@ -180,7 +195,7 @@ export function createState(options: { readonly eventTtlMs?: number | undefined 
     results: createResultState(),
     events: createEventState(),
     schedules: createScheduleState(),
-    journal: { queues: new Set(), results: new Set(), events: false },
+    journal: { queues: new Set(), results: new Set(), cancels: new Set(), events: false },
   };
 }
 

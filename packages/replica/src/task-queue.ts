@@ -15,6 +15,7 @@ import type {
   QueueSettings,
   RemoveState,
   ReserveRequest,
+  RetryOptions,
   RetryState,
   SettleState,
   Settlement,
@@ -26,7 +27,8 @@ import type {
   UnrecordedOutcome,
 } from "@omniq/core";
 import type { GrantedLease } from "./command.ts";
-import type { Executor } from "./executor.ts";
+import type { Changes, Executor } from "./executor.ts";
+import { cancellingTasks } from "./inspection.ts";
 import { Lifetime, startTimer } from "./waiting.ts";
 import { hasWork, nextChance } from "./wake.ts";
 
@@ -37,8 +39,8 @@ interface Waiter {
   over: boolean;
 }
 
-/** How long `close` waits for leases that are on their way to nobody, so that they can be given back. */
-const giveBackMs = 2_000;
+/** How long `close` waits for leases that are on their way to nobody, so that they can be given back; the log's end has as long again. */
+const giveBackMs = 1_000;
 
 export class ReplicaTaskQueue implements TaskQueue {
   readonly component = "task-queue";
@@ -49,6 +51,7 @@ export class ReplicaTaskQueue implements TaskQueue {
   /** First come, first served. */
   readonly #waiters = new Set<Waiter>();
   readonly #unsubscribe: () => void;
+  readonly #cancelListeners = new Set<(taskIds: readonly string[]) => void>();
   /** Reserves under way, whose leases are given back if nobody wants them any more. */
   readonly #underWay = new Set<Promise<unknown>>();
   #serving = false;
@@ -61,6 +64,7 @@ export class ReplicaTaskQueue implements TaskQueue {
     this.capabilities = capabilities;
     this.backend = backend;
     this.#unsubscribe = executor.subscribe((changes) => {
+      this.#tellCancels(changes);
       if (this.#waiters.size === 0 || (!changes.all && changes.queues.size === 0)) return;
       if (changes.pauseMs === undefined || changes.all) this.#serve();
       else this.#serveLater(changes.pauseMs);
@@ -124,6 +128,12 @@ export class ReplicaTaskQueue implements TaskQueue {
     const [states] = await this.#executor.execute([{ verb: "cancel", ids }], options);
     return states;
   }
+  onCancel(listener: (taskIds: readonly string[]) => void): () => void {
+    if (this.#lifetime.closed) return () => undefined;
+    const own = (taskIds: readonly string[]): void => listener(taskIds);
+    this.#cancelListeners.add(own);
+    return () => void this.#cancelListeners.delete(own);
+  }
   async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredTask | undefined)[]> {
     this.#lifetime.check(options.signal);
     const [tasks] = await this.#executor.execute([{ verb: "getTasks", ids }], options);
@@ -151,9 +161,10 @@ export class ReplicaTaskQueue implements TaskQueue {
     this.#lifetime.check(options.signal);
     await this.#executor.execute([{ verb: "resume", queue }], options);
   }
-  async retry(ids: readonly string[], options: CallOptions = {}): Promise<readonly RetryState[]> {
+  async retry(ids: readonly string[], options: RetryOptions = {}): Promise<readonly RetryState[]> {
     this.#lifetime.check(options.signal);
-    const [states] = await this.#executor.execute([{ verb: "retry", ids }], options);
+    const { outcomes } = options;
+    const [states] = await this.#executor.execute([{ verb: "retry", ids, outcomes }], options);
     return states;
   }
   async remove(ids: readonly string[], options: CallOptions = {}): Promise<readonly RemoveState[]> {
@@ -187,6 +198,7 @@ export class ReplicaTaskQueue implements TaskQueue {
   async close(): Promise<void> {
     this.#lifetime.end();
     this.#unsubscribe();
+    this.#cancelListeners.clear();
     clearTimeout(this.#timer);
     for (const timer of this.#later) clearTimeout(timer);
     if (this.#underWay.size === 0) return;
@@ -206,6 +218,20 @@ export class ReplicaTaskQueue implements TaskQueue {
       "OMNIQ_INVALID_OPTION",
       `leaseMs is ${leaseMs}; this task queue gives leases of at least ${this.capabilities.minimumLeaseMs} ms`,
     );
+  }
+
+  #tellCancels(changes: Changes): void {
+    if (this.#cancelListeners.size === 0) return;
+    // Loaded anew, what happened meanwhile stands in the state alone.
+    const taskIds = changes.all ? cancellingTasks(this.#executor.view()) : [...changes.cancels];
+    if (taskIds.length === 0) return;
+    for (const listener of [...this.#cancelListeners]) {
+      try {
+        listener(taskIds);
+      } catch {
+        // A hint: whoever fails to take it hears of the cancel at its next heartbeat.
+      }
+    }
   }
 
   /** One reserve. Aborted or closed, it rejects at once, and what it may still bring is given back. */
@@ -354,8 +380,8 @@ export class ReplicaTaskQueue implements TaskQueue {
 }
 
 function reserveCommand(request: ReserveRequest) {
-  const { queues, limit, leaseMs, worker } = request;
-  return { verb: "reserve", queues, limit, leaseMs, worker } as const;
+  const { queues, limit, leaseMs, worker, maxBytes } = request;
+  return { verb: "reserve", queues, limit, leaseMs, worker, maxBytes } as const;
 }
 function stamp(leases: readonly GrantedLease[], sentAt: number): readonly Lease[] {
   return leases.map((lease) => ({ ...lease, sentAt }));

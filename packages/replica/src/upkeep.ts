@@ -31,7 +31,7 @@ export function maintainQueue(state: ReplicaState, queue: QueueRecord, moment: M
     entry !== undefined && entry.at <= at && changed < limit;
     entry = queue.expiries.peek()
   ) {
-    finishUnrecorded(state, entry.task, "expired", at);
+    finishUnrecorded(state, entry.task, "expired", moment);
     changed++;
   }
   for (
@@ -51,7 +51,7 @@ export function maintainQueue(state: ReplicaState, queue: QueueRecord, moment: M
       entry !== undefined && entry.at <= old && changed < limit;
       entry = queue.deadLetters.peek()
     ) {
-      leave(state, entry.task, at);
+      leave(state, entry.task, moment);
       changed++;
     }
   }
@@ -73,10 +73,10 @@ function expireLease(state: ReplicaState, task: TaskRecord, moment: Moment): voi
   endLease(task);
   task.expiries++;
   task.attempt--;
-  if (task.cancelling) finishUnrecorded(state, task, "cancelled", at);
+  if (task.cancelling) finishUnrecorded(state, task, "cancelled", moment);
   else if (task.expiries >= expiriesLimit) {
     const message = `The lease of the task ran out ${task.expiries} times: its workers died, hung or lost the backend`;
-    finishUnrecorded(state, task, "failed", at, queueError("OMNIQ_LEASE_LOST", message, task.id));
+    finishUnrecorded(state, task, "failed", moment, queueError("OMNIQ_LEASE_LOST", message, task.id));
   } else waitAgain(state, task, at, at + 1 + drawInteger(commitId, state.draws++, expiryPauseMs - 1));
 }
 

@@ -31,6 +31,49 @@ describe("delivery", () => {
       ["c", 1],
     ]);
   });
+  it("snooze: a release with a delay refunds the attempt, is due after it, and keeps the slot of a group of one", () => {
+    const b = new Bench();
+    const group = { key: "g", limit: 1 };
+    b.enqueue(task("a", { group, expiresInMs: 300 }), task("b", { group }), task("c"));
+    const [a, c] = b.reserve();
+    const snooze = (lease: typeof a) =>
+      b.run({ verb: "settle", settlements: [{ ...lease!, outcome: "release", delayMs: 100 }] });
+    expect(snooze(a)).toEqual(["settled"]);
+    expect(snooze(c)).toEqual(["settled"]);
+    expect(snooze(c)).toEqual(["settled"]);
+    expect(b.counts()).toMatchObject({ scheduled: 2, ready: 1, active: 0 });
+    expect(b.run({ verb: "getTasks", ids: ["a"] })[0]).toMatchObject({ attempt: 0, runAt: b.at + 100 });
+    expect(b.ids()).toEqual([]);
+    b.at += 100;
+    const [again, other] = b.reserve();
+    expect([again, other].map((lease) => [lease?.taskId, lease?.attempt])).toEqual([
+      ["a", 1],
+      ["c", 1],
+    ]);
+    b.run({ verb: "cancel", ids: ["c"] });
+    snooze(other);
+    expect(b.unrecorded()).toEqual(["c cancelled"]);
+    snooze(again);
+    b.at += 200;
+    expect(b.ids()).toEqual(["b"]);
+    expect(b.unrecorded()).toEqual(["c cancelled", "a expired"]);
+  });
+  it("bounded-bytes: stops before there would be more, gives one in any case, and leaves the rest in place", () => {
+    const b = new Bench();
+    const big = (id: string, length: number, more = {}) => task(id, { payload: "x".repeat(length), ...more });
+    b.enqueue(big("a", 50), big("b", 50), big("c", 51), big("d", 1), big("p", 1, { queue: "p" }));
+    const take = (maxBytes: number) =>
+      b.run({ verb: "reserve", queues: ["q", "p"], limit: 10, leaseMs: 1_000, worker: "w", maxBytes });
+    const [a, second] = take(100);
+    expect([a?.taskId, second?.taskId]).toEqual(["a", "b"]);
+    expect(take(10).map(({ taskId }) => taskId)).toEqual(["c"]);
+    b.enqueue(task("child", { payload: "", dependencies: [{ taskId: "a", onFailure: "run" }] }), big("e", 1));
+    b.complete(a, "v".repeat(20));
+    // One character of "d", none and twenty of its dependency's value of "child", one more of "e".
+    expect(take(20).map(({ taskId }) => taskId)).toEqual(["d"]);
+    expect(take(21).map(({ taskId }) => taskId)).toEqual(["child", "e"]);
+    expect(take(20).map(({ taskId }) => taskId)).toEqual(["p"]);
+  });
   it("enqueue-idempotent: known while live and for rememberMs after", () => {
     const b = new Bench();
     expect(b.enqueue(task("a"), task("a"))).toEqual(["enqueued", "duplicate"]);
@@ -211,6 +254,182 @@ describe("control", () => {
     expect(b.run({ verb: "retry", ids: ["a"] })).toEqual(["conflict"]);
     b.complete(b.reserve()[0]);
     expect(b.run({ verb: "retry", ids: ["a"] })).toEqual(["retried"]);
+  });
+  it("deduplicate: a holder that is over holds its key only inside a window; one that expired not even there", () => {
+    const b = new Bench();
+    const key = (more: object = {}) => ({ deduplicate: { key: "k", mode: "keep" as const, ...more } });
+    b.enqueue(task("a", key()));
+    b.run({ verb: "cancel", ids: ["a"] });
+    expect(b.enqueue(task("b", key()))).toEqual(["enqueued"]);
+    // Recorded later, it does not take the key of the next one.
+    b.recordAll();
+    expect(b.enqueue(task("c", key()))).toEqual(["deduplicated"]);
+    b.run({ verb: "cancel", ids: ["b"] });
+    expect(b.enqueue(task("w", key({ windowMs: 1_000 })))).toEqual(["enqueued"]);
+    b.run({ verb: "cancel", ids: ["w"] });
+    expect(b.enqueue(task("d", key()))).toEqual(["deduplicated"]);
+    b.recordAll();
+    expect(b.enqueue(task("d", key()))).toEqual(["deduplicated"]);
+    b.at += 1_000;
+    // Late, and nobody has decided it.
+    expect(b.enqueue(task("late", { ...key({ windowMs: 1_000 }), expiresInMs: 10 }))).toEqual(["enqueued"]);
+    b.at += 10;
+    expect(b.enqueue(task("e", { ...key(), group: { key: "g", limit: 1 } }))).toEqual(["enqueued"]);
+    expect(b.ids()).toEqual(["e"]);
+    expect(b.unrecorded()).toEqual(["late expired"]);
+    b.recordAll();
+    expect(b.enqueue(task("f", key()))).toEqual(["deduplicated"]);
+  });
+  it("deduplicate: whatever an expired holder ends as, its window ends with it", () => {
+    const key = (id: string, more: object = {}) =>
+      task(id, { deduplicate: { key: "k", mode: "keep", windowMs: 60_000 }, ...more });
+    for (const verb of ["cancel", "remove", "sweep", "reserve"] as const) {
+      const b = new Bench();
+      b.enqueue(key("a", { expiresInMs: 10 }));
+      b.at += 10;
+      if (verb === "sweep") b.run({ verb, limit: 10 });
+      else if (verb === "reserve") b.reserve();
+      else b.run({ verb, ids: ["a"] });
+      b.recordAll();
+      expect(b.enqueue(key("b")), verb).toEqual(["enqueued"]);
+    }
+  });
+  it("deduplicate: in one call, who is born expired holds nothing, and dependents find the right task", () => {
+    const b = new Bench();
+    const key = { deduplicate: { key: "k", mode: "keep" as const } };
+    expect(
+      b.enqueue(
+        task("late", { ...key, expiresAt: 1 }),
+        task("next", key),
+        task("same", key),
+        task("child", { dependencies: [{ taskId: "same", onFailure: "run" }] }),
+      ),
+    ).toEqual(["enqueued", "enqueued", "deduplicated", "enqueued"]);
+    expect(b.run({ verb: "getTasks", ids: ["child"] })[0]?.dependencies).toEqual(["next"]);
+  });
+  it("deduplicate: an id that was freed and stands for another task is no holder", () => {
+    const b = new Bench();
+    const deduplicate = { key: "k", mode: "replace" as const, windowMs: 60_000 };
+    b.enqueue(task("a", { deduplicate }));
+    b.run({ verb: "remove", ids: ["a"] });
+    b.enqueue(task("a", { payload: "another" }));
+    expect(b.enqueue(task("b", { deduplicate }))).toEqual(["enqueued"]);
+    expect(b.run({ verb: "getTasks", ids: ["a"] })[0]?.payload).toBe("another");
+  });
+  it("deduplicate: replace of a holder that waits for its retry gives the new input its full attempts", () => {
+    const b = new Bench();
+    const deduplicate = { key: "k", mode: "replace" as const };
+    b.enqueue(task("a", { deduplicate, maxAttempts: 2, group: { key: "g", limit: 1 } }));
+    const [lease] = b.reserve();
+    b.run({ verb: "extend", leases: [{ ...lease!, progress: "half" }], leaseMs: 1_000 });
+    b.retry(lease, 500);
+    expect(b.enqueue(task("x", { deduplicate, maxAttempts: 2, expiresInMs: 100 }))).toEqual(["replaced"]);
+    const replaced = b.run({ verb: "getTasks", ids: ["a"] })[0];
+    expect(replaced).toMatchObject({ state: "ready", attempt: 0, expiries: 0 });
+    expect([replaced?.error, replaced?.progress, replaced?.startedAt]).toEqual([undefined, undefined, undefined]);
+    b.retry(b.reserve()[0]);
+    expect(b.stateOf("a")).toBe("ready");
+  });
+  it("remove frees ids: of what was there, and of what is only remembered", () => {
+    const b = new Bench();
+    b.enqueue(task("a"), task("b"), task("c"), task("d", { rememberMs: 0 }), task("e"));
+    expect(b.run({ verb: "remove", ids: ["a", "a", "zz"] })).toEqual(["removed", "unknown", "unknown"]);
+    expect(b.enqueue(task("a"))).toEqual(["enqueued"]);
+    b.run({ verb: "cancel", ids: ["b"] });
+    b.recordAll();
+    expect(b.enqueue(task("b"))).toEqual(["duplicate"]);
+    expect(b.run({ verb: "remove", ids: ["b", "b"] })).toEqual(["freed", "unknown"]);
+    expect(b.enqueue(task("b"))).toEqual(["enqueued"]);
+    const [c, d] = b.reserve(2);
+    b.complete(c);
+    b.complete(d);
+    expect(b.enqueue(task("d"))).toEqual(["enqueued"]);
+    b.at += 10_000;
+    expect(b.run({ verb: "remove", ids: [c!.taskId] })).toEqual(["unknown"]);
+    expect(b.run({ verb: "purge", queue: "q", states: ["ready"] })).toBe(4);
+    expect(b.enqueue(task("b"))).toEqual(["enqueued"]);
+  });
+  it("retry: waits for dependencies that are live or retried with it, in whatever order, and takes what is given", () => {
+    const outcome = (taskId: string, run: number, value: string) =>
+      ({ taskId, run, attempt: 1, status: "completed", value, finishedAt: 1 }) as const;
+    for (const order of [
+      ["parent", "dep"],
+      ["dep", "parent"],
+    ]) {
+      const b = new Bench();
+      b.enqueue(
+        task("other"),
+        task("dep"),
+        task("parent", {
+          dependencies: [
+            { taskId: "dep", onFailure: "fail" },
+            { taskId: "other", onFailure: "run" },
+          ],
+        }),
+      );
+      const [other, dep] = b.reserve();
+      b.complete(other, "old");
+      b.fail(dep);
+      b.recordAll();
+      expect(
+        b.run({ verb: "retry", ids: order, outcomes: [outcome("other", 2, "new"), outcome("dep", 9, "no")] }),
+      ).toEqual(["retried", "retried"]);
+      expect(b.counts()).toMatchObject({ blocked: 1, ready: 1, failed: 0, unrecorded: 0 });
+      const [again] = b.reserve();
+      expect(again).toMatchObject({ taskId: "dep", run: 2 });
+      b.complete(again, "right");
+      const [parent] = b.reserve();
+      expect(parent?.dependencies.map(({ taskId, run, value }) => [taskId, run, value])).toEqual([
+        ["dep", 2, "right"],
+        ["other", 2, "new"],
+      ]);
+      b.fail(parent);
+      // An older run changes nothing.
+      b.run({ verb: "retry", ids: ["parent"], outcomes: [outcome("dep", 1, "stale")] });
+      expect(b.reserve()[0]?.dependencies[0]?.value).toBe("right");
+    }
+  });
+  it("retry: a dead letter that is not retried counts as over; one that fails again fails its dependent again", () => {
+    const b = new Bench();
+    b.enqueue(
+      task("d1"),
+      task("d2"),
+      task("parent", {
+        dependencies: [
+          { taskId: "d1", onFailure: "fail" },
+          { taskId: "d2", onFailure: "fail" },
+        ],
+      }),
+    );
+    for (const lease of b.reserve()) b.fail(lease);
+    b.recordAll();
+    // By itself it runs, with what it has.
+    b.run({ verb: "retry", ids: ["parent"] });
+    const [alone] = b.reserve();
+    expect(alone?.dependencies.map(({ status }) => status)).toEqual(["failed", "failed"]);
+    b.fail(alone);
+    b.run({ verb: "retry", ids: ["parent", "d2"] });
+    b.complete(b.reserve()[0], "v");
+    const [mixed] = b.reserve();
+    expect(mixed?.dependencies.map(({ taskId, status }) => [taskId, status])).toEqual([
+      ["d1", "failed"],
+      ["d2", "completed"],
+    ]);
+    b.fail(mixed);
+    b.run({ verb: "retry", ids: ["parent", "d1"] });
+    b.fail(b.reserve()[0]);
+    expect(b.unrecorded()).toEqual(["parent failed"]);
+  });
+  it("retry: who waits for one dependency is freed and failed in one order, whatever was retried before", () => {
+    const b = new Bench();
+    const on = (...ids: string[]) => ({ dependencies: ids.map((taskId) => ({ taskId, onFailure: "fail" as const })) });
+    b.enqueue(task("slow"), task("bad"), task("p1", on("bad", "slow")), task("p2", on("slow")));
+    const [slow, bad] = b.reserve();
+    b.fail(bad);
+    b.recordAll();
+    b.run({ verb: "retry", ids: ["p1"] });
+    b.fail(slow);
+    expect(b.unrecorded()).toEqual(["p1 failed", "p2 failed"]);
   });
   it("dependencies: any order in a call, outcomes delivered, failures fail or free", () => {
     const b = new Bench();
