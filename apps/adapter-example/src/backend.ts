@@ -1,5 +1,5 @@
 // The backend: one connection (here, an open file) and the component that it can make.
-import type { BackendBase, EventStorage } from "@omniq/core";
+import type { BackendBase, BackendReport, EventStorage } from "@omniq/core";
 import { OmniQError } from "@omniq/core";
 import { EventFile } from "./event-file.ts";
 import { JsonlEventStorage } from "./event-storage.ts";
@@ -23,6 +23,11 @@ export class JsonlBackend implements BackendBase {
   /** The same one each time. */
   eventStorage(): EventStorage {
     return this.#events;
+  }
+
+  /** `damaged-item`: tells of each line that can not be read, when the file is read. */
+  onReport(listener: (report: BackendReport) => void): () => void {
+    return this.#file.reports.listen(listener);
   }
 
   async check(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {

@@ -1,19 +1,16 @@
 // The file: one JSON line an event, numbered; all storages of this process on one path share one.
 import { open, readFile, rename, type FileHandle } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { OmniQError, type NewEvent } from "@omniq/core";
-
-/** An event and its number. Numbers only grow, so that they can be cursors. */
-export interface Numbered {
-  readonly sequence: number;
-  readonly event: NewEvent;
-}
+import { OmniQError, Reports, type NewEvent } from "@omniq/core";
+import { decodeLine, lineOf, type Numbered } from "./event-line.ts";
 
 const files = new Map<string, EventFile>();
 
 export class EventFile {
   /** All kept events, by number. */
   readonly events: Numbered[] = [];
+  /** Whom it tells of lines that can not be read. */
+  readonly reports: Reports = new Reports();
   readonly #path: string;
   readonly #ids = new Set<string>();
   readonly #watchers = new Set<() => void>();
@@ -116,11 +113,18 @@ export class EventFile {
     // A process that died while it wrote leaves a line without an end; nobody was told that it was stored.
     const whole = bytes.lastIndexOf(10) + 1;
     if (whole < bytes.length) await handle.truncate(whole);
-    for (const line of bytes.subarray(0, whole).toString().split("\n")) {
-      if (line === "") continue;
-      const parsed = JSON.parse(line) as Numbered | { readonly last: number };
-      if ("last" in parsed) this.#last = parsed.last;
-      else this.#keep(parsed);
+    for (const [index, text] of bytes.subarray(0, whole).toString().split("\n").entries()) {
+      if (text === "") continue;
+      const line = decodeLine(text, this.#last);
+      if (line.kind === "event") this.#keep(line.numbered);
+      else if (line.kind === "last") this.#last = line.last;
+      else {
+        // Its number stays taken: cursors that point to it lead on to the next event.
+        this.#last += 1;
+        this.reports.send("error", "jsonl: a line of the events file can not be read and is left out", {
+          line: index + 1,
+        });
+      }
     }
     await syncFolder(this.#path);
     this.#handle = handle;
@@ -140,8 +144,6 @@ export class EventFile {
     return mine;
   }
 }
-
-const lineOf = (one: Numbered): string => `${JSON.stringify(one)}\n`;
 
 /** A new name is only safe when its folder is on the disk too. */
 async function syncFolder(path: string): Promise<void> {

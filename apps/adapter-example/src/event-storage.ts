@@ -11,7 +11,8 @@ import {
   type PageRequest,
   type StoredEvent,
 } from "@omniq/core";
-import type { EventFile, Numbered } from "./event-file.ts";
+import type { EventFile } from "./event-file.ts";
+import type { Numbered } from "./event-line.ts";
 
 const weekMs = 604_800_000;
 

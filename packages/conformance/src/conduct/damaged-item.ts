@@ -32,16 +32,18 @@ export async function damage(world: World, kind: DamageKind, ...ids: readonly st
   return { backend, reports };
 }
 
-/** Reports of level `error` that name this id. None may show what is stored. */
-export function reportsOf(reports: readonly BackendReport[], id: string): readonly BackendReport[] {
+/** Reports of level `error`, those that name this id if one is given. None may show what is stored. */
+export function reportsOf(reports: readonly BackendReport[], id?: string): readonly BackendReport[] {
   for (const report of reports) assert.ok(!JSON.stringify(report).includes(secret), "a report shows what is stored");
-  return reports.filter(({ level, fields }) => level === "error" && Object.values(fields ?? {}).includes(id));
+  return reports.filter(
+    ({ level, fields }) => level === "error" && (id === undefined || Object.values(fields ?? {}).includes(id)),
+  );
 }
 
-/** Waits, in real time, until the backend has reported this id. */
-export async function reported({ reports }: Damaged, id: string): Promise<void> {
+/** Waits, in real time, until the backend has reported this id, or anything. */
+export async function reported({ reports }: Damaged, id?: string): Promise<void> {
   for (let tries = 0; tries < 50 && reportsOf(reports, id).length === 0; tries++) await settleDown(50);
-  assert.ok(reportsOf(reports, id).length > 0, `the backend reports ${id}: ${JSON.stringify(reports)}`);
+  assert.ok(reportsOf(reports, id).length > 0, `the backend reports ${id ?? "it"}: ${JSON.stringify(reports)}`);
 }
 
 interface DamagedTask extends Damaged {

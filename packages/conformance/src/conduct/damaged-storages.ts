@@ -127,7 +127,8 @@ export const damagedEventCases: readonly Case<EventStorage>[] = [
   }),
   ofEvents("the backend reports it, without what is stored", async (storage, damaged) => {
     await queryAll(storage, {}, 100);
-    await reported(damaged, "c");
+    // The id of an event may be lost with it.
+    await reported(damaged);
   }),
 ];
 
