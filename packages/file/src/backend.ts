@@ -114,10 +114,7 @@ export class FileBackend implements Backend {
       await endSoon(this.#components.close());
       await this.#executor.close();
       // A store that the user gave is the user's. Requests under way end with it, so that nothing waits for an answer.
-      await endSoon(
-        this.#store?.then((store) => store.close()),
-        500,
-      );
+      await endSoon(this.#store?.then((store) => store.close()));
     })());
   }
   [Symbol.asyncDispose](): Promise<void> {

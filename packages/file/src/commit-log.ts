@@ -157,8 +157,8 @@ export class CommitLog implements OrderedLog {
   nameOf(position: number): string {
     return logKey(position);
   }
-  lookEvery(ms: number | undefined): void {
-    this.#pace.lookEvery(ms);
+  lookEvery(ms: number, forMs: number): void {
+    this.#pace.lookEvery(ms, forMs);
   }
 
   async wait(position: number, signal: AbortSignal): Promise<void> {

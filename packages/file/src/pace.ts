@@ -11,7 +11,8 @@ export class Pace {
   readonly #wakers = new Set<() => void>();
   #unwatch: (() => void) | undefined;
   #told = false;
-  #longestMs = Number.POSITIVE_INFINITY;
+  #closelyMs = Number.POSITIVE_INFINITY;
+  #closelyUntil = 0;
   #busyUntil = 0;
   #restMs: number;
   #closed = false;
@@ -29,10 +30,14 @@ export class Pace {
     this.#restMs = this.#poll.busy;
   }
 
-  /** Looks at least so often from now on; `undefined`: as it likes. */
-  lookEvery(ms: number | undefined): void {
-    this.#longestMs = ms ?? Number.POSITIVE_INFINITY;
-    if (ms !== undefined) for (const wake of [...this.#wakers]) wake();
+  /** For this long from now on it looks at least so often. */
+  lookEvery(ms: number, forMs: number): void {
+    const now = performance.now();
+    const isNew = now > this.#closelyUntil || ms < this.#closelyMs;
+    this.#closelyMs = ms;
+    this.#closelyUntil = now + forMs;
+    // A rest that was begun before is longer.
+    if (isNew) for (const wake of [...this.#wakers]) wake();
   }
 
   /** Rests until it is time to look again, the store tells of something, or the signal aborts. */
@@ -49,7 +54,8 @@ export class Pace {
     }
     if (performance.now() > this.#busyUntil) this.#restMs = Math.min(this.#poll.idle, this.#restMs * 1.3);
     // A store that tells is polled only behind that; half of it at random, so that a crowd does not look as one.
-    const longest = Math.min(this.#longestMs, this.#unwatch === undefined ? this.#restMs : this.#poll.idle);
+    const closely = performance.now() < this.#closelyUntil ? this.#closelyMs : Number.POSITIVE_INFINITY;
+    const longest = Math.min(closely, this.#unwatch === undefined ? this.#restMs : this.#poll.idle);
     await new Promise<void>((resolve) => {
       const done = (): void => {
         clearTimeout(timer);

@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { testOrderedLog } from "@omniq/conformance";
 import { CommitLog, LocalStore, MemoryObjects, MemoryObjectStore } from "@omniq/file";
-import { afterAll, describe, test } from "vitest";
+import { Replica } from "@omniq/replica";
+import { afterAll, describe, expect, test } from "vitest";
+import { task } from "./damaged.ts";
 
 const root = mkdtempSync(join(tmpdir(), "omniq-log-"));
 const shared = new Map<string, MemoryObjects>();
@@ -48,4 +50,25 @@ describe("in memory, listing always, deleting at once", () => {
     ordering: "position",
     open: (name) => new CommitLog(new MemoryObjectStore(objectsOf(`list-${name}`)), { deletionGraceMs: 1 }),
   });
+});
+
+test("where leases are held, a cancel that another process asks for is heard within a second, however seldom the log is polled else", async () => {
+  const objects = new MemoryObjects();
+  class Unwatched extends MemoryObjectStore {
+    override watch: never = undefined as never;
+  }
+  const logs = [1, 2].map(() => new CommitLog(new Unwatched(objects), { pollMs: { busy: 1e9, idle: 1e9 } }));
+  const [worker, other] = (await Promise.all(logs.map((log) => Replica.open(log)))) as [Replica, Replica];
+  const [, leases] = await worker.execute([
+    { verb: "enqueue", calls: [{ tasks: [task("a")] }] },
+    { verb: "reserve", queues: ["q"], limit: 1, leaseMs: 60_000, worker: "w" },
+  ]);
+  expect(leases).toHaveLength(1);
+  const heard = new Promise<void>((resolve) => void worker.subscribe(({ cancels }) => cancels.has("a") && resolve()));
+  const asked = performance.now();
+  expect(await other.execute([{ verb: "cancel", ids: ["a"] }])).toEqual([["cancelling"]]);
+  await heard;
+  expect(performance.now() - asked).toBeLessThan(2_000);
+  for (const replica of [worker, other]) await replica.close();
+  for (const log of logs) await log.close();
 });

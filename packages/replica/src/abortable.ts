@@ -26,10 +26,10 @@ export function abortable<T>(work: Promise<T>, ...given: readonly (AbortSignal |
   });
 }
 
-/** How long an end waits for a store that does not answer: well below the two seconds in which a component closes. */
-const patienceMs = 1_000;
+/** How long an end waits for a store that does not answer. A close has a few such ends, and two seconds in all. */
+const patienceMs = 500;
 
-/** Resolves when the work has ended, however, or after a second. */
+/** Resolves when the work has ended, however, or after half a second. */
 export async function endSoon(work: Promise<unknown> | undefined, ms: number = patienceMs): Promise<void> {
   if (work === undefined) return;
   let timer: NodeJS.Timeout | undefined;

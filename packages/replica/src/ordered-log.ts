@@ -74,7 +74,7 @@ export interface OrderedLog {
   now(): number;
   /** Resolves when there may be something after `position`, a checkpoint may lack, or the signal aborts. Never rejects. */
   wait(position: number, signal: AbortSignal): Promise<void>;
-  /** Where a log is polled: look at least so often from now on; `undefined`: as it likes. */
-  lookEvery?(ms: number | undefined): void;
+  /** Where a log is polled: for this long from now on it looks at least so often, since leases are held whose cancel should be heard soon. */
+  lookEvery?(ms: number, forMs: number): void;
   close(): Promise<void>;
 }

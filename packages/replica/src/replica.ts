@@ -6,6 +6,7 @@ import { apply, isRead } from "./apply.ts";
 import { Coalescer } from "./coalescer.ts";
 import type { AnswerOf, Command, WriteCommand } from "./command.ts";
 import type { Changes, Executor } from "./executor.ts";
+import type { OperationAnswer } from "./machine.ts";
 import type { OrderedLog } from "./ordered-log.ts";
 import type { ReplicaOptions } from "./replica-options.ts";
 import { Replay } from "./replay.ts";
@@ -26,7 +27,11 @@ export class Replica implements Executor {
     this.#replay = replay;
     this.#coalescer = new Coalescer(
       {
-        send: (commands) => sender.send(commands),
+        send: async (commands) => {
+          const answers = await sender.send(commands);
+          if (log.lookEvery !== undefined) lookClosely(log, commands, answers);
+          return answers;
+        },
         sent: () => {
           if (!this.#ended.signal.aborted) replay.checkpointer.look(replay.machine);
         },
@@ -98,5 +103,18 @@ export class Replica implements Executor {
     this.#coalescer.end(closed);
     this.#replay.listeners.clear();
     await endSoon(this.#replay.checkpointer.close());
+  }
+}
+
+/** A cancel of a task that somebody else asks for should be heard within a second. */
+const cancelMs = 800;
+
+/** Where leases are held, the log is looked at closely for as long as they last. */
+function lookClosely(log: OrderedLog, commands: readonly WriteCommand[], answers: readonly OperationAnswer[]): void {
+  for (const [index, command] of commands.entries()) {
+    if (command.verb !== "reserve" && command.verb !== "extend") continue;
+    const answer = answers[index];
+    const hasLeases = answer !== undefined && "value" in answer && (answer.value as readonly unknown[]).length > 0;
+    if (hasLeases) log.lookEvery?.(cancelMs, command.leaseMs);
   }
 }
