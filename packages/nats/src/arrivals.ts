@@ -79,7 +79,7 @@ export class Arrivals {
     this.#length += data.length;
     const kind = kindOf(data);
     if (kind === "c") this.#arrived.push({ position: sequence, storedAt, body: textOf(data) });
-    else if (kind === "p") this.#keepPart(sequence, data.subarray(1));
+    else if (kind === "p") this.#keepPart(sequence, data.slice(1));
     else if (kind === "r") {
       const parts = readParts(textOf(data), sequence);
       const body = parts?.map((part) => this.#parts.get(part) ?? part) ?? "";
@@ -87,6 +87,7 @@ export class Arrivals {
       for (const part of parts ?? []) this.#dropPart(part);
     } else if (kind === undefined) this.#arrived.push({ position: sequence, storedAt, body: "" });
   }
+  /** `piece`: a copy, as a message holds the whole buffer in which it came. */
   #keepPart(sequence: number, piece: Uint8Array): void {
     this.#parts.set(sequence, piece);
     this.#partsLength += piece.length;

@@ -18,13 +18,13 @@ import type { CheckedOptions } from "./options.ts";
 
 /** How long one request may take before its answer counts as lost. */
 export const requestMs = 5_000;
-/** How long the first try waits; each that is not answered doubles it. A leader that died answers nobody, and the next one is there after seconds. */
+/** How long the first try waits; each that is not answered has the next wait longer. A leader that died answers nobody, and the next one is there soon. */
 const firstPatienceMs = 1_000;
+const patienceGrowth = 1.25;
 /** What is sent takes its time too. */
 const bytesInASecond = 262_144;
 /** How long a call of the JetStream API is asked again. */
 const manageMs = 10_000;
-const closeMs = 500;
 
 interface Open {
   readonly nats: NatsConnection;
@@ -89,7 +89,7 @@ export class Connection {
       return answer;
     } catch (error) {
       const cause = error instanceof Error ? error.cause : undefined;
-      if (isTimeout(cause)) this.#patienceMs = Math.min(requestMs, this.#patienceMs * 2);
+      if (isTimeout(cause)) this.#patienceMs = Math.min(requestMs, this.#patienceMs * patienceGrowth);
       // Where nobody listens, nobody has heard it.
       if (!isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE") || isNoResponders(cause)) throw error;
       throw new OmniQError("OMNIQ_OUTCOME_UNKNOWN", `${error.message}; what was sent may have been stored`, {
@@ -114,7 +114,7 @@ export class Connection {
           open++;
           const again = setTimeout(() => {
             timers.delete(again);
-            if (performance.now() < until) ask(Math.min(requestMs, patienceMs * 2));
+            if (performance.now() < until) ask(Math.min(requestMs, patienceMs * patienceGrowth));
           }, patienceMs);
           timers.add(again);
           this.#unbroken(call(manager), what).then(resolve, (error: unknown) => {
@@ -139,10 +139,7 @@ export class Connection {
     this.#returned.clear();
     if (opening === undefined || this.#options.given.connection !== undefined) return;
     // A server that does not answer is not waited for, neither to connect nor to part.
-    await endSoon(
-      opening.then(({ nats }) => nats.close()),
-      closeMs,
-    );
+    await endSoon(opening.then(({ nats }) => nats.close()));
   }
 
   closedError(): OmniQError {

@@ -20,6 +20,8 @@ const bridgeTogether = 16;
 const leaderMs = 1_000;
 const leaderChanges = 3;
 const electionMs = 500;
+/** How often a process that has the state looks whether a checkpoint lacks, at most. */
+const lookMs = 1_000;
 /** How long who lacks a checkpoint waits for those who may write it. */
 const askMs = 2_000;
 
@@ -66,6 +68,7 @@ export class NatsLog implements OrderedLog {
   #checkpointed = 0;
   #lacks = false;
   #looking = false;
+  #lookedAt = Number.NEGATIVE_INFINITY;
 
   /** `warn` hears of what an operator should know, `report` of what can't be read; of each once. */
   constructor(
@@ -121,9 +124,12 @@ export class NatsLog implements OrderedLog {
   }
 
   async read(position: number, upTo?: number): Promise<ReadAnswer> {
-    const deadline = performance.now() + arrivalMs;
-    for (let unsure = upTo === undefined; ; unsure = true) {
+    let deadline = performance.now() + arrivalMs;
+    for (let unsure = upTo === undefined, reached = 0; ; unsure = true) {
       this.#ended.signal.throwIfAborted();
+      // Much that holds no commit may lie before what is looked for.
+      if (this.#arrivals.seen > reached) deadline = performance.now() + arrivalMs;
+      reached = this.#arrivals.seen;
       if (this.#stale || !(await this.#follow(position))) return this.#giveUp();
       const entries = await this.#take(position);
       if (entries.length > 0 || (upTo !== undefined && this.#arrivals.seen >= upTo))
@@ -372,6 +378,10 @@ export class NatsLog implements OrderedLog {
     if (this.#looking || this.#lacks || this.#ended.signal.aborted) return;
     this.#looking = true;
     try {
+      // Anybody can ask as often as he likes.
+      await sleep(Math.max(0, this.#lookedAt + lookMs - performance.now()), undefined, { ref: false });
+      this.#lookedAt = performance.now();
+      if (this.#ended.signal.aborted) return;
       const [ends, position] = [await this.#stream.ends(), await this.#checkpoints.position()];
       this.#checkpointed = position;
       this.#lacks = ends !== undefined && ends.first > position + 1 && this.#arrivals.seen + 1 >= ends.first;

@@ -14,6 +14,7 @@ import type {
   QueueCounts,
   QueueSettings,
   RemoveState,
+  RetryOptions,
   ReserveRequest,
   RetryState,
   SettleState,
@@ -65,9 +66,11 @@ export class PartitionedTaskQueue implements TaskQueue {
     const leases: Lease[] = [];
     for (const { part, queues } of runs) {
       const limit = request.limit - leases.length;
-      if (limit <= 0) break;
+      const maxBytes = request.maxBytes === undefined ? undefined : request.maxBytes - bytesOf(leases);
+      // A partition that is asked gives at least one, whatever its size.
+      if (limit <= 0 || (maxBytes !== undefined && maxBytes <= 0)) break;
       try {
-        leases.push(...(await part.reserve({ ...request, queues, limit, waitMs: 0 }, options)));
+        leases.push(...(await part.reserve({ ...request, queues, limit, maxBytes, waitMs: 0 }, options)));
       } catch (error) {
         if (leases.length === 0) throw error;
         // Whoever asks no longer wants them; else what the earlier partitions gave is worth more than the error, which comes again.
@@ -86,9 +89,9 @@ export class PartitionedTaskQueue implements TaskQueue {
       options.signal,
     );
     // Two partitions may have answered at once. What is too much goes back, at no cost to the task.
-    const surplus = found.slice(request.limit);
-    if (surplus.length > 0) await this.#giveBack(surplus);
-    return found.slice(0, request.limit);
+    const kept = within(found, request);
+    if (kept < found.length) await this.#giveBack(found.slice(kept));
+    return found.slice(0, kept);
   }
 
   async extend(
@@ -132,6 +135,12 @@ export class PartitionedTaskQueue implements TaskQueue {
     const answers = await this.#all((part) => part.cancel(ids, options));
     return byId(ids, answers, (state) => state !== "unknown", "unknown");
   }
+  onCancel(listener: (taskIds: readonly string[]) => void): () => void {
+    const stops = this.#parts.map((part) => part.onCancel?.(listener));
+    return () => {
+      for (const stop of stops) stop?.();
+    };
+  }
   async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredTask | undefined)[]> {
     const answers = await this.#all((part) => part.get(ids, options));
     return byId(ids, answers, (task) => task !== undefined, undefined);
@@ -158,13 +167,16 @@ export class PartitionedTaskQueue implements TaskQueue {
   async resume(queue: string, options: CallOptions = {}): Promise<void> {
     await this.#of(queue).resume(queue, options);
   }
-  async retry(ids: readonly string[], options: CallOptions = {}): Promise<readonly RetryState[]> {
+  async retry(ids: readonly string[], options: RetryOptions = {}): Promise<readonly RetryState[]> {
     const answers = await this.#all((part) => part.retry(ids, options));
     return byId(ids, answers, (state) => state !== "unknown", "unknown");
   }
   async remove(ids: readonly string[], options: CallOptions = {}): Promise<readonly RemoveState[]> {
     const answers = await this.#all((part) => part.remove(ids, options));
-    return byId(ids, answers, (state) => state !== "unknown", "unknown");
+    // The same id may be a task in one partition, and only remembered in another.
+    const there = byId(ids, answers, (state) => state === "removed" || state === "busy", "unknown");
+    const freed = byId(ids, answers, (state) => state === "freed", "unknown");
+    return there.map((state, index) => (state === "unknown" ? (freed[index] as RemoveState) : state));
   }
   async purge(queue: string, states: readonly StoredTaskState[], options: CallOptions = {}): Promise<number> {
     return await this.#of(queue).purge(queue, states, options);
@@ -243,6 +255,18 @@ export class PartitionedTaskQueue implements TaskQueue {
       }
     }
   }
+}
+
+/** About how many bytes of payloads and dependencies' values are in leases. */
+function bytesOf(leases: readonly Lease[]): number {
+  const values = leases.flatMap(({ task, dependencies }) => [task.payload, ...dependencies.map(({ value }) => value)]);
+  return values.reduce((bytes, value) => bytes + Buffer.byteLength(value ?? ""), 0);
+}
+/** How many of these leases a request lets through: at least one. */
+function within(leases: readonly Lease[], { limit, maxBytes = Number.POSITIVE_INFINITY }: ReserveRequest): number {
+  let count = Math.min(1, leases.length);
+  while (count < Math.min(limit, leases.length) && bytesOf(leases.slice(0, count + 1)) <= maxBytes) count++;
+  return count;
 }
 
 function apart(what: string): OmniQError {
