@@ -51,4 +51,6 @@ export interface Runtime {
   readonly closed: AbortSignal;
   /** Workers and schedulers to stop before the components are closed. */
   onClose(stop: () => Promise<void>): () => void;
+  /** Closes the client. */
+  close(): Promise<void>;
 }

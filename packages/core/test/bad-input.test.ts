@@ -82,7 +82,7 @@ describe("tasks", () => {
       const queue = "odd";
       const handle = await omniq.enqueue(unknown, undefined, { queue });
       const known = await omniq.enqueue(strict, { n: 1 }, { queue });
-      await omniq.worker({ tasks: [strict], queues: [queue] }).drain();
+      await omniq.worker({ tasks: [strict], queues: [queue], unknownTasks: "fail" }).drain();
       await refuses("OMNIQ_UNKNOWN_TASK", /nobody-has-it/, () => handle.result({ timeoutMs: 5_000 }));
       expect(await known.result()).toBe(1);
     });

@@ -125,7 +125,7 @@ describe("outcomes", () => {
       await omniq.enqueue(closure),
       await omniq.enqueue(huge),
     ];
-    expect(await omniq.worker({ tasks: [strict, shape, closure, huge] }).drain()).toMatchObject({
+    expect(await omniq.worker({ tasks: [strict, shape, closure, huge], unknownTasks: "fail" }).drain()).toMatchObject({
       failed: 5,
       completed: 0,
     });

@@ -1,10 +1,23 @@
 // What follows a task that was settled: the worker's counts, and the user's hooks.
+import type { OmniQError } from "../errors.ts";
 import type { Logger } from "../task-definition.ts";
 import type { DrainSummary } from "../worker.ts";
 import type { WorkerContextHost } from "./context-host.ts";
 import type { Item } from "./ending.ts";
+import { copyThrown } from "./error-copy.ts";
 import type { Execution } from "./execution.ts";
 import type { ResolvedWorkerOptions } from "./options.ts";
+
+/** What a log line says of a failed attempt: never the payload, and an error that can be read whatever was thrown. */
+function about({ lease }: Execution, error: OmniQError): Readonly<Record<string, unknown>> {
+  const { taskId, task, queue, run, attempt } = lease;
+  return {
+    ...{ taskId, taskName: task.name, queue, run, attempt, maxAttempts: task.maxAttempts },
+    code: error.code,
+    // A schema or a serializer of the user's may quote the payload in its own error.
+    error: error.code === "OMNIQ_TASK_FAILED" ? copyThrown(error.cause ?? error) : error.message,
+  };
+}
 
 const none = { completed: 0, retried: 0, failed: 0, cancelled: 0 };
 
@@ -44,6 +57,10 @@ export class Aftermath {
         break;
       case "retry":
         this.#counts.retried += 1;
+        this.#logger.warn("An attempt of a task failed; it is tried again", {
+          ...about(execution, ending.error),
+          delayMs: ending.delayMs,
+        });
         if (onRetry !== undefined)
           this.#hook(execution, () =>
             onRetry(execution.context(this.#contexts), ending.error, Date.now() + ending.delayMs),
@@ -51,6 +68,7 @@ export class Aftermath {
         break;
       case "failed":
         this.#counts.failed += 1;
+        this.#logger.error("A task failed for good; it is a dead letter now", about(execution, ending.error));
         if (onFailed !== undefined)
           this.#hook(execution, () => onFailed(execution.context(this.#contexts), ending.error));
         break;
@@ -67,7 +85,7 @@ export class Aftermath {
       } catch (error) {
         this.#logger.error("A hook of the worker failed; the task's outcome stands", {
           taskId: execution.lease.taskId,
-          error,
+          error: copyThrown(error),
         });
       } finally {
         this.#running -= 1;

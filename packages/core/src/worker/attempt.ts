@@ -23,7 +23,10 @@ function validate<T>(
   return result instanceof Promise ? result.then(then) : then(result);
 }
 
-/** The input as the handler gets it. Throws {@link AttemptFailed} with `OMNIQ_INVALID_INPUT` or `OMNIQ_SERIALIZATION_FAILED`. */
+/**
+ * The input as the handler gets it. Throws {@link AttemptFailed} with `OMNIQ_INVALID_INPUT`, or for good with `OMNIQ_SERIALIZATION_FAILED`:
+ * a payload that cannot be read today cannot be read tomorrow.
+ */
 export function parseInput(task: Named, definition: Workable, serializer: Serializer, payload: string): unknown {
   let value: unknown;
   try {
@@ -32,7 +35,7 @@ export function parseInput(task: Named, definition: Workable, serializer: Serial
     throw new AttemptFailed(
       "OMNIQ_SERIALIZATION_FAILED",
       `The payload of ${task.id} (${task.name}) cannot be read; producers and workers need the same serializer`,
-      { cause, taskId: task.id },
+      { cause, taskId: task.id, permanent: true },
     );
   }
   if (definition.input === undefined) return value;
@@ -71,13 +74,17 @@ export function checkOutput(task: Named, definition: Workable, output: unknown):
   });
 }
 
-/** The output as text; nothing for `undefined`. Throws {@link AttemptFailed} with `OMNIQ_SERIALIZATION_FAILED`. */
+/**
+ * The output as text; nothing for `undefined`. Throws {@link AttemptFailed} with `OMNIQ_SERIALIZATION_FAILED`, for good: the work is done, and
+ * doing it again would end alike.
+ */
 export function outputText(task: Named, serializer: Serializer, output: unknown, maxBytes: number): string | undefined {
   if (output === undefined) return undefined;
   const refuse = (detail: string, cause?: unknown): AttemptFailed =>
     new AttemptFailed("OMNIQ_SERIALIZATION_FAILED", `The output of ${task.id} (${task.name}) ${detail}`, {
       cause,
       taskId: task.id,
+      permanent: true,
     });
   let text: string;
   try {
@@ -99,34 +106,57 @@ export function outputText(task: Named, serializer: Serializer, output: unknown,
 
 const none: Readonly<Record<string, unknown>> = Object.freeze({});
 
-/** Dependencies under the names of their slots: outputs, or outcomes where failure is allowed. */
+/**
+ * Dependencies under the names of their slots: outputs, or outcomes where failure is allowed. Throws {@link AttemptFailed}, for good: with
+ * `OMNIQ_DEPENDENCY_FAILED` where a required one did not complete or is not known, so that no handler runs with `undefined` in its place, with
+ * `OMNIQ_SERIALIZATION_FAILED` where its output cannot be read.
+ */
 export function dependencyValues(
+  task: Named,
   definition: Workable,
-  envelope: Envelope,
+  envelope: Pick<Envelope, "slots">,
   outcomes: readonly DependencyOutcome[],
   serializer: Serializer,
 ): Readonly<Record<string, unknown>> {
-  if (envelope.slots === undefined) return none;
+  const { slots = {} } = envelope;
+  const definitions = Object.entries(definition.slots);
+  if (definitions.length === 0) return none;
   const byId = new Map(outcomes.map((outcome) => [outcome.taskId, outcome]));
   // A dependency that was deduplicated comes under its holder's id, at the place that the call gave it: slots first.
-  const ordered = [...new Set(Object.values(envelope.slots).flat())];
+  const ordered = [...new Set(Object.values(slots).flat())];
+  const refuse = (code: "OMNIQ_DEPENDENCY_FAILED" | "OMNIQ_SERIALIZATION_FAILED", what: string, cause?: unknown) =>
+    new AttemptFailed(code, `The task ${task.id} (${task.name}) cannot run: its dependency ${what}`, {
+      cause,
+      taskId: task.id,
+      permanent: true,
+    });
   const values: Record<string, unknown> = {};
-  for (const [name, slot] of Object.entries(definition.slots)) {
+  for (const [name, slot] of definitions) {
     const read = (id: string): unknown => {
       const outcome = byId.get(id) ?? outcomes[ordered.indexOf(id)];
-      if (slot.allowFailure && outcome !== undefined)
-        return outcomeOf(
-          { name: slot.taskName, queue: "", expiresAt: null, ...outcome } satisfies StoredResult,
-          serializer,
-        );
-      if (slot.allowFailure) {
+      if (!slot.allowFailure && outcome?.status !== "completed") {
+        const became = outcome === undefined ? "has no known outcome" : `is ${outcome.status}`;
+        throw refuse("OMNIQ_DEPENDENCY_FAILED", `${id} (${name}) ${became}`);
+      }
+      if (outcome === undefined) {
         const error = new OmniQError("OMNIQ_DEPENDENCY_FAILED", `The outcome of ${id} is not known`, { taskId: id });
         return { status: "failed", error, attempt: 0, finishedAt: 0 };
       }
-      return outcome?.value === undefined ? undefined : serializer.deserialize(outcome.value);
+      try {
+        if (slot.allowFailure)
+          return outcomeOf(
+            { name: slot.taskName, queue: "", expiresAt: null, ...outcome } satisfies StoredResult,
+            serializer,
+          );
+        return outcome.value === undefined ? undefined : serializer.deserialize(outcome.value);
+      } catch (cause) {
+        throw refuse("OMNIQ_SERIALIZATION_FAILED", `${id} (${name}) has an output that cannot be read`, cause);
+      }
     };
-    const ids = envelope.slots[name];
-    const value = Array.isArray(ids) ? ids.map(read) : typeof ids === "string" ? read(ids) : slot.many ? [] : undefined;
+    const ids = Object.hasOwn(slots, name) ? slots[name] : undefined;
+    if (ids === undefined && !slot.many)
+      throw refuse("OMNIQ_DEPENDENCY_FAILED", `${JSON.stringify(name)} was not given when it was enqueued`);
+    const value = Array.isArray(ids) ? ids.map(read) : typeof ids === "string" ? read(ids) : [];
     Object.defineProperty(values, name, { value, enumerable: true, configurable: true, writable: true });
   }
   return values;

@@ -4,6 +4,7 @@ import { isOmniQError } from "../errors.ts";
 import type { Runtime } from "../runtime.ts";
 import type { Logger } from "../task-definition.ts";
 import { dependencyValues } from "./attempt.ts";
+import { maxLineLength, textOf } from "./error-copy.ts";
 import type { EventWriter } from "./event-writer.ts";
 import type { ContextHost, Execution } from "./execution.ts";
 
@@ -14,7 +15,11 @@ export class WorkerContextHost implements ContextHost {
   readonly #runtime: Runtime;
   readonly #events: EventWriter | undefined;
 
-  constructor(runtime: Runtime, events: EventWriter | undefined) {
+  readonly #progressed: () => void;
+
+  /** `progressed` is told that a handler said how far it is. */
+  constructor(runtime: Runtime, events: EventWriter | undefined, progressed: () => void) {
+    this.#progressed = progressed;
     this.#runtime = runtime;
     this.#events = events;
     this.enqueue = runtime.enqueue;
@@ -25,7 +30,7 @@ export class WorkerContextHost implements ContextHost {
     const { definition, envelope, lease } = execution;
     return definition === undefined
       ? {}
-      : dependencyValues(definition, envelope, lease.dependencies, this.#runtime.serializer);
+      : dependencyValues(lease.task, definition, envelope, lease.dependencies, this.#runtime.serializer);
   }
   log(execution: Execution): Logger {
     const { logger } = this.#runtime;
@@ -40,15 +45,22 @@ export class WorkerContextHost implements ContextHost {
     const at =
       (level: "debug" | "info" | "warn" | "error") =>
       (message: string, fields?: Readonly<Record<string, unknown>>): void => {
-        logger[level](message, { taskId: lease.taskId, taskName: lease.task.name, attempt: lease.attempt, ...fields });
-        this.#happened(execution, () => this.#runtime.event("log", task, { level, message: String(message) }));
+        const said = textOf(message, maxLineLength);
+        const about = { taskId: lease.taskId, taskName: lease.task.name, attempt: lease.attempt };
+        try {
+          logger[level](said, fields === undefined ? about : { ...about, ...fields });
+        } catch {
+          // Fields that throw where they are read, or a logger that does: the handler goes on.
+        }
+        this.#happened(execution, () => this.#runtime.event("log", task, { level, message: said }));
       };
     return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
   }
   progress(execution: Execution, fraction: number, message: string | undefined): void {
     if (execution.phase !== "running") return;
-    const said = message === undefined ? { fraction } : { fraction, message: String(message) };
+    const said = message === undefined ? { fraction } : { fraction, message: textOf(message) };
     execution.progress = this.#runtime.serializer.serialize(said);
+    this.#progressed();
     const { lease } = execution;
     this.#happened(execution, () =>
       this.#runtime.event(

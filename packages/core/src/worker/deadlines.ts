@@ -5,7 +5,7 @@ import type { Execution } from "./execution.ts";
 import { timedOut, type Failure } from "./failures.ts";
 import { leaseLost } from "./heartbeats.ts";
 
-/** A prefetched task that has waited so long behind others goes back, so that another worker can have it. */
+/** A prefetched task that has waited so long behind others goes back, however often slots came free, so that another worker can have it. */
 const patienceMs = 1_000;
 /** What a timer of Node takes. */
 const longestMs = 2_147_483_647;
@@ -15,6 +15,13 @@ export interface DeadlinesHost {
   held(): Iterable<Execution>;
   end(execution: Execution, ending: Ending): void;
   fail(execution: Execution, failure: Failure): void;
+  overdue(execution: Execution): boolean;
+  /** Since when every slot is taken and none came free; `undefined` while one is free. */
+  fullSince(): number | undefined;
+  /** For how long that may be. */
+  standstillMs(): number;
+  /** It was for longer: handlers are slow, so that nothing may wait behind them. */
+  stalled(): void;
 }
 
 export class Deadlines {
@@ -28,7 +35,7 @@ export class Deadlines {
 
   /** Tasks came at this time, by `performance.now()`, and may have to wait. */
   came(now: number): void {
-    this.watch(now + patienceMs);
+    this.watch(now + Math.min(patienceMs, this.#host.standstillMs()));
   }
   /** Looks at this time, by `performance.now()`, at the latest. */
   watch(at: number): void {
@@ -45,23 +52,26 @@ export class Deadlines {
 
   #look(): void {
     this.#at = Number.POSITIVE_INFINITY;
+    const host = this.#host;
     const now = performance.now();
-    const wall = Date.now();
     let next = Number.POSITIVE_INFINITY;
-    for (const execution of [...this.#host.held()]) {
+    const fullSince = host.fullSince();
+    if (fullSince !== undefined) {
+      const at = fullSince + host.standstillMs();
+      if (now >= at) host.stalled();
+      else next = at;
+    }
+    for (const execution of [...host.held()]) {
       if (execution.phase === "waiting") {
         if (now - execution.heldSince < patienceMs) next = Math.min(next, execution.heldSince + patienceMs);
-        else if (
-          execution.slot === undefined &&
-          execution.definition?.handler.kind === "single" &&
-          execution.lease.task.expiries === 0
-        ) {
-          this.#host.end(execution, { kind: "release" });
+        else if (execution.slot === undefined && execution.definition?.handler.kind === "single") {
+          host.stalled();
+          host.end(execution, { kind: "release" });
         }
         continue;
       }
       if (execution.phase !== "running") continue;
-      if (execution.aborted === undefined && execution.overdue(now, wall)) execution.abort(leaseLost(execution));
+      if (execution.aborted === undefined && host.overdue(execution)) execution.abort(leaseLost(execution));
       if (now >= execution.timeoutAt) this.#timeOut(execution);
       else next = Math.min(next, execution.timeoutAt);
     }

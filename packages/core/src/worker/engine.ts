@@ -3,24 +3,27 @@ import type { Lease, SettleState } from "../contracts/index.ts";
 import { OmniQError } from "../errors.ts";
 import type { Runtime } from "../runtime.ts";
 import type { DrainSummary } from "../worker.ts";
+import { endingEvent } from "./admission.ts";
 import { Aftermath } from "./aftermath.ts";
 import { WorkerContextHost } from "./context-host.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Ending, Item } from "./ending.ts";
 import { EventWriter } from "./event-writer.ts";
 import { Execution } from "./execution.ts";
-import { errorText, retryDelayMs, type Failure } from "./failures.ts";
+import type { Failure } from "./failures.ts";
 import { HeartbeatThread } from "./heartbeat-thread.ts";
 import { Heartbeats, leaseLost } from "./heartbeats.ts";
 import type { ResolvedWorkerOptions } from "./options.ts";
 import { Prefetch } from "./prefetch.ts";
-import { endingEvent, Pump, type PumpHost } from "./pump.ts";
+import { Pump, type PumpHost } from "./pump.ts";
 import type { Registry } from "./registry.ts";
 import type { RemotePool } from "./remote-pool.ts";
 import { Runner } from "./runner.ts";
 import { sleep } from "./sleep.ts";
 import { Starter } from "./starter.ts";
 import { lookForResults } from "./stored-results.ts";
+import { Strangers } from "./strangers.ts";
+import { damagedFailure, unknownFailure, verdictOf } from "./verdict.ts";
 
 export class Engine implements PumpHost {
   readonly runtime: Runtime;
@@ -29,6 +32,8 @@ export class Engine implements PumpHost {
   readonly queues: readonly string[];
   readonly leaseMs: number;
   readonly name: string;
+  readonly maxReserveBytes: number;
+  readonly ordered: boolean;
   readonly events: EventWriter | undefined;
   readonly contexts: WorkerContextHost;
   readonly maxValueBytes: number;
@@ -40,6 +45,7 @@ export class Engine implements PumpHost {
   readonly #deadlines: Deadlines;
   readonly #aftermath: Aftermath;
   readonly #starter: Starter;
+  readonly #strangers: Strangers;
   readonly #held = new Set<Execution>();
   /** Executions that count against the room: waiting and running, not those on their way out. */
   #active = 0;
@@ -54,13 +60,16 @@ export class Engine implements PumpHost {
     ];
     this.leaseMs = options.leaseMs;
     this.name = options.name;
+    this.maxReserveBytes = options.maxReserveBytes;
+    this.ordered = options.concurrency === 1;
     const { taskQueue, resultStorage, eventStorage, logger } = runtime;
     this.maxValueBytes = Math.min(
       taskQueue.capabilities.maxPayloadBytes,
       resultStorage?.capabilities.maxValueBytes ?? Number.POSITIVE_INFINITY,
     );
     this.events = eventStorage === undefined ? undefined : new EventWriter(eventStorage, logger);
-    this.contexts = new WorkerContextHost(runtime, this.events);
+    this.contexts = new WorkerContextHost(runtime, this.events, () => this.#heartbeats.progressed());
+    this.#strangers = new Strangers(logger);
     this.#prefetch = new Prefetch(options.concurrency);
     this.#pump = new Pump(this);
     this.#runner = new Runner(this, pool);
@@ -69,6 +78,8 @@ export class Engine implements PumpHost {
       leaseMs: options.leaseMs,
       logger,
       held: () => this.#held,
+      overdue: (execution) => this.overdue(execution),
+      learn: () => void this.#thread?.learn(),
       lost: (execution) => this.#lost(execution),
       cancelled: (execution) => this.#cancelled(execution),
     });
@@ -76,6 +87,10 @@ export class Engine implements PumpHost {
       held: () => this.#held,
       end: (execution, ending) => this.end(execution, ending),
       fail: (execution, failure) => this.fail(execution, failure),
+      overdue: (execution) => this.overdue(execution),
+      fullSince: () => this.#starter.fullSince,
+      standstillMs: () => this.#prefetch.standstillMs,
+      stalled: () => this.#stalled(),
     });
     this.#aftermath = new Aftermath(options, this.contexts, logger, () => {
       if (this.#mode === "drain") this.#pump.kick();
@@ -84,6 +99,7 @@ export class Engine implements PumpHost {
       {
         held: () => this.#held,
         end: (execution, ending) => this.end(execution, ending),
+        overdue: (execution) => this.overdue(execution),
         started: (execution) => this.#started(execution),
         single: (execution) => this.#runner.single(execution),
         batch: (definition, executions) => this.#runner.batch(definition, executions),
@@ -96,6 +112,7 @@ export class Engine implements PumpHost {
 
   // --- life ---
 
+  /** Takes tasks from now on. */
   begin(mode: "wait" | "drain"): void {
     const { runtime, options } = this;
     this.#mode = mode;
@@ -104,6 +121,10 @@ export class Engine implements PumpHost {
       this.#thread ??= new HeartbeatThread(runtime.remote, options.leaseMs, runtime.logger, () => this.#held);
     }
     this.#pump.kick();
+  }
+  /** Resolves when the queue has answered for the first time; rejects when it refuses for good. */
+  async answered(): Promise<void> {
+    await this.#pump.answered();
   }
   /** Works until nothing is ready. */
   async drained(): Promise<void> {
@@ -136,14 +157,13 @@ export class Engine implements PumpHost {
       this.end(execution, { kind: "release" });
     }
   }
-  /** Lets go of timers and threads. */
-  async finish(): Promise<void> {
+  /** Lets go of timers and threads, and waits so long for the last events. */
+  async finish(flushMs: number): Promise<void> {
     this.#heartbeats.stop();
     this.#deadlines.stop();
-    await this.events?.flush(2_000);
     const thread = this.#thread;
     this.#thread = undefined;
-    await thread?.stop();
+    await Promise.all([this.events?.flush(flushMs), thread?.stop()]);
   }
   /** After `finish`: gives up what could not be settled. */
   abandon(): void {
@@ -160,13 +180,22 @@ export class Engine implements PumpHost {
     return this.#mode;
   }
   capacity(): number {
-    return this.options.concurrency + this.#prefetch.size + this.#starter.batchRoom;
+    const { concurrency } = this.options;
+    // Behind handlers that prove slow nothing waits, in batches neither.
+    if (this.#prefetch.stalled && this.#starter.fullSince !== undefined) return concurrency;
+    return concurrency + this.#prefetch.size + this.#starter.batchRoom;
   }
   room(): number {
     return this.capacity() - this.#active;
   }
   held(): number {
     return this.#held.size + this.#aftermath.running;
+  }
+  overdue(execution: Execution): boolean {
+    const now = performance.now();
+    const wall = Date.now();
+    if (!execution.overdue(now, wall)) return false;
+    return this.#thread?.learn() !== true || execution.overdue(now, wall);
   }
   roundTrip(ms: number): void {
     this.#prefetch.roundTripTook(ms);
@@ -182,16 +211,19 @@ export class Engine implements PumpHost {
     const elsewhere = resultStorage !== undefined && !resultsTogether;
     const executions: Execution[] = [];
     const redelivered: Execution[] = [];
+    let unfit: Execution[] | undefined;
     for (const lease of leases) {
       const execution = new Execution(lease, this.registry.get(lease.task.name), this.leaseMs, now, wallNow);
       this.#held.add(execution);
       this.#active += 1;
       executions.push(execution);
-      if (elsewhere && lease.task.expiries > 0) redelivered.push(execution);
+      if (execution.damaged !== undefined || execution.definition === undefined) (unfit ??= []).push(execution);
+      else if (elsewhere && lease.task.expiries > 0) redelivered.push(execution);
       else this.#starter.add(execution);
     }
     // Before any handler starts, since the first may block the event loop.
     this.#thread?.add(executions);
+    for (const execution of unfit ?? []) this.#turnAway(execution);
     if (this.#mode === "stop") {
       this.rest();
       return;
@@ -199,6 +231,18 @@ export class Engine implements PumpHost {
     if (redelivered.length > 0) void this.#lookForResults(redelivered);
     this.#deadlines.came(now);
     this.#starter.start();
+  }
+
+  /** What must not or cannot run here. */
+  #turnAway(execution: Execution): void {
+    const { damaged, lease } = execution;
+    if (this.#mode === "stop") this.end(execution, { kind: "release" });
+    else if (damaged !== undefined) this.fail(execution, damagedFailure(lease, damaged));
+    else if (this.options.unknownTasks === "fail") this.fail(execution, unknownFailure(lease));
+    else {
+      const delayMs = this.#strangers.rest(lease.taskId, lease.task.name, lease.queue);
+      this.end(execution, { kind: "release", delayMs });
+    }
   }
 
   async #lookForResults(executions: readonly Execution[]): Promise<void> {
@@ -221,8 +265,14 @@ export class Engine implements PumpHost {
       });
       return;
     }
-    if (this.events !== undefined && !this.runtime.eventsTogether) {
-      this.events.addAll([...this.events.take(execution), endingEvent(this.runtime, item)]);
+    if (this.events !== undefined && (!this.runtime.eventsTogether || item.eventsApart === true)) {
+      try {
+        this.events.addAll(this.events.take(execution));
+        this.events.addAll([endingEvent(this.runtime, item)]);
+      } catch (error) {
+        // A serializer of the user's that refuses what an event says.
+        this.runtime.logger.warn("An event could not be written", { taskId: execution.lease.taskId, error });
+      }
     }
     this.#aftermath.of(item);
   }
@@ -267,31 +317,18 @@ export class Engine implements PumpHost {
   /** A failed attempt: tried again, dead, or cancelled where that was asked for. */
   fail(execution: Execution, failure: Failure): void {
     if (execution.phase === "ended" || execution.phase === "over") return;
-    if (execution.cancelling) {
-      this.end(execution, { kind: "cancelled" });
-      return;
-    }
-    const { aborted } = execution;
-    if (aborted !== undefined && (aborted.code === "OMNIQ_LEASE_LOST" || aborted.code === "OMNIQ_CLOSED")) {
-      // It was told to stop through no fault of its own: the attempt is given back.
-      this.end(execution, { kind: "release" });
-      return;
-    }
-    const { lease, envelope } = execution;
-    const text = errorText(this.runtime.serializer, failure.error, this.maxValueBytes);
-    if (failure.permanent || lease.attempt >= lease.task.maxAttempts)
-      this.end(execution, { kind: "failed", error: failure.error, text });
-    else
-      this.end(execution, {
-        kind: "retry",
-        error: failure.error,
-        text,
-        delayMs: failure.delayMs ?? retryDelayMs(envelope.retry, lease.attempt),
-      });
+    this.end(execution, verdictOf(execution, failure, this.runtime.serializer, this.maxValueBytes));
   }
   /** The handler let go, whatever became of its tasks. */
   freed(slot: { free: boolean } | undefined): void {
     this.#starter.freed(slot);
+  }
+  /** No slot came free for long: what waits goes back to where others can have it, and nothing is leased ahead for now. */
+  #stalled(): void {
+    if (this.#mode === "stop") return;
+    this.#prefetch.stall();
+    for (const execution of this.#starter.takeAll()) this.end(execution, { kind: "release" });
+    this.#pump.retreat();
   }
   #forget(execution: Execution): void {
     if (execution.phase === "over") return;

@@ -2,8 +2,9 @@
 import type { EventStorage, NewEvent } from "../contracts/index.ts";
 import { isOmniQError } from "../errors.ts";
 import type { Logger } from "../task-definition.ts";
-import { sleep } from "./sleep.ts";
+import { fitting, lengthOfEvents } from "./ending.ts";
 import type { Execution } from "./execution.ts";
+import { sleep } from "./sleep.ts";
 
 /** Kept while an event storage is away; beyond it the oldest are given up, with a warning. */
 const maxKept = 100_000;
@@ -16,6 +17,7 @@ export class EventWriter {
   #loose: NewEvent[] = [];
   #running: Promise<void> | undefined;
   #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(storage: EventStorage, logger: Logger) {
     this.#storage = storage;
@@ -31,7 +33,7 @@ export class EventWriter {
   /** Events of tasks that are over. */
   addAll(events: readonly NewEvent[]): void {
     if (events.length === 0) return;
-    this.#loose.push(...events);
+    for (const event of events) this.#loose.push(event);
     if (this.#loose.length > maxKept) {
       const given = this.#loose.splice(0, this.#loose.length - maxKept).length;
       this.#logger.warn("Events were given up: the event storage does not take them", { events: given });
@@ -55,6 +57,7 @@ export class EventWriter {
   }
   close(): void {
     this.#closed = true;
+    this.#closing.abort();
   }
 
   #start(): void {
@@ -74,19 +77,22 @@ export class EventWriter {
     const events = this.#loose;
     this.#loose = [];
     for (const execution of executions) {
-      if (execution.events !== undefined) events.push(...execution.events);
+      // A handler may log without end in one turn: as arguments of one call they would be too many.
+      for (const event of execution.events ?? []) events.push(event);
       execution.events = undefined;
     }
     if (events.length === 0) return;
-    const appended = this.#append(events);
+    const appended = this.append(events);
     for (const execution of executions) execution.appending = appended;
     await appended;
     for (const execution of executions) if (execution.appending === appended) execution.appending = undefined;
   }
-  async #append(events: readonly NewEvent[]): Promise<void> {
+  /** Appends at once, in calls of bounded size. What the storage does not take is given up, with a warning; never rejects. */
+  async append(events: readonly NewEvent[]): Promise<void> {
     const { maxBatch } = this.#storage.capabilities;
-    for (let start = 0; start < events.length; start += maxBatch) {
-      const part = events.slice(start, start + maxBatch);
+    for (let start = 0; start < events.length;) {
+      const part = events.slice(start, start + fitting(events, start, maxBatch, (event) => lengthOfEvents([event])));
+      start += part.length;
       for (let failures = 0; ; failures += 1) {
         try {
           await this.#storage.append(part);
@@ -96,7 +102,7 @@ export class EventWriter {
             this.#logger.warn("Events could not be appended", { events: part.length, error });
             break;
           }
-          await sleep(Math.min(5_000, 50 * 2 ** failures) * (0.5 + Math.random()));
+          await sleep(Math.min(5_000, 50 * 2 ** failures) * (0.5 + Math.random()), this.#closing.signal);
         }
       }
     }

@@ -1,7 +1,8 @@
 // One leased task inside a worker: its lease, its deadlines, its abort signal, and the context that its handler sees.
+import { setMaxListeners } from "node:events";
 import type { Lease, NewEvent } from "../contracts/index.ts";
 import { decodeEnvelope, type Envelope } from "../envelope.ts";
-import { OmniQError } from "../errors.ts";
+import { isOmniQError, OmniQError } from "../errors.ts";
 import type { Enqueue, EnqueueMany, Logger, TaskContext } from "../task-definition.ts";
 import type { Workable } from "./registry.ts";
 
@@ -20,6 +21,13 @@ function envelopeOf(text: string): Envelope {
   return envelope;
 }
 
+/** What a task with an unreadable envelope has, until it is put aside. */
+const unread: Envelope = {
+  retry: { backoff: "fixed", delayMs: 0, factor: 1, maxDelayMs: 0, jitter: 0 },
+  timeoutMs: null,
+  headers: Object.freeze({}),
+};
+
 /** What a context needs from its worker. */
 export interface ContextHost {
   readonly enqueue: Enqueue;
@@ -36,6 +44,8 @@ export type Phase = "waiting" | "running" | "ended" | "over";
 export class Execution {
   readonly lease: Lease;
   readonly envelope: Envelope;
+  /** What is stored of the task cannot be read: it must not run. */
+  readonly damaged: OmniQError | undefined;
   readonly definition: Workable | undefined;
   readonly heldSince: number;
   phase: Phase = "waiting";
@@ -67,7 +77,17 @@ export class Execution {
     this.lease = lease;
     this.heldSince = now;
     this.definition = definition;
-    this.envelope = envelopeOf(lease.task.envelope);
+    let envelope = unread;
+    let damaged: OmniQError | undefined;
+    try {
+      envelope = envelopeOf(lease.task.envelope);
+    } catch (error) {
+      damaged = isOmniQError(error, "OMNIQ_ITEM_DAMAGED")
+        ? error
+        : new OmniQError("OMNIQ_ITEM_DAMAGED", "The stored envelope cannot be read", { cause: error });
+    }
+    this.envelope = envelope;
+    this.damaged = damaged;
     this.cancelling = lease.cancelling;
     this.#leaseMs = leaseMs;
     this.#extendedAt = lease.sentAt;
@@ -84,6 +104,8 @@ export class Execution {
   }
   /** The queue said that the lease is held; the call was sent at these times. */
   extended(sentAt: number, sentWall: number): void {
+    // Answers of several calls may come in any order.
+    if (sentAt < this.#extendedAt) return;
     this.#extendedAt = sentAt;
     this.#extendedWall = sentWall;
   }
@@ -91,6 +113,8 @@ export class Execution {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
+      // What a handler passes its signal on to is its own affair: many listeners are no leak.
+      setMaxListeners(0, this.#controller.signal);
       if (this.#reason !== undefined) this.#controller.abort(this.#reason);
     }
     return this.#controller.signal;

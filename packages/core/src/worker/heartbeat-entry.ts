@@ -2,10 +2,10 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { AnyAdapter, BackendBase } from "../backend.ts";
 import type { TaskQueue } from "../contracts/index.ts";
-import type { HeartbeatThreadData } from "./heartbeat-thread.ts";
-import { LeaseBoardReader } from "./lease-board.ts";
+import type { HeartbeatThreadData, ThreadExtension } from "./heartbeat-thread.ts";
+import { LeaseBoardReader, leaseKey, sharedNow } from "./lease-board.ts";
 
-const { remote, leaseMs, life, board } = workerData as HeartbeatThreadData;
+const { remote, leaseMs, life, board, news } = workerData as HeartbeatThreadData;
 const counter = new Int32Array(life);
 const reader = new LeaseBoardReader(board);
 let lastCount = -1;
@@ -42,13 +42,19 @@ async function extend(silentMs: number): Promise<void> {
   const { maxBatch } = queue.capabilities;
   for (let start = 0; start < alive.length; start += maxBatch) {
     const part = alive.slice(start, start + maxBatch);
+    const sentAt = sharedNow();
+    const sentWall = Date.now();
     const states = await queue.extend(
       part.map(({ taskId, queue: name, token, run, attempt }) => ({ taskId, queue: name, token, run, attempt })),
       leaseMs,
     );
+    const held: string[] = [];
     part.forEach((lease, index) => {
-      if (states[index]?.state === "lost") reader.lost(lease);
+      const state = states[index]?.state ?? "lost";
+      if (state === "lost") reader.lost(lease);
+      else held.push(leaseKey(lease));
     });
+    if (held.length > 0) news.postMessage({ held, sentAt, sentWall } satisfies ThreadExtension);
   }
 }
 

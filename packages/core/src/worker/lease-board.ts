@@ -12,6 +12,15 @@ export interface BoardLease {
   readonly silenceMs: number | null;
 }
 
+/** Tells leases apart, also those of one task. */
+export function leaseKey({ taskId, token }: { readonly taskId: string; readonly token: string }): string {
+  return `${taskId}\0${token}`;
+}
+/** Milliseconds by the clock that all threads of a process share. */
+export function sharedNow(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
 /** Places of the header: changes (odd while the board is written anew), leases, bytes of text. */
 const changes = 0;
 const leaseCount = 1;
@@ -96,7 +105,7 @@ export class LeaseBoard {
 
   #rewrite(added: readonly Execution[]): void {
     const live = [...this.#held()].filter((execution) => execution.boardSlot >= 0);
-    live.push(...added.filter((execution) => execution.boardSlot < 0));
+    for (const execution of added) if (execution.boardSlot < 0) live.push(execution);
     const text = live.map(textOf).join("");
     // At most a quarter is used by what is written again, so that it is seldom written again.
     let slots = this.#views.marks.length;
@@ -147,7 +156,7 @@ export class LeaseBoardReader {
     for (let slot = 0; slot < count; slot++) {
       const at = slot * fieldsPerLease;
       const [taskId = "", queue = "", token = "", run, attempt, silence = ""] = parts.slice(at, at + fieldsPerLease);
-      if (over[slot] !== 0 || this.#lost.has(`${taskId}\0${token}`)) continue;
+      if (over[slot] !== 0 || this.#lost.has(leaseKey({ taskId, token }))) continue;
       const silenceMs = silence === "" ? null : Number(silence);
       leases.push({ taskId, queue, token, run: Number(run), attempt: Number(attempt), silenceMs });
     }
@@ -155,7 +164,7 @@ export class LeaseBoardReader {
   }
 
   /** It is not given again. */
-  lost({ taskId, token }: BoardLease): void {
-    this.#lost.add(`${taskId}\0${token}`);
+  lost(lease: BoardLease): void {
+    this.#lost.add(leaseKey(lease));
   }
 }

@@ -17,6 +17,8 @@ export interface ResolvedWorkerOptions extends WorkerHooks {
   readonly name: string;
   readonly middleware: readonly Middleware[];
   readonly upkeep: boolean;
+  readonly maxReserveBytes: number;
+  readonly unknownTasks: "release" | "fail";
 }
 
 const known = new Set([
@@ -30,6 +32,8 @@ const known = new Set([
   "name",
   "middleware",
   "upkeep",
+  "maxReserveBytes",
+  "unknownTasks",
   "onCompleted",
   "onRetry",
   "onFailed",
@@ -108,6 +112,11 @@ export function resolveWorkerOptions(runtime: Runtime, options: WorkerOptions): 
   }
   if (options.upkeep !== undefined && typeof options.upkeep !== "boolean")
     throw refuse("worker: upkeep must be true or false");
+  const maxReserveBytes = options.maxReserveBytes ?? 33_554_432;
+  checkInteger("worker: maxReserveBytes", maxReserveBytes, 1);
+  const unknownTasks = options.unknownTasks ?? "release";
+  if (unknownTasks !== "release" && unknownTasks !== "fail")
+    throw refuse('worker: unknownTasks must be "release" or "fail"');
   return {
     kind,
     tasks,
@@ -119,6 +128,8 @@ export function resolveWorkerOptions(runtime: Runtime, options: WorkerOptions): 
     name,
     middleware: middleware as readonly Middleware[],
     upkeep: options.upkeep ?? true,
+    maxReserveBytes,
+    unknownTasks,
     onCompleted: options.onCompleted,
     onRetry: options.onRetry,
     onFailed: options.onFailed,

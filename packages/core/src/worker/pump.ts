@@ -1,27 +1,21 @@
 // All traffic with the task queue but heartbeats: reserves what there is room for, and settles what has ended, in natural batches.
 import { AsyncResource } from "node:async_hooks";
-import type { Lease, NewEvent, ReserveRequest, SettleState, StoredResult } from "../contracts/index.ts";
+import type { Lease, ReserveRequest, SettleState } from "../contracts/index.ts";
 import { isOmniQError, OmniQError } from "../errors.ts";
-import type { Runtime } from "../runtime.ts";
-import { endingOf, resultOf, settlementOf, type Item } from "./ending.ts";
-import type { EventWriter } from "./event-writer.ts";
-import { outcomeEventId } from "../task-id.ts";
-import { failureOf } from "../task-outcome.ts";
-import { extendLeases } from "./heartbeats.ts";
+import { admit, type AdmissionHost } from "./admission.ts";
+import { fitting, lengthOf, type Item } from "./ending.ts";
+import { settleApart } from "./refusals.ts";
 import { backoffMs } from "./sleep.ts";
 
 /** How long one reserve waits at the backend; asked again at once after it. */
 const pollMs = 10_000;
-/** Results in another backend than the queue's outlive a crash before the settlement for at least this long. */
-export const redeliveryMs = 3_600_000;
-
 /** What the pump asks of the worker. */
-export interface PumpHost {
-  readonly runtime: Runtime;
+export interface PumpHost extends AdmissionHost {
   readonly queues: readonly string[];
-  readonly leaseMs: number;
   readonly name: string;
-  readonly events: EventWriter | undefined;
+  readonly maxReserveBytes: number;
+  /** Tasks start in the order in which the queue gives them. */
+  readonly ordered: boolean;
   /** `wait`: poll for tasks. `drain`: only what is ready. `stop`: take nothing more. */
   mode(): "wait" | "drain" | "stop";
   capacity(): number;
@@ -29,7 +23,6 @@ export interface PumpHost {
   room(): number;
   held(): number;
   leased(leases: readonly Lease[], now: number, wallNow: number): void;
-  settled(item: Item, state: SettleState): void;
   roundTrip(ms: number): void;
   /** The client or the backend was closed. */
   closed(): void;
@@ -42,6 +35,9 @@ export class Pump {
   #pending: Item[] = [];
   #calls = 0;
   #asked = 0;
+  /** Calls under way that take tasks, and that give some back. */
+  #taking = 0;
+  #releasing = 0;
   #poll: AbortController | undefined;
   #scheduled = false;
   #failures = 0;
@@ -49,6 +45,10 @@ export class Pump {
   #timer: NodeJS.Timeout | undefined;
   /** Nothing was ready, and nothing was settled since. */
   #emptied = false;
+  /** The queue has answered once. */
+  #answered = false;
+  #abandoned = false;
+  #first: { resolve: () => void; reject: (error: unknown) => void } | undefined;
   #idle: { resolve: () => void; reject: (error: unknown) => void } | undefined;
 
   constructor(host: PumpHost) {
@@ -59,7 +59,7 @@ export class Pump {
   push(item: Item): void {
     this.#pending.push(item);
     // Past its deadline each turn of the event loop may give the task to another; so at once.
-    if (item.execution.overdue(performance.now(), Date.now())) this.#run();
+    if (this.#host.overdue(item.execution)) this.#run();
     else this.kick();
   }
   kick(): void {
@@ -73,7 +73,21 @@ export class Pump {
   /** Ends the wait for tasks. */
   interrupt(): void {
     this.#poll?.abort(new OmniQError("OMNIQ_CLOSED", "The worker stops"));
+    this.#first?.reject(new OmniQError("OMNIQ_CLOSED", "The worker was stopped before it took tasks"));
+    this.#first = undefined;
     this.kick();
+  }
+  /** Ends a wait for tasks that there is no room for any more; one that is still wanted begins anew. */
+  retreat(): void {
+    if (this.#poll === undefined || this.#host.room() >= this.#asked) return;
+    this.#poll.abort(new OmniQError("OMNIQ_CLOSED", "The worker has no room"));
+  }
+  /** Resolves when the queue has answered for the first time; rejects when it refuses for good, or the worker stops before. */
+  answered(): Promise<void> {
+    if (this.#answered) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#first = { resolve, reject };
+    });
   }
   /** Resolves when nothing is ready and nothing is held; rejects when the queue does not answer for long. */
   drained(): Promise<void> {
@@ -89,6 +103,7 @@ export class Pump {
   }
   /** Gives up what could not be sent. */
   abandon(): void {
+    this.#abandoned = true;
     clearTimeout(this.#timer);
     const pending = this.#pending;
     this.#pending = [];
@@ -99,7 +114,7 @@ export class Pump {
     const host = this.#host;
     const { taskQueue } = host.runtime;
     const now = performance.now();
-    if (now < this.#resumeAt) {
+    if (now < this.#resumeAt && !this.#abandoned) {
       this.#timer ??= setTimeout(
         () => {
           this.#timer = undefined;
@@ -112,19 +127,20 @@ export class Pump {
     const { maxBatch } = taskQueue.capabilities;
     for (;;) {
       const mode = host.mode();
-      const half = Math.ceil(host.capacity() / 2);
+      // Two calls that take may change places on their way, so that where order matters there is one, which takes all that there is room for.
+      const half = host.ordered ? host.capacity() : Math.ceil(host.capacity() / 2);
       const free = mode === "stop" || (mode === "drain" && this.#emptied) ? 0 : host.room() - this.#asked;
       // A second call in flight pays only if it is worth a batch; else what ends meanwhile rides in the next.
       if (
         this.#pending.length > 0 &&
         (this.#calls === 0 || (this.#calls === 1 && this.#pending.length + Math.max(0, free) >= half))
       ) {
-        const batch = this.#pending.splice(0, maxBatch);
-        const limit = taskQueue.settleAndReserve === undefined ? 0 : Math.max(0, Math.min(free, half, maxBatch));
-        void this.#send(batch, limit);
+        const batch = this.#pending.splice(0, fitting(this.#pending, 0, maxBatch, lengthOf));
+        const mayTake = taskQueue.settleAndReserve !== undefined && this.#mayTake();
+        void this.#send(batch, mayTake ? Math.max(0, Math.min(free, half, maxBatch)) : 0);
         continue;
       }
-      if (free > 0 && this.#poll === undefined) {
+      if (free > 0 && this.#poll === undefined && this.#mayTake()) {
         void this.#reserve(Math.min(free, half, maxBatch), mode);
         continue;
       }
@@ -137,9 +153,19 @@ export class Pump {
     }
   }
 
+  #mayTake(): boolean {
+    return !this.#host.ordered || (this.#taking === 0 && this.#releasing === 0);
+  }
   #request(limit: number, waitMs: number): ReserveRequest {
-    const { queues, leaseMs, name } = this.#host;
-    return { queues, limit, leaseMs, waitMs, worker: name };
+    const { queues, leaseMs, name, maxReserveBytes } = this.#host;
+    return { queues, limit, leaseMs, waitMs, worker: name, maxBytes: maxReserveBytes };
+  }
+  #succeeded(): void {
+    this.#failures = 0;
+    if (this.#answered) return;
+    this.#answered = true;
+    this.#first?.resolve();
+    this.#first = undefined;
   }
 
   async #reserve(limit: number, mode: "wait" | "drain" | "stop"): Promise<void> {
@@ -147,6 +173,7 @@ export class Pump {
     const poll = new AbortController();
     this.#poll = poll;
     this.#asked += limit;
+    this.#taking += 1;
     let found = false;
     const leased = (leases: readonly Lease[]): void => {
       found = true;
@@ -156,18 +183,21 @@ export class Pump {
     const start = performance.now();
     try {
       if (mode === "drain") this.#emptied = true;
-      const request = this.#request(limit, mode === "wait" ? pollMs : 0);
+      // The first asks whether the queue answers at all.
+      const waitMs = mode === "wait" && this.#answered ? pollMs : 0;
+      const request = this.#request(limit, waitMs);
       const taken = await host.runtime.taskQueue.reserve(request, { signal: poll.signal, onLeases });
-      this.#failures = 0;
+      this.#succeeded();
       if (taken.length > 0) leased(taken);
       if (found) this.#emptied = false;
       // A backend that answers "nothing" at once, whatever it was asked, must not be asked in a tight loop.
-      else if (mode === "wait" && performance.now() - start < 5) this.#resumeAt = performance.now() + 50;
+      else if (waitMs > 0 && performance.now() - start < 5) this.#resumeAt = performance.now() + 50;
     } catch (error) {
       this.#emptied = false;
       if (!poll.signal.aborted) this.#failed("reserving", error);
     }
     this.#asked -= limit;
+    this.#taking -= 1;
     this.#poll = undefined;
     this.kick();
   }
@@ -175,12 +205,16 @@ export class Pump {
   async #send(batch: readonly Item[], limit: number): Promise<void> {
     const host = this.#host;
     const { taskQueue } = host.runtime;
+    const takes = limit > 0 ? 1 : 0;
+    const releases = host.ordered && batch.some(({ ending }) => ending.kind === "release") ? 1 : 0;
     this.#calls += 1;
     this.#asked += limit;
+    this.#taking += takes;
+    this.#releasing += releases;
     let waiting: readonly Item[] = batch;
     let leases: readonly Lease[] = [];
     try {
-      waiting = await this.#admit(batch);
+      waiting = await admit(host, batch);
       if (waiting.length > 0) {
         const settlements = waiting.map((item) => item.settlement as NonNullable<Item["settlement"]>);
         const start = performance.now();
@@ -197,113 +231,25 @@ export class Pump {
         this.#emptied = false;
         settled.forEach((item, index) => host.settled(item, states[index] ?? "lost"));
       }
-      this.#failures = 0;
+      this.#succeeded();
     } catch (error) {
-      if (isOmniQError(error) && (error.retryable || error.code === "OMNIQ_CLOSED")) {
+      // What was found to be lost on the way is not sent again.
+      waiting = waiting.filter(({ execution }) => execution.phase !== "over");
+      if (this.#abandoned) for (const item of waiting) host.settled(item, "lost");
+      else if (isOmniQError(error) && (error.retryable || error.code === "OMNIQ_CLOSED")) {
         this.#pending = [...waiting, ...this.#pending];
         this.#failed("settling", error);
       } else {
-        await this.#split(waiting, error);
+        this.#emptied = false;
+        this.#pending = [...(await settleApart(host, waiting, error)), ...this.#pending];
       }
     }
     this.#asked -= limit;
     this.#calls -= 1;
+    this.#taking -= takes;
+    this.#releasing -= releases;
     if (leases.length > 0) host.leased(leases, performance.now(), Date.now());
     this.kick();
-  }
-
-  /** One settlement that the backend refuses must not hold back the others. */
-  async #split(items: readonly Item[], error: unknown): Promise<void> {
-    if (items.length <= 1) {
-      for (const item of items) {
-        this.#host.runtime.logger.error("A task could not be settled; its lease will run out, and it comes again", {
-          taskId: item.execution.lease.taskId,
-          error,
-        });
-        this.#host.settled(item, "lost");
-      }
-      return;
-    }
-    const middle = items.length >> 1;
-    for (const half of [items.slice(0, middle), items.slice(middle)]) {
-      let rest: readonly Item[] = half;
-      try {
-        rest = await this.#admit(half);
-        const states = await this.#host.runtime.taskQueue.settle(
-          rest.map((item) => item.settlement as NonNullable<Item["settlement"]>),
-        );
-        this.#emptied = false;
-        rest.forEach((item, index) => this.#host.settled(item, states[index] ?? "lost"));
-      } catch (again) {
-        if (isOmniQError(again) && again.retryable) this.#pending.push(...rest);
-        else await this.#split(rest, again);
-      }
-    }
-  }
-
-  /** Everything that must be true before these are settled. Gives those that may be. */
-  async #admit(batch: readonly Item[]): Promise<readonly Item[]> {
-    const { runtime, leaseMs, events } = this.#host;
-    const { resultStorage, resultsTogether, serializer } = runtime;
-    const elsewhere = resultsTogether ? undefined : resultStorage;
-    let items = batch;
-
-    // Past the own deadline nothing is written until the queue says that the lease is held; nor is any outcome but completed, which a
-    // later attempt could contradict, written to another backend.
-    const now = performance.now();
-    const wall = Date.now();
-    const doubtful = items.filter(
-      ({ execution, ending }) =>
-        execution.overdue(now, wall) ||
-        (elsewhere !== undefined && (ending.kind === "failed" || ending.kind === "cancelled")),
-    );
-    if (doubtful.length > 0) {
-      const states = await extendLeases(
-        runtime.taskQueue,
-        doubtful.map((item) => item.execution),
-        leaseMs,
-      );
-      const lost = new Set(doubtful.filter((_, index) => states[index]?.state === "lost"));
-      items = items.filter((item) => !lost.has(item));
-      for (const item of lost) this.#host.settled(item, "lost");
-    }
-
-    if (elsewhere !== undefined) {
-      const ended = items.flatMap((item) => {
-        const result = resultOf(item.execution, item.ending, redeliveryMs);
-        return result === undefined ? [] : [{ item, result }];
-      });
-      const { maxBatch } = elsewhere.capabilities;
-      for (let start = 0; start < ended.length; start += maxBatch) {
-        const part = ended.slice(start, start + maxBatch);
-        const stored = await elsewhere.put(part.map(({ result }) => result));
-        part.forEach(({ item, result }, index) => {
-          const standing = stored[index];
-          // The marker of a task that keeps no result has no value; what the handler gave still goes to the dependents.
-          if (standing !== undefined && !same(standing, result)) {
-            item.ending = endingOf(standing, {
-              output: (text) => serializer.deserialize(text),
-              error: (text) => failureOf(text, standing.taskId, serializer),
-            });
-            item.settlement = undefined;
-          }
-        });
-      }
-    }
-
-    for (const item of items) {
-      if (item.settlement !== undefined) continue;
-      const { execution, ending } = item;
-      const settlement = settlementOf(execution, ending, resultsTogether);
-      if (events === undefined || !runtime.eventsTogether) {
-        item.settlement = settlement;
-        continue;
-      }
-      // The task's own order: what is on its way goes first.
-      if (execution.appending !== undefined) await execution.appending;
-      item.settlement = { ...settlement, events: [...events.take(execution), endingEvent(runtime, item)] };
-    }
-    return items;
   }
 
   #failed(doing: string, error: unknown): void {
@@ -322,40 +268,13 @@ export class Pump {
       error,
     });
     const retryable = isOmniQError(error) && error.retryable;
+    if (!retryable) {
+      this.#first?.reject(error);
+      this.#first = undefined;
+    }
     if (this.#idle !== undefined && (!retryable || this.#failures >= 12)) {
       this.#idle.reject(error);
       this.#idle = undefined;
     }
   }
-}
-
-function same(
-  standing: StoredResult,
-  own: {
-    readonly run: number;
-    readonly status: string;
-    readonly value?: string | undefined;
-    readonly error?: string | undefined;
-  },
-): boolean {
-  return (
-    standing.run === own.run &&
-    standing.status === own.status &&
-    standing.value === own.value &&
-    standing.error === own.error
-  );
-}
-
-/** The event that tells of an ending. Terminal ones have the id that any recorder of the outcome would give them. */
-export function endingEvent(runtime: Runtime, { execution, ending }: Item): NewEvent {
-  const { lease } = execution;
-  const task = { id: lease.taskId, name: lease.task.name, queue: lease.queue, run: lease.run, attempt: lease.attempt };
-  if (ending.kind === "release") return runtime.event("released", task);
-  if (ending.kind === "retry") {
-    const { name, message } = ending.error;
-    return runtime.event("retrying", task, { error: { name, message }, runAt: Date.now() + ending.delayMs });
-  }
-  const data =
-    ending.kind === "failed" ? { error: { name: ending.error.name, message: ending.error.message } } : undefined;
-  return { ...runtime.event(ending.kind, task, data), id: outcomeEventId(lease.taskId, lease.run, ending.kind) };
 }

@@ -1,12 +1,17 @@
 // What runs inside a worker's thread or child process: it loads the modules and runs handlers, one attempt at a time.
+import { setMaxListeners } from "node:events";
+import { parentPort } from "node:worker_threads";
 import { isOmniQError, OmniQError } from "../errors.ts";
 import type { TaskHandle } from "../handle.ts";
 import { jsonSerializer } from "../serializer.ts";
+import { isPromise } from "../standard-schema.ts";
 import type { BatchTask, Enqueue, EnqueueMany, Logger, TaskCall, TaskContext } from "../task-definition.ts";
 import { batchOutputs, checkOutput, dependencyValues, isBatchFailure, outputText, parseInput } from "./attempt.ts";
+import { copyError, maxLineLength, textOf } from "./error-copy.ts";
 import { AttemptFailed, errorText, failureOf } from "./failures.ts";
 import { loadModules, type Registry, type Workable } from "./registry.ts";
 import { plainCall } from "./remote-calls.ts";
+import { toRemote } from "./remote-protocol.ts";
 import type { FromRemote, RemoteAttempt, RemoteCall, RemoteOutcome, RemoteTask, ToRemote } from "./remote-protocol.ts";
 
 let registry: Promise<Registry> | undefined;
@@ -16,9 +21,18 @@ let listening = false;
 function listen(): void {
   if (listening) return;
   listening = true;
-  process.on("message", (message: ToRemote | null) => {
-    if (message !== null && typeof message === "object" && "omniq" in message) receivers.get(message.omniq)?.(message);
+  process.on("message", (said: unknown) => {
+    const message = toRemote(said);
+    if (message !== undefined) receivers.get(message.omniq)?.(message);
   });
+}
+
+/**
+ * In a thread, what a handler posts to its parent comes to the pool, which throws at what it does not know, in the main thread. Nobody else
+ * listens there, so it goes nowhere. The pool's own messages have another port.
+ */
+function muteParent(): void {
+  if (parentPort !== null) parentPort.postMessage = () => undefined;
 }
 
 function failed(task: RemoteTask, thrown: unknown, maxBytes: number): RemoteOutcome {
@@ -37,7 +51,11 @@ class Conversation {
   constructor(attempt: RemoteAttempt, send: (message: FromRemote) => void) {
     this.#id = attempt.id;
     this.#send = send;
-    this.controllers = attempt.tasks.map(() => new AbortController());
+    this.controllers = attempt.tasks.map(() => {
+      const controller = new AbortController();
+      setMaxListeners(0, controller.signal);
+      return controller;
+    });
   }
   receive(message: ToRemote): void {
     if (message.type === "abort") {
@@ -108,7 +126,14 @@ class Conversation {
         } catch {
           text = undefined;
         }
-        this.#send({ omniq: this.#id, type: "log", index, level, message: String(message), fields: text });
+        this.#send({
+          omniq: this.#id,
+          type: "log",
+          index,
+          level,
+          message: textOf(message, maxLineLength),
+          fields: text,
+        });
       };
     return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
   }
@@ -116,7 +141,13 @@ class Conversation {
     return (fraction, message) => {
       if (typeof fraction !== "number" || !(fraction >= 0 && fraction <= 1))
         throw new OmniQError("OMNIQ_INVALID_OPTION", "progress must be a number from 0 to 1");
-      this.#send({ omniq: this.#id, type: "progress", index, fraction, message });
+      this.#send({
+        omniq: this.#id,
+        type: "progress",
+        index,
+        fraction,
+        message: message === undefined ? undefined : textOf(message),
+      });
     };
   }
 }
@@ -131,11 +162,18 @@ async function finish(
   return { ok: true, value: outputText(task, jsonSerializer, output, maxBytes) };
 }
 
+/** What a handler is called with. */
+interface Made {
+  readonly definition: Workable;
+  readonly values: Readonly<Record<string, unknown>>;
+  readonly input: unknown;
+}
+
 async function runAll(attempt: RemoteAttempt, talk: Conversation): Promise<readonly RemoteOutcome[]> {
   const { tasks, maxValueBytes, batch } = attempt;
   const known = await (registry ??= loadModules(attempt.modules));
   const inputs = await Promise.all(
-    tasks.map(async (task): Promise<{ definition: Workable; input: unknown } | { failure: RemoteOutcome }> => {
+    tasks.map(async (task): Promise<Made | { failure: RemoteOutcome }> => {
       const definition = known.get(task.name);
       try {
         if (definition === undefined)
@@ -144,7 +182,8 @@ async function runAll(attempt: RemoteAttempt, talk: Conversation): Promise<reado
             `The modules of this worker have no task ${JSON.stringify(task.name)}`,
             { taskId: task.id },
           );
-        return { definition, input: await parseInput(task, definition, jsonSerializer, task.payload) };
+        const values = dependencyValues(task, definition, { slots: task.slots }, task.dependencies, jsonSerializer);
+        return { definition, values, input: await parseInput(task, definition, jsonSerializer, task.payload) };
       } catch (error) {
         return { failure: failed(task, error, maxValueBytes) };
       }
@@ -155,8 +194,6 @@ async function runAll(attempt: RemoteAttempt, talk: Conversation): Promise<reado
     const signal = (talk.controllers[index] as AbortController).signal;
     return { task, index, signal, made: inputs[index] as (typeof inputs)[number] };
   });
-  const dependencies = (task: RemoteTask, definition: Workable): Readonly<Record<string, unknown>> =>
-    dependencyValues(definition, { slots: task.slots } as never, task.dependencies, jsonSerializer);
 
   if (!batch) {
     return await Promise.all(
@@ -174,7 +211,7 @@ async function runAll(attempt: RemoteAttempt, talk: Conversation): Promise<reado
             maxAttempts,
             enqueuedAt,
             headers,
-            dependencies: dependencies(task, made.definition),
+            dependencies: made.values,
             signal,
             log: talk.log(index),
             progress: talk.progress(index),
@@ -199,7 +236,7 @@ async function runAll(attempt: RemoteAttempt, talk: Conversation): Promise<reado
         id: task.id,
         attempt: task.attempt,
         headers: task.headers,
-        dependencies: dependencies(task, made.definition),
+        dependencies: made.values,
         signal,
         input: made.input,
       }));
@@ -213,15 +250,18 @@ async function runAll(attempt: RemoteAttempt, talk: Conversation): Promise<reado
           enqueueMany,
         }),
       );
-      for (const [at, { task, index, made }] of good.entries()) {
-        try {
-          const output = outputs[at];
-          if (isBatchFailure(output)) throw output;
-          outcomes[index] = await finish(task, made.definition, output, maxValueBytes);
-        } catch (error) {
-          outcomes[index] = failed(task, error, maxValueBytes);
-        }
-      }
+      await Promise.all(
+        good.map(async ({ task, index, made }, at) => {
+          try {
+            const given = outputs[at];
+            const output = isPromise(given) ? await given : given;
+            if (isBatchFailure(output)) throw output;
+            outcomes[index] = await finish(task, made.definition, output, maxValueBytes);
+          } catch (error) {
+            outcomes[index] = failed(task, error, maxValueBytes);
+          }
+        }),
+      );
     } catch (error) {
       for (const { task, index } of good) outcomes[index] = failed(task, error, maxValueBytes);
     }
@@ -231,6 +271,7 @@ async function runAll(attempt: RemoteAttempt, talk: Conversation): Promise<reado
 
 /** Called by the pool. Without tasks it only loads the modules, and answers with the error's text where they do not load. */
 export default async function run(attempt: RemoteAttempt): Promise<readonly RemoteOutcome[] | string | undefined> {
+  muteParent();
   if (attempt.tasks.length === 0) {
     try {
       await (registry ??= loadModules(attempt.modules));
@@ -238,7 +279,7 @@ export default async function run(attempt: RemoteAttempt): Promise<readonly Remo
     } catch (error) {
       registry = undefined;
       return jsonSerializer.serialize(
-        isOmniQError(error) ? error : new OmniQError("OMNIQ_INVALID_OPTION", String(error)),
+        isOmniQError(error) ? copyError(error) : new OmniQError("OMNIQ_INVALID_OPTION", textOf(error)),
       );
     }
   }
@@ -247,8 +288,12 @@ export default async function run(attempt: RemoteAttempt): Promise<readonly Remo
     if (port !== undefined) port.postMessage(message);
     else process.send?.(message);
   });
-  if (port !== undefined) port.on("message", (message: ToRemote) => talk.receive(message));
-  else {
+  if (port !== undefined) {
+    port.on("message", (said: unknown) => {
+      const message = toRemote(said);
+      if (message !== undefined) talk.receive(message);
+    });
+  } else {
     listen();
     receivers.set(id, (message) => talk.receive(message));
   }

@@ -2,22 +2,27 @@
 // it runs both kinds, and an aborted attempt really ends its thread or process, which is replaced.
 import { MessageChannel } from "node:worker_threads";
 import { OmniQError } from "../errors.ts";
-import type { TaskHandle } from "../handle.ts";
 import type { Runtime } from "../runtime.ts";
 import { jsonSerializer } from "../serializer.ts";
 import { entryFlags, entryUrl } from "./entry-url.ts";
+import { copyError } from "./error-copy.ts";
 import type { Context, Execution } from "./execution.ts";
-import { callOf } from "./remote-calls.ts";
-import type { FromRemote, RemoteAttempt, RemoteCall, RemoteOutcome, ToRemote } from "./remote-protocol.ts";
+import { RemoteEnds } from "./remote-ends.ts";
+import { RemoteHost } from "./remote-host.ts";
+import { fromRemote, remoteOutcomes } from "./remote-protocol.ts";
+import type { RemoteAttempt, RemoteOutcome, RemoteTask, ToRemote } from "./remote-protocol.ts";
 import type { Tinypool } from "tinypool";
 
 /** How long a handler may go on after its abort signal has fired, before its thread or process is ended. */
 const cleanUpMs = 1_000;
+/** How long a close waits for threads and processes; a process that does not end is killed after one second. */
+const closeMs = 2_000;
 
 /** One attempt: a task or a batch, each with its context. */
 export interface RemoteRun {
   readonly executions: readonly Execution[];
   readonly contexts: readonly Context[];
+  readonly tasks: readonly RemoteTask[];
   readonly batch: boolean;
   readonly maxValueBytes: number;
 }
@@ -27,15 +32,16 @@ export class RemotePool {
   readonly #pool: Tinypool;
   readonly #kind: "thread" | "process";
   readonly #modules: readonly string[];
-  readonly #runtime: Runtime;
-  readonly #handles = new Map<string, TaskHandle<unknown>>();
+  readonly #host: RemoteHost;
+  readonly #ends: RemoteEnds;
   #next = 1;
 
   private constructor(pool: Tinypool, kind: "thread" | "process", modules: readonly string[], runtime: Runtime) {
     this.#pool = pool;
     this.#kind = kind;
     this.#modules = modules;
-    this.#runtime = runtime;
+    this.#host = new RemoteHost(runtime);
+    this.#ends = new RemoteEnds(pool, kind);
     // A thread that dies between tasks is replaced; without a listener the event would end the process.
     pool.on("error", (error: unknown) => runtime.logger.warn(`A ${kind} of the worker ended by itself`, { error }));
   }
@@ -56,6 +62,8 @@ export class RemotePool {
       maxThreads: concurrency,
       concurrentTasksPerWorker: 1,
       ...(execArgv && { execArgv }),
+      // A process has this one's environment, as threads have by themselves.
+      ...(kind === "process" && { env: process.env as Record<string, string> }),
       // A handler may leave timers and sockets behind; a thread that sleeps on a lock would stop them.
       useAtomics: false,
       serialization: "advanced",
@@ -81,71 +89,45 @@ export class RemotePool {
   }
 
   async close(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
     await Promise.race([
       this.#pool.destroy().catch(() => undefined),
       new Promise((resolve) => {
-        setTimeout(resolve, 5_000).unref();
+        timer = setTimeout(resolve, closeMs);
       }),
     ]);
+    clearTimeout(timer);
   }
 
   /** Outcomes in order. Rejects when the thread or the process ended, by itself or because all of its tasks were aborted. */
-  async run({ executions, contexts, batch, maxValueBytes }: RemoteRun): Promise<readonly RemoteOutcome[]> {
+  async run({ executions, contexts, tasks, batch, maxValueBytes }: RemoteRun): Promise<readonly RemoteOutcome[]> {
     const id = this.#next++;
-    const { serializer } = this.#runtime;
-    // Another serializer cannot cross: texts are made anew on this side.
-    const own = (text: string): string =>
-      serializer === jsonSerializer ? text : jsonSerializer.serialize(serializer.deserialize(text));
-    // What a queue wrote by itself is plain JSON, which a serializer of the user's may not read.
-    const ownError = (text: string): string => {
-      try {
-        return own(text);
-      } catch {
-        return text;
-      }
-    };
-    const tasks = executions.map((execution, index) => {
-      const { task } = execution.lease;
-      const { name, queue, attempt, maxAttempts, enqueuedAt, headers } = contexts[index] as Context;
-      const dependencies = execution.lease.dependencies.map((one) => ({
-        ...one,
-        value: one.value === undefined ? undefined : own(one.value),
-        error: one.error === undefined ? undefined : ownError(one.error),
-      }));
-      return {
-        id: task.id,
-        name,
-        queue,
-        attempt,
-        maxAttempts,
-        enqueuedAt,
-        headers,
-        payload: own(task.payload),
-        slots: execution.envelope.slots,
-        dependencies,
-      };
-    });
     const kill = new AbortController();
     let timer: NodeJS.Timeout | undefined;
     let send: (message: ToRemote) => void = () => undefined;
     let close = (): void => undefined;
     let aborted = 0;
-    const receive = (message: FromRemote): void => {
-      if (message.omniq !== id) return;
-      this.#receive(message, contexts, (answer) => send(answer));
+    const receive = (said: unknown): void => {
+      // A handler can send anything on a process's channel, at any time.
+      const message = fromRemote(said);
+      member ??= this.#ends.find(channel);
+      if (message?.omniq === id) this.#host.receive(message, contexts, (answer) => send(answer));
     };
+    const tell = (index: number, reason: OmniQError): void =>
+      send({ omniq: id, type: "abort", index, reason: jsonSerializer.serialize(copyError(reason)) });
     executions.forEach((execution, index) => {
-      const abort = (reason: OmniQError): void => {
-        send({ omniq: id, type: "abort", index, reason: jsonSerializer.serialize(reason) });
+      execution.onAbort = (reason: OmniQError): void => {
+        tell(index, reason);
         aborted += 1;
         if (aborted < executions.length) return;
         // A time limit is hard; other reasons leave a moment to clean up.
         if (reason.code === "OMNIQ_TIMEOUT") kill.abort();
         else timer ??= setTimeout(() => kill.abort(), cleanUpMs);
       };
-      execution.onAbort = abort;
     });
     const attempt: RemoteAttempt = { id, modules: this.#modules, tasks, batch, maxValueBytes };
+    let channel: object = {};
+    let member: ReturnType<RemoteEnds["find"]>;
     try {
       let running: Promise<unknown>;
       if (this.#kind === "thread") {
@@ -153,99 +135,54 @@ export class RemotePool {
         port1.on("message", receive);
         send = (message) => port1.postMessage(message);
         close = () => port1.close();
-        // A thread that ends by process.exit() tells nobody but its ports.
+        let over = false;
+        running = this.#pool
+          .run({ ...attempt, port: port2 }, { signal: kill.signal, transferList: [port2], channel })
+          .finally(() => {
+            over = true;
+          });
+        // A thread that ends by process.exit() tells nobody but its ports; one that has answered closes its port, too.
         const gone = new Promise<never>((_, reject) => {
           port1.on("close", () => {
             setTimeout(() => {
-              kill.abort();
-              reject(new Error("The thread ended while it ran the task"));
+              if (over) return;
+              void this.#ends.why(member).then((why) => {
+                kill.abort();
+                reject(why);
+              });
             }, 100).unref();
           });
         });
         gone.catch(() => undefined);
-        running = Promise.race([
-          this.#pool.run({ ...attempt, port: port2 }, { signal: kill.signal, transferList: [port2] }),
-          gone,
-        ]);
+        running = Promise.race([running, gone]);
       } else {
         let deliver: ((message: unknown) => void) | undefined;
         send = (message) => deliver?.(message);
-        running = this.#pool.run(attempt, {
-          signal: kill.signal,
-          channel: {
-            onMessage: (callback: (message: any) => void) => {
-              deliver = callback;
-            },
-            postMessage: (message: unknown) => receive(message as FromRemote),
+        channel = {
+          onMessage: (callback: (message: any) => void) => {
+            deliver = callback;
           },
-        });
+          postMessage: receive,
+        };
+        running = this.#pool.run(attempt, { signal: kill.signal, channel });
       }
-      for (const [index, execution] of executions.entries()) {
-        if (execution.aborted !== undefined)
-          send({ omniq: id, type: "abort", index, reason: jsonSerializer.serialize(execution.aborted) });
+      member = this.#ends.find(channel);
+      for (const [index, execution] of executions.entries())
+        if (execution.aborted !== undefined) tell(index, execution.aborted);
+      let answer: unknown;
+      try {
+        answer = await running;
+      } catch (error) {
+        if (kill.signal.aborted) throw error;
+        throw await this.#ends.why(member, error);
       }
-      return (await running) as readonly RemoteOutcome[];
+      const outcomes = remoteOutcomes(answer, executions.length);
+      if (outcomes === undefined) throw new Error(`The ${this.#kind} answered with something else than outcomes`);
+      return outcomes;
     } finally {
       clearTimeout(timer);
       for (const execution of executions) execution.onAbort = undefined;
       close();
     }
-  }
-
-  #receive(message: FromRemote, contexts: readonly Context[], answer: (message: ToRemote) => void): void {
-    if (message.type === "call") {
-      const reply = (ok: boolean, value: unknown): void => {
-        answer({
-          omniq: message.omniq,
-          type: "answer",
-          call: message.call,
-          ok,
-          value: jsonSerializer.serialize(value),
-        });
-      };
-      this.#call(message.what)
-        .then((value) => reply(true, value))
-        .catch((error: unknown) => reply(false, error));
-      return;
-    }
-    const context = contexts[message.index] ?? contexts[0];
-    if (context === undefined) return;
-    if (message.type === "progress") context.progress(message.fraction, message.message);
-    else
-      context.log[message.level](
-        message.message,
-        message.fields === undefined
-          ? undefined
-          : (jsonSerializer.deserialize(message.fields) as Record<string, unknown>),
-      );
-  }
-
-  async #call(what: RemoteCall): Promise<unknown> {
-    if (what.verb === "enqueue") {
-      const calls = what.calls.map(callOf);
-      const handles = what.many
-        ? ((await this.#runtime.enqueueMany(calls)) as readonly TaskHandle<unknown>[])
-        : [
-            await (
-              this.#runtime.enqueue as (task: unknown, input: unknown, options: unknown) => Promise<TaskHandle<unknown>>
-            )(calls[0]?.task, calls[0]?.input, calls[0]?.options),
-          ];
-      for (const handle of handles) {
-        this.#handles.set(handle.id, handle);
-        // Handles are kept for later questions of the handler; old ones give way.
-        if (this.#handles.size > 10_000) this.#handles.delete(this.#handles.keys().next().value as string);
-      }
-      return handles.map(({ id, deduplicated }) => ({ id, deduplicated }));
-    }
-    const handle = this.#handles.get(what.taskId);
-    if (handle === undefined)
-      throw new OmniQError(
-        "OMNIQ_TASK_NOT_FOUND",
-        `The handle of ${what.taskId} is too old; wait for results outside of the handler`,
-        { taskId: what.taskId },
-      );
-    if (what.verb === "status") return await handle.status();
-    if (what.verb === "cancel") return await handle.cancel();
-    return await handle[what.verb]({ timeoutMs: what.timeoutMs });
   }
 }

@@ -80,3 +80,61 @@ export interface PlainCall {
   readonly after: readonly PlainSource[] | undefined;
 }
 export type PlainSource = { readonly call: PlainCall } | { readonly taskId: string };
+
+type Fields = Readonly<Record<string, unknown>>;
+function fieldsOf(value: unknown): Fields | undefined {
+  return typeof value === "object" && value !== null ? (value as Fields) : undefined;
+}
+const levels: ReadonlySet<unknown> = new Set(["debug", "info", "warn", "error"]);
+
+/** A handler can send anything by `process.send`; `undefined` for what is no message of ours. */
+export function fromRemote(value: unknown): FromRemote | undefined {
+  const message = fieldsOf(value);
+  if (message === undefined || typeof message["omniq"] !== "number") return undefined;
+  if (message["type"] === "call")
+    return typeof message["call"] === "number" && fieldsOf(message["what"]) !== undefined
+      ? (message as FromRemote)
+      : undefined;
+  if (
+    !Number.isInteger(message["index"]) ||
+    !(message["message"] === undefined || typeof message["message"] === "string")
+  )
+    return undefined;
+  if (message["type"] === "progress") {
+    const { fraction } = message as { readonly fraction?: unknown };
+    return typeof fraction === "number" && fraction >= 0 && fraction <= 1 ? (message as FromRemote) : undefined;
+  }
+  if (message["type"] !== "log" || !levels.has(message["level"]) || message["message"] === undefined) return undefined;
+  return message["fields"] === undefined || typeof message["fields"] === "string" ? (message as FromRemote) : undefined;
+}
+
+/** As {@link fromRemote}, on the handler's side. */
+export function toRemote(value: unknown): ToRemote | undefined {
+  const message = fieldsOf(value);
+  if (message === undefined || typeof message["omniq"] !== "number") return undefined;
+  if (message["type"] === "abort")
+    return Number.isInteger(message["index"]) && typeof message["reason"] === "string"
+      ? (message as ToRemote)
+      : undefined;
+  return message["type"] === "answer" && typeof message["call"] === "number" && typeof message["value"] === "string"
+    ? (message as ToRemote)
+    : undefined;
+}
+
+/** The outcomes of an attempt with so many tasks; `undefined` for anything else. */
+export function remoteOutcomes(value: unknown, count: number): readonly RemoteOutcome[] | undefined {
+  if (!Array.isArray(value) || value.length !== count) return undefined;
+  const good = value.every((one: unknown) => {
+    const outcome = fieldsOf(one);
+    if (outcome === undefined) return false;
+    if (outcome["ok"] === true) return outcome["value"] === undefined || typeof outcome["value"] === "string";
+    const { delayMs } = outcome;
+    return (
+      outcome["ok"] === false &&
+      typeof outcome["error"] === "string" &&
+      typeof outcome["permanent"] === "boolean" &&
+      (delayMs === undefined || (Number.isSafeInteger(delayMs) && (delayMs as number) >= 0))
+    );
+  });
+  return good ? (value as readonly RemoteOutcome[]) : undefined;
+}

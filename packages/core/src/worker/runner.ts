@@ -1,4 +1,5 @@
 // Runs handlers: here in this thread, or by the pool in others; with middleware around either.
+import { setMaxListeners } from "node:events";
 import { OmniQError } from "../errors.ts";
 import { jsonSerializer } from "../serializer.ts";
 import { isPromise } from "../standard-schema.ts";
@@ -6,14 +7,15 @@ import { failureOf as storedFailure } from "../task-outcome.ts";
 import type { BatchTask, TaskContext } from "../task-definition.ts";
 import { batchOutputs, checkOutput, isBatchFailure, outputText, parseInput } from "./attempt.ts";
 import type { Engine } from "./engine.ts";
-import type { Execution } from "./execution.ts";
-import { AttemptFailed, failureOf } from "./failures.ts";
+import type { Context, Execution } from "./execution.ts";
+import { failureOf, type Failure } from "./failures.ts";
 import type { Workable } from "./registry.ts";
 import type { RemotePool } from "./remote-pool.ts";
-import type { RemoteOutcome } from "./remote-protocol.ts";
+import type { RemoteOutcome, RemoteTask } from "./remote-protocol.ts";
+import { remoteTask } from "./remote-task.ts";
 
 /** Thrown inside a middleware chain for a failure that was understood in another thread. */
-class RemoteFailure extends Error {
+class RemoteFailure extends Error implements Failure {
   readonly error: OmniQError;
   readonly permanent: boolean;
   readonly delayMs: number | undefined;
@@ -22,8 +24,10 @@ class RemoteFailure extends Error {
     this.error = error;
     this.permanent = permanent;
     this.delayMs = delayMs;
+    understood.add(this);
   }
 }
+const understood = new WeakSet<Failure>();
 
 export class Runner {
   readonly #engine: Engine;
@@ -59,8 +63,10 @@ export class Runner {
   }
   #attempt(execution: Execution): void | Promise<void> {
     const { lease, definition } = execution;
-    if (definition === undefined) throw unknownTask(execution);
+    if (definition === undefined) throw new TypeError("A task without a definition is turned away before");
     if (this.#pool !== undefined) return this.#remoteSingle(this.#pool, execution);
+    // Read before the handler may or may not ask: it never runs without what it was promised.
+    if (hasSlots(definition)) void execution.context(this.#engine.contexts).dependencies;
     const input = parseInput(lease.task, definition, this.#engine.runtime.serializer, lease.task.payload);
     return input instanceof Promise
       ? input.then((value: unknown) => this.#handle(execution, definition, value))
@@ -111,7 +117,8 @@ export class Runner {
     const { taskId, task } = execution.lease;
     this.#engine.fail(
       execution,
-      error instanceof RemoteFailure ? error : failureOf({ id: taskId, name: task.name }, error),
+      // What was thrown may throw by itself where it is asked what it is.
+      understood.has(error as Failure) ? (error as Failure) : failureOf({ id: taskId, name: task.name }, error),
     );
   }
 
@@ -173,8 +180,9 @@ export class Runner {
       await Promise.all(
         good.map(async ({ execution }, index) => {
           const { task } = execution.lease;
-          const output = outputs[index];
           try {
+            const given = outputs[index];
+            const output = isPromise(given) ? await given : given;
             if (isBatchFailure(output)) throw output;
             await checkOutput(task, definition, output);
             engine.end(execution, {
@@ -217,12 +225,9 @@ export class Runner {
     const engine = this.#engine;
     const context = execution.context(engine.contexts);
     const call = async (): Promise<string | undefined> => {
-      const [outcome] = await pool.run({
-        executions: [execution],
-        contexts: [context],
-        batch: false,
-        maxValueBytes: engine.maxValueBytes,
-      });
+      const tasks = [remoteTask(execution, context, engine.runtime.serializer)];
+      const run = { executions: [execution], contexts: [context], tasks, batch: false };
+      const [outcome] = await pool.run({ ...run, maxValueBytes: engine.maxValueBytes });
       return this.#unpack(execution, outcome as RemoteOutcome);
     };
     if (engine.options.middleware.length === 0) {
@@ -238,11 +243,25 @@ export class Runner {
     });
   }
 
-  async #remoteBatch(pool: RemotePool, executions: readonly Execution[]): Promise<void> {
+  async #remoteBatch(pool: RemotePool, batch: readonly Execution[]): Promise<void> {
     const engine = this.#engine;
+    const executions: Execution[] = [];
+    const contexts: Context[] = [];
+    const tasks: RemoteTask[] = [];
+    for (const execution of batch) {
+      try {
+        const context = execution.context(engine.contexts);
+        tasks.push(remoteTask(execution, context, engine.runtime.serializer));
+        executions.push(execution);
+        contexts.push(context);
+      } catch (error) {
+        this.#failed(execution, error);
+      }
+    }
     try {
-      const contexts = executions.map((execution) => execution.context(engine.contexts));
-      const outcomes = await pool.run({ executions, contexts, batch: true, maxValueBytes: engine.maxValueBytes });
+      if (executions.length === 0) return;
+      const run = { executions, contexts, tasks, batch: true, maxValueBytes: engine.maxValueBytes };
+      const outcomes = await pool.run(run);
       executions.forEach((execution, index) => {
         try {
           const text = this.#unpack(execution, outcomes[index] as RemoteOutcome);
@@ -258,22 +277,20 @@ export class Runner {
     } catch (error) {
       for (const execution of executions) this.#failed(execution, error);
     } finally {
-      engine.freed(executions[0]?.slot);
+      engine.freed(batch[0]?.slot);
     }
   }
 }
 
-function unknownTask({ lease }: Execution): AttemptFailed {
-  return new AttemptFailed(
-    "OMNIQ_UNKNOWN_TASK",
-    `This worker has no task ${JSON.stringify(lease.task.name)}; give it the task, or let it drain other queues`,
-    { taskId: lease.taskId },
-  );
+function hasSlots({ slots }: Workable): boolean {
+  for (const _ in slots) return true;
+  return false;
 }
 
 /** Aborts when every one of the batch's tasks is aborted. */
 function allAborted(executions: readonly Execution[]): AbortSignal {
   const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
   let left = executions.length;
   for (const { signal } of executions) {
     const one = (): void => {

@@ -10,6 +10,7 @@ const cutAfter = 1_024;
 export interface StarterHost {
   held(): Iterable<Execution>;
   end(execution: Execution, ending: Ending): void;
+  overdue(execution: Execution): boolean;
   /** Its handler is about to be called. */
   started(execution: Execution): void;
   single(execution: Execution): void;
@@ -27,6 +28,7 @@ export class Starter {
   #waitingStart = 0;
   /** Handlers that run. */
   #slots = 0;
+  #fullSince = 0;
   #starting = false;
 
   constructor(host: StarterHost, registry: Registry, concurrency: number, leaseMs: number) {
@@ -42,6 +44,10 @@ export class Starter {
     this.batchRoom = batchRoom;
   }
 
+  /** Since when every slot is taken and none came free, by `performance.now()`; `undefined` while one is free. */
+  get fullSince(): number | undefined {
+    return this.#slots < this.#concurrency ? undefined : this.#fullSince;
+  }
   /** One more waits; it starts at the next call of {@link start}. */
   add(execution: Execution): void {
     this.#waiting.push(execution);
@@ -122,7 +128,7 @@ export class Starter {
       this.#host.end(execution, { kind: "cancelled" });
       return false;
     }
-    if (execution.overdue(now, Date.now())) {
+    if (this.#host.overdue(execution)) {
       this.#host.end(execution, { kind: "release" });
       return false;
     }
@@ -146,6 +152,7 @@ export class Starter {
     this.#slots += 1;
     execution.slot = { free: false };
     this.#host.started(execution);
+    this.#fullSince = execution.startedAt;
     this.#host.single(execution);
   }
   #startBatch(collector: Collector): void {
@@ -156,6 +163,7 @@ export class Starter {
     for (const execution of batch) {
       execution.slot = slot;
       this.#host.started(execution);
+      this.#fullSince = execution.startedAt;
     }
     this.#host.batch(collector.definition, batch);
   }
