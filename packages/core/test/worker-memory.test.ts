@@ -448,3 +448,38 @@ describe("options", () => {
     );
   });
 });
+
+describe("the log", () => {
+  test("tells of failed attempts and dead letters by default, with task, attempt and error, without the payload", async () => {
+    const lines: { level: string; message: string; fields: Readonly<Record<string, unknown>> }[] = [];
+    const at = (level: string) => (message: string, fields?: Readonly<Record<string, unknown>>) =>
+      void lines.push({ level, message, fields: fields ?? {} });
+    const logger = { debug() {}, info() {}, warn: at("warn"), error: at("error") };
+    await using omniq = client({ logger });
+    const secret = "the payload of nobody else";
+    const strict = z.object({ n: z.number() });
+    const fails = defineTask({
+      name: "fails",
+      input: typeOnly<string>(),
+      retry: { maxAttempts: 2, delayMs: 0 },
+      run: () => {
+        throw new RangeError("too much");
+      },
+    });
+    const invalid = defineTask({ name: "invalid", input: strict, retry: { maxAttempts: 1 }, run: () => 1 });
+    const producer = defineTask({ name: "invalid", input: typeOnly<unknown>(), retry: { maxAttempts: 1 } });
+    await omniq.enqueue(fails, secret, { id: "one" });
+    await omniq.enqueue(producer, { n: secret });
+    await omniq.worker({ tasks: [fails, invalid] }).drain();
+    expect(lines.map(({ level, fields }) => [level, fields["taskName"], fields["attempt"], fields["code"]])).toEqual(
+      expect.arrayContaining([
+        ["warn", "fails", 1, "OMNIQ_TASK_FAILED"],
+        ["error", "fails", 2, "OMNIQ_TASK_FAILED"],
+        ["error", "invalid", 1, "OMNIQ_INVALID_INPUT"],
+      ]),
+    );
+    expect(lines.length).toBe(3);
+    expect(lines[0]?.fields["error"]).toMatchObject({ name: "RangeError", message: "too much" });
+    expect(lines.map(({ message, fields }) => message + JSON.stringify(fields)).join()).not.toContain(secret);
+  });
+});

@@ -2,19 +2,10 @@
 import { expect, test } from "vitest";
 import { memory } from "@omniq/memory";
 import { defineTask, OmniQ, OmniQError, type Settlement, type TaskQueue } from "@omniq/core";
+import { faulty } from "./faulty-queue.ts";
 
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** The queue with some verbs in front of it. Methods keep their own `this`. */
-function faulty(queue: TaskQueue, verbs: Partial<TaskQueue>): TaskQueue {
-  return new Proxy(queue, {
-    get(target, key) {
-      if (key in verbs) return verbs[key as keyof TaskQueue];
-      const value: unknown = Reflect.get(target, key, target);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
-}
 const away = (): OmniQError => new OmniQError("OMNIQ_BACKEND_UNAVAILABLE", "away");
 
 test("settlements and reserves are sent again until the backend is back", async () => {

@@ -61,3 +61,37 @@ test("a handler that blocks the event loop for three lease lengths keeps its lea
   expect(await (await omniq.enqueue(block)).result()).toEqual([0, 0]);
   expect(runs).toBe(1);
 });
+
+test("the neighbours of a handler that blocks the event loop are not told that their leases are lost", async () => {
+  const backend = sqlite({ databasePath: join(folder, "neighbours.db") });
+  await using omniq = new OmniQ({ taskQueue: backend, logger: quiet });
+  const aborted: unknown[] = [];
+  let blocked = false;
+  let neighbours = 0;
+  const neighbour = defineTask({
+    name: "neighbour",
+    run: async (_: void, { signal }) => {
+      signal.addEventListener("abort", () => aborted.push(signal.reason));
+      neighbours += 1;
+      while (!blocked) await new Promise((resolve) => setTimeout(resolve, 20));
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return "done";
+    },
+  });
+  const block = defineTask({
+    name: "block",
+    run: () => {
+      const end = performance.now() + 2_400;
+      while (performance.now() < end);
+      blocked = true;
+    },
+  });
+  await using worker = omniq.worker({ tasks: [neighbour, block], leaseMs: 800 });
+  await worker.start();
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  const handles = await omniq.enqueueMany([neighbour.with(), neighbour.with()]);
+  while (neighbours < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  await omniq.enqueue(block);
+  for (const handle of handles) expect(await handle.result()).toBe("done");
+  expect([aborted, neighbours]).toEqual([[], 2]);
+});

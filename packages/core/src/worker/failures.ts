@@ -53,14 +53,15 @@ function understand(task: Subject, thrown: unknown): Failure {
   if (thrown instanceof AttemptFailed) return thrown.failure;
   const taskId = task.id;
   if (isOmniQError(thrown, "OMNIQ_TASK_RETRY")) {
-    const { cause, delayMs = 0 } = thrown;
+    const { cause, delayMs } = thrown;
     // Nonsense must not reach a store: the policy's pause is taken, and the error says why.
     const known = typeof delayMs === "number" && delayMs >= 0 && delayMs !== Number.POSITIVE_INFINITY;
-    const message = known
-      ? cause === undefined || cause === null
-        ? textOf(thrown.message)
-        : describeThrown(cause).message
-      : `The task ${JSON.stringify(task.name)} (${taskId}) asked to be tried again in ${textOf(delayMs, 100)} ms; delayMs must be a number from 0 to ${maxDurationMs}, so it is tried again by its policy`;
+    const message =
+      known || delayMs === undefined
+        ? cause === undefined || cause === null
+          ? textOf(thrown.message)
+          : describeThrown(cause).message
+        : `The task ${JSON.stringify(task.name)} (${taskId}) asked to be tried again in ${textOf(delayMs, 100)} ms; delayMs must be a number from 0 to ${maxDurationMs}, so it is tried again by its policy`;
     return {
       error: new OmniQError("OMNIQ_TASK_FAILED", message, { cause: cause ?? undefined, taskId }),
       permanent: false,

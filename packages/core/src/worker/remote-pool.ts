@@ -18,6 +18,9 @@ const cleanUpMs = 1_000;
 /** How long a close waits for threads and processes; a process that does not end is killed after one second. */
 const closeMs = 2_000;
 
+/** Why an attempt was ended on purpose: its outcome is decided already. */
+const wanted = new Error("The attempt was aborted");
+
 /** One attempt: a task or a batch, each with its context. */
 export interface RemoteRun {
   readonly executions: readonly Execution[];
@@ -110,7 +113,6 @@ export class RemotePool {
     const receive = (said: unknown): void => {
       // A handler can send anything on a process's channel, at any time.
       const message = fromRemote(said);
-      member ??= this.#ends.find(channel);
       if (message?.omniq === id) this.#host.receive(message, contexts, (answer) => send(answer));
     };
     const tell = (index: number, reason: OmniQError): void =>
@@ -121,16 +123,28 @@ export class RemotePool {
         aborted += 1;
         if (aborted < executions.length) return;
         // A time limit is hard; other reasons leave a moment to clean up.
-        if (reason.code === "OMNIQ_TIMEOUT") kill.abort();
-        else timer ??= setTimeout(() => kill.abort(), cleanUpMs);
+        if (reason.code === "OMNIQ_TIMEOUT") kill.abort(wanted);
+        else timer ??= setTimeout(() => kill.abort(wanted), cleanUpMs);
       };
     });
     const attempt: RemoteAttempt = { id, modules: this.#modules, tasks, batch, maxValueBytes };
     let channel: object = {};
+    // An attempt may wait for a thread or process that is being replaced; the pool looks at its channel when it is given to one.
+    const given = (): void =>
+      queueMicrotask(() => {
+        member = this.#ends.find(channel);
+      });
     let member: ReturnType<RemoteEnds["find"]>;
+    let told: Error | undefined;
     try {
       let running: Promise<unknown>;
       if (this.#kind === "thread") {
+        channel = {
+          get onMessage(): undefined {
+            given();
+            return undefined;
+          },
+        };
         const { port1, port2 } = new MessageChannel();
         port1.on("message", receive);
         send = (message) => port1.postMessage(message);
@@ -147,6 +161,7 @@ export class RemotePool {
             setTimeout(() => {
               if (over) return;
               void this.#ends.why(member).then((why) => {
+                told = why;
                 kill.abort();
                 reject(why);
               });
@@ -160,20 +175,20 @@ export class RemotePool {
         send = (message) => deliver?.(message);
         channel = {
           onMessage: (callback: (message: any) => void) => {
+            given();
             deliver = callback;
           },
           postMessage: receive,
         };
         running = this.#pool.run(attempt, { signal: kill.signal, channel });
       }
-      member = this.#ends.find(channel);
       for (const [index, execution] of executions.entries())
         if (execution.aborted !== undefined) tell(index, execution.aborted);
       let answer: unknown;
       try {
         answer = await running;
       } catch (error) {
-        if (kill.signal.aborted) throw error;
+        if (kill.signal.reason === wanted || error === told) throw error;
         throw await this.#ends.why(member, error);
       }
       const outcomes = remoteOutcomes(answer, executions.length);
