@@ -18,7 +18,7 @@ const never = (): Promise<never> => new Promise(() => {});
 
 test("from the first moment of a stop nothing is started: what comes later is given back, while upkeep hangs, too", async () => {
   const queue = memory({}).taskQueue();
-  let hold = (_leases: readonly Lease[]): void => undefined;
+  let hold: (leases: readonly Lease[]) => void = () => undefined;
   let stalled = false;
   const taskQueue = faulty(queue, {
     // The answer is under way when the stop is called.

@@ -1,7 +1,6 @@
 // What a failed attempt means: which error is kept, whether it is tried again, and when.
 import type { ResolvedRetry } from "../envelope.ts";
 import { isOmniQError, OmniQError, type OmniQErrorCode } from "../errors.ts";
-import { maxDurationMs } from "../option-checks.ts";
 import { jsonSerializer, type Serializer } from "../serializer.ts";
 import { copyError, describeThrown, textOf } from "./error-copy.ts";
 
@@ -14,6 +13,8 @@ export interface Failure {
   readonly delayMs: number | undefined;
 }
 
+/** The longest pause: a hundred years, as for all times that options say. */
+const maxDurationMs = 3_155_760_000_000;
 /** UTF-8 bytes of a stored error; a backend that takes less gets less. */
 export const maxErrorBytes = 65_536;
 
