@@ -10,10 +10,11 @@ import type {
   StoredTaskState,
   TaskFilter,
 } from "./contracts/index.ts";
+import { maxDurationMs } from "./duration.ts";
 import { OmniQError } from "./errors.ts";
 import type { CancelState, TaskStatus } from "./handle.ts";
 import { checkInteger, checkKey } from "./limits.ts";
-import { maxDurationMs, refuseUnknown } from "./option-checks.ts";
+import { refuseUnknown } from "./option-checks.ts";
 import type { Runtime } from "./runtime.ts";
 import { statusOfResult, statusOfTask } from "./task-outcome.ts";
 import { recordOutcomes } from "./unrecorded.ts";

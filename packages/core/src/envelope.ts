@@ -1,4 +1,6 @@
 // Core's own text beside a payload: what a worker needs to know of a task, and what no backend looks into.
+import { maxDurationMs } from "./duration.ts";
+import { checkVersion, damaged, isBetween, isRecord, isWhole, parseObject } from "./stored-text.ts";
 
 /** A retry policy with every field decided. */
 export interface ResolvedRetry {
@@ -18,8 +20,12 @@ export interface Envelope {
   readonly slots?: Readonly<Record<string, string | readonly string[]>> | undefined;
 }
 
-/** As it is written. Short, since it stands beside every task: retry policy, time limit, and what few tasks have. */
+/** The format that this version writes. */
+const version = 1;
+
+/** As it is written. Short, since it stands beside every task: version, retry policy, time limit, and what few tasks have. */
 interface Written {
+  readonly v: typeof version;
   readonly r: readonly [ResolvedRetry["backoff"], delayMs: number, factor: number, maxDelayMs: number, jitter: number];
   readonly t: number | null;
   readonly h?: Readonly<Record<string, string>>;
@@ -41,6 +47,7 @@ function shared(text: string): string {
 /** Text of an envelope. */
 export function encodeEnvelope({ retry, timeoutMs, headers, slots }: Envelope): string {
   const written: { -readonly [K in keyof Written]: Written[K] } = {
+    v: version,
     r: [retry.backoff, retry.delayMs, retry.factor, retry.maxDelayMs, retry.jitter],
     t: timeoutMs,
   };
@@ -49,9 +56,37 @@ export function encodeEnvelope({ retry, timeoutMs, headers, slots }: Envelope): 
   return shared(JSON.stringify(written));
 }
 
-/** The envelope that {@link encodeEnvelope} wrote. */
+/**
+ * The envelope that {@link encodeEnvelope} wrote. Throws `OMNIQ_ITEM_DAMAGED`, and nothing else, for any other text: what it gives is within the
+ * bounds that options have.
+ */
 export function decodeEnvelope(text: string): Envelope {
-  const { r, t, h = {}, s } = JSON.parse(text) as Written;
-  const [backoff, delayMs, factor, maxDelayMs, jitter] = r;
+  const what = "The envelope of a task";
+  const written = parseObject(text, what);
+  // Texts of before versions were written have none; they are of the first.
+  checkVersion(written["v"] ?? 1, version, what);
+  const { r, t, h = {}, s } = written;
+  if (!Array.isArray(r)) throw damaged(what, "it has no retry policy");
+  const [backoff, delayMs, factor, maxDelayMs, jitter] = r as readonly unknown[];
+  if (backoff !== "exponential" && backoff !== "linear" && backoff !== "fixed") throw damaged(what, "its backoff");
+  if (!isWhole(delayMs, 0, maxDurationMs)) throw damaged(what, "its delay");
+  if (!isBetween(factor, 1, 1_000)) throw damaged(what, "its factor");
+  if (!isWhole(maxDelayMs, 0, maxDurationMs)) throw damaged(what, "its longest delay");
+  if (!isBetween(jitter, 0, 1)) throw damaged(what, "its jitter");
+  if (t !== null && !isWhole(t, 1, 2_147_483_647)) throw damaged(what, "its time limit");
+  if (!isHeaders(h)) throw damaged(what, "its headers");
+  if (s !== undefined && !isSlots(s)) throw damaged(what, "its dependency slots");
   return { retry: { backoff, delayMs, factor, maxDelayMs, jitter }, timeoutMs: t, headers: h, slots: s };
+}
+
+function isHeaders(value: unknown): value is Readonly<Record<string, string>> {
+  return isRecord(value) && Object.values(value).every((one) => typeof one === "string");
+}
+
+function isSlots(value: unknown): value is Readonly<Record<string, string | readonly string[]>> {
+  if (!isRecord(value)) return false;
+  return Object.values(value).every(
+    (one) =>
+      typeof one === "string" || (Array.isArray(one) && one.every((id) => typeof id === "string" && id.length > 0)),
+  );
 }

@@ -1,4 +1,6 @@
 // The one error class, its codes, and how it is recognised across duplicate installs.
+import { maxDurationMs } from "./duration.ts";
+import { errorMessage, readProperty, textOf } from "./thrown-text.ts";
 
 /** Codes are API. */
 export type OmniQErrorCode =
@@ -45,7 +47,10 @@ export interface OmniQErrorOptions {
   readonly delayMs?: number | undefined;
 }
 
-/** Every error that OmniQ throws. The message says what happened, to what, and what to do; payloads and passwords never stand in it. */
+/**
+ * Every error that OmniQ throws. The message says what happened, to what, and what to do; payloads and passwords never stand in it. Making one
+ * never throws: a message that is no text is made into one, a long one is cut to 65,536 characters, and a delay is held within a hundred years.
+ */
 export class OmniQError<Code extends OmniQErrorCode = OmniQErrorCode> extends Error {
   readonly code: Code;
   /** The same call may succeed later. */
@@ -54,17 +59,18 @@ export class OmniQError<Code extends OmniQErrorCode = OmniQErrorCode> extends Er
   readonly delayMs?: number;
 
   constructor(code: Code, message: string, options: OmniQErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(textOf(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "OmniQError";
     this.code = code;
     this.retryable = options.retryable ?? retryableCodes.has(code);
     if (options.taskId !== undefined) this.taskId = options.taskId;
-    if (options.delayMs !== undefined) this.delayMs = options.delayMs;
+    const { delayMs } = options;
+    if (typeof delayMs === "number" && delayMs >= 0) this.delayMs = Math.min(Math.trunc(delayMs), maxDurationMs);
     Object.defineProperty(this, brand, { value: true });
   }
 }
 
-/** True for an OmniQError of any copy of this package, and of this code where one is given. */
+/** True for an OmniQError of any copy of this package, and of this code where one is given. Never throws. */
 export function isOmniQError<Code extends OmniQErrorCode = OmniQErrorCode>(
   error: unknown,
   code?: Code,
@@ -72,8 +78,8 @@ export function isOmniQError<Code extends OmniQErrorCode = OmniQErrorCode>(
   return (
     typeof error === "object" &&
     error !== null &&
-    (error as Record<symbol, unknown>)[brand] === true &&
-    (code === undefined || (error as { code?: unknown }).code === code)
+    readProperty(error, brand) === true &&
+    (code === undefined || readProperty(error, "code") === code)
   );
 }
 
@@ -82,10 +88,29 @@ export function failTask(message: string, options: { readonly cause?: unknown } 
   return new OmniQError("OMNIQ_TASK_FAILED", message, options);
 }
 
-/** Throw it from a handler: try again after this time in place of the policy's. It counts as an attempt. */
+/**
+ * Throw it from a handler: try again after this time in place of the policy's. It counts as an attempt.
+ * Throws `OMNIQ_INVALID_OPTION` for a time that is not a number from 0 to a hundred years.
+ */
 export function retryTask(options: {
   readonly delayMs: number;
   readonly cause?: unknown;
 }): OmniQError<"OMNIQ_TASK_RETRY"> {
-  return new OmniQError("OMNIQ_TASK_RETRY", `The task asked to be tried again in ${options.delayMs} ms`, options);
+  const delayMs = readProperty(options, "delayMs");
+  if (typeof delayMs !== "number" || !(delayMs >= 0 && delayMs <= maxDurationMs)) {
+    throw new OmniQError(
+      "OMNIQ_INVALID_OPTION",
+      `delayMs of retryTask must be a number from 0 to ${maxDurationMs}, not ${typeof delayMs === "number" ? delayMs : typeof delayMs}`,
+    );
+  }
+  const whole = Math.trunc(delayMs);
+  return new OmniQError("OMNIQ_TASK_RETRY", `The task asked to be tried again in ${whole} ms`, {
+    cause: readProperty(options, "cause"),
+    delayMs: whole,
+  });
+}
+
+/** What a foreign error says, for a message of ours: its own message, cut to a line's length. */
+export function reasonOf(thrown: unknown): string {
+  return errorMessage(thrown, 500);
 }

@@ -1,12 +1,11 @@
 // Checks of what users pass as options: every field, and no unknown ones. All throw `OMNIQ_INVALID_OPTION` and name
 // the option.
+import { maxDurationMs } from "./duration.ts";
 import { OmniQError } from "./errors.ts";
 import { checkInteger, checkKey, describeType, isWellFormed, maxPriority, minPriority } from "./limits.ts";
 
 /** UTF-8 bytes of a task's headers, names and values together. */
 export const maxHeaderBytes = 65_536;
-/** The longest time that an option may say: a hundred years. */
-export const maxDurationMs = 3_155_760_000_000;
 
 const shared = ["queue", "priority", "retry", "timeoutMs", "resultTtlMs", "headers"];
 const ofDefaults = [...shared, "expiresInMs"];

@@ -1,8 +1,9 @@
 // The mathematics of schedules: which occurrences a rule has, and which of them a tick enqueues.
 import { Cron } from "croner";
+import { maxDurationMs } from "./duration.ts";
 import { OmniQError } from "./errors.ts";
 import { checkInteger, checkKey } from "./limits.ts";
-import { checkTime, maxDurationMs, refuseUnknown } from "./option-checks.ts";
+import { checkTime, refuseUnknown } from "./option-checks.ts";
 import type { ScheduleOptions } from "./schedule.ts";
 
 /** A rule as it is stored. */

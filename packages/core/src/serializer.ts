@@ -1,6 +1,8 @@
 // How inputs, outputs and errors become text, and the default way: JSON that also carries what JavaScript has beyond
 // it.
 import { OmniQError, isOmniQError, type OmniQErrorCode } from "./errors.ts";
+import { isWellFormed } from "./limits.ts";
+import { cutText, errorName, isErrorField, isInstance, ownKeys, readProperty, textOf } from "./thrown-text.ts";
 
 /** Turns values into text and back. `deserialize` must never run or import anything. */
 export interface Serializer {
@@ -63,6 +65,30 @@ export const jsonSerializer: Serializer = {
     return decode(parsed, 0);
   },
 };
+
+/**
+ * A value as text that every store takes. Throws `OMNIQ_SERIALIZATION_FAILED`, and nothing else: where the serializer throws, gives no string,
+ * or gives a text with NUL or lone surrogates.
+ */
+export function serializeWith(serializer: Serializer, value: unknown): string {
+  let text: unknown;
+  try {
+    text = serializer.serialize(value);
+  } catch (cause) {
+    if (isOmniQError(cause, "OMNIQ_SERIALIZATION_FAILED")) throw cause;
+    throw new OmniQError("OMNIQ_SERIALIZATION_FAILED", "The serializer failed", { cause });
+  }
+  if (typeof text !== "string")
+    throw new OmniQError("OMNIQ_SERIALIZATION_FAILED", `The serializer gave no string, but ${typeof text}`);
+  // JSON escapes both; looking through every text would cost for nothing.
+  if (serializer === jsonSerializer) return text;
+  if (text.includes("\0") || !isWellFormed(text))
+    throw new OmniQError(
+      "OMNIQ_SERIALIZATION_FAILED",
+      "The serializer gave a text with NUL or lone surrogates, which not every store takes; encode bytes as base64",
+    );
+  return text;
+}
 
 function refuse(what: string, frame: Frame | undefined): OmniQError {
   let path = "";
@@ -168,13 +194,20 @@ function encodeObject(object: object, frame: Frame | undefined, open: Set<object
 }
 
 function encodeError(error: Error, open: Set<object>, depth: number): object {
-  const { name, message, stack, cause } = error;
-  const code: unknown = (error as { code?: unknown }).code;
-  const written: Record<string, unknown> = { name: String(name), message: String(message) };
-  if (typeof stack === "string") written["stack"] = stack;
-  if (typeof code === "string" || typeof code === "number") written["code"] = code;
+  const message = readProperty(error, "message");
+  const stack = readProperty(error, "stack");
+  const code = readProperty(error, "code");
+  const cause = readProperty(error, "cause");
+  const errors = readProperty(error, "errors");
+  const written: Record<string, unknown> = { name: errorName(error), message: textOf(message ?? "") };
+  if (typeof stack === "string") written["stack"] = cutText(stack);
+  if (typeof code === "number" || typeof code === "string") written["code"] = code;
   if (isOmniQError(error)) {
-    written["omniq"] = { retryable: error.retryable, taskId: error.taskId, delayMs: error.delayMs };
+    written["omniq"] = {
+      retryable: readProperty(error, "retryable") === true,
+      taskId: readText(error, "taskId"),
+      delayMs: readNumber(error, "delayMs"),
+    };
   }
   if (cause !== undefined) {
     try {
@@ -183,32 +216,37 @@ function encodeError(error: Error, open: Set<object>, depth: number): object {
       // A failure must always be storable: a cause with sockets or cycles in it stays out.
     }
   }
-  if (error instanceof AggregateError && Array.isArray(error.errors)) {
-    const errors: unknown[] = [];
-    for (const one of error.errors as unknown[]) {
+  if (isInstance(error, AggregateError) && Array.isArray(errors)) {
+    const inner: unknown[] = [];
+    for (const one of errors as unknown[]) {
       try {
-        errors.push(encode(one, undefined, open, depth));
+        inner.push(encode(one, undefined, open, depth));
       } catch {
         // As above.
       }
     }
-    written["errors"] = errors;
+    written["errors"] = inner;
   }
   const fields = encodeFields(error, open, depth);
   if (fields !== undefined) written["fields"] = fields;
   return written;
 }
 
-/** What an error has of its own beside these is kept with it: a status, a path, details. */
-const knownOfErrors: ReadonlySet<string> = new Set([
-  ...["name", "message", "stack", "cause", "code", "errors"],
-  ...["retryable", "taskId", "delayMs", "__proto__"],
-]);
+function readText(object: object, key: string): string | undefined {
+  const value = readProperty(object, key);
+  return typeof value === "string" ? value : undefined;
+}
 
+function readNumber(object: object, key: string): number | undefined {
+  const value = readProperty(object, key);
+  return typeof value === "number" && Number.isFinite(value) ? value : undefined;
+}
+
+/** What an error has of its own is kept with it: a status, a path, details. */
 function encodeFields(error: object, open: Set<object>, depth: number): Record<string, unknown> | undefined {
   let fields: Record<string, unknown> | undefined;
-  for (const key of Object.keys(error)) {
-    if (knownOfErrors.has(key)) continue;
+  for (const key of ownKeys(error)) {
+    if (!isErrorField(key)) continue;
     try {
       const value = encode((error as Record<string, unknown>)[key], undefined, open, depth);
       (fields ??= {})[key] = value;
@@ -223,7 +261,7 @@ function decodeFields(error: Error, fields: unknown, depth: number): void {
   if (typeof fields !== "object" || fields === null || Array.isArray(fields)) return;
   for (const [key, value] of Object.entries(fields)) {
     // Nothing that is read may replace what an error does.
-    if (!knownOfErrors.has(key) && !(key in error))
+    if (isErrorField(key) && !(key in error))
       Object.defineProperty(error, key, {
         value: decode(value, depth),
         enumerable: true,
@@ -317,13 +355,13 @@ const errorTypes: Readonly<Record<string, new (message: string) => Error>> = {
 };
 
 function decodeError(written: Record<string, unknown>, depth: number): Error {
-  const name = String(written["name"]);
-  const message = String(written["message"]);
+  const name = textOf(written["name"] ?? "Error", 255);
+  const message = textOf(written["message"] ?? "");
   const cause = Object.hasOwn(written, "cause") ? decode(written["cause"], depth) : undefined;
   const omniq = written["omniq"] as { retryable?: unknown; taskId?: unknown; delayMs?: unknown } | undefined;
   let error: Error;
   if (typeof omniq === "object" && omniq !== null) {
-    error = new OmniQError(String(written["code"]) as OmniQErrorCode, message, {
+    error = new OmniQError(textOf(written["code"] ?? "OMNIQ_TASK_FAILED", 255) as OmniQErrorCode, message, {
       cause,
       retryable: omniq.retryable === true,
       taskId: typeof omniq.taskId === "string" ? omniq.taskId : undefined,

@@ -1,8 +1,9 @@
 // From stored results and tasks to what users see: outcomes, statuses and errors.
-import type { StoredResult, StoredTask } from "./contracts/index.ts";
+import type { QueueError, StoredResult, StoredTask } from "./contracts/index.ts";
 import { OmniQError, isOmniQError, type OmniQErrorCode } from "./errors.ts";
 import type { TaskOutcome, TaskStatus } from "./handle.ts";
 import type { Serializer } from "./serializer.ts";
+import { errorMessage, isInstance, readProperty, textOf } from "./thrown-text.ts";
 
 /**
  * Codes that an ended task shows as they are; an error of any other code was thrown by the handler and becomes a
@@ -15,12 +16,20 @@ const own: ReadonlySet<OmniQErrorCode> = new Set<OmniQErrorCode>([
   "OMNIQ_UNKNOWN_TASK",
   "OMNIQ_INVALID_INPUT",
   "OMNIQ_SERIALIZATION_FAILED",
+  "OMNIQ_ITEM_DAMAGED",
+]);
+
+/** Codes that queues write by themselves, as plain JSON. */
+const ofQueues: ReadonlySet<unknown> = new Set<QueueError["code"]>([
+  "OMNIQ_LEASE_LOST",
+  "OMNIQ_DEPENDENCY_FAILED",
+  "OMNIQ_ITEM_DAMAGED",
 ]);
 
 /**
  * The error of a task that failed, from its stored text: an {@link OmniQError} with the task's id. What a handler
  * threw is the cause of an
- * `OMNIQ_TASK_FAILED`; what a queue wrote by itself (`QueueError`) keeps its code.
+ * `OMNIQ_TASK_FAILED`; what a queue wrote by itself (`QueueError`) keeps its code. Never throws, whatever the text is.
  */
 export function failureOf(text: string | undefined, taskId: string, serializer: Serializer): OmniQError {
   const value = text === undefined ? undefined : readError(text, serializer);
@@ -29,18 +38,12 @@ export function failureOf(text: string | undefined, taskId: string, serializer: 
     if (value.taskId !== undefined) return value;
     return new OmniQError(value.code, value.message, { cause: value.cause, retryable: value.retryable, taskId });
   }
-  const { code, message } = (typeof value === "object" && value !== null ? value : {}) as {
-    code?: unknown;
-    message?: unknown;
-  };
-  if (
-    !(value instanceof Error) &&
-    !isOmniQError(value) &&
-    (code === "OMNIQ_LEASE_LOST" || code === "OMNIQ_DEPENDENCY_FAILED")
-  ) {
-    return new OmniQError(code, String(message), { taskId });
+  if (!isInstance(value, Error) && !isOmniQError(value)) {
+    const code = readProperty(value, "code");
+    if (ofQueues.has(code))
+      return new OmniQError(code as QueueError["code"], textOf(readProperty(value, "message") ?? ""), { taskId });
   }
-  const said = typeof message === "string" && message !== "" ? `: ${message}` : "";
+  const said = value === undefined || value === null ? "" : `: ${errorMessage(value)}`;
   return new OmniQError("OMNIQ_TASK_FAILED", `The task ${JSON.stringify(taskId)} failed${said}`, {
     cause: value,
     taskId,
@@ -60,13 +63,26 @@ function readError(text: string, serializer: Serializer): unknown {
   }
 }
 
-/** The outcome that a stored result tells of. */
+function readValue(text: string, taskId: string, serializer: Serializer): unknown {
+  try {
+    return serializer.deserialize(text);
+  } catch (cause) {
+    const reason = isOmniQError(cause) ? cause.message : "the serializer failed";
+    throw new OmniQError(
+      "OMNIQ_SERIALIZATION_FAILED",
+      `The stored output of task ${JSON.stringify(taskId)} cannot be read: ${reason}`,
+      { cause, taskId },
+    );
+  }
+}
+
+/** The outcome that a stored result tells of. Throws `OMNIQ_SERIALIZATION_FAILED`, and nothing else, where its output cannot be read. */
 export function outcomeOf(result: StoredResult, serializer: Serializer): TaskOutcome<unknown> {
   const { status, attempt, finishedAt, taskId } = result;
   if (status === "completed") {
     return {
       status,
-      output: result.value === undefined ? undefined : serializer.deserialize(result.value),
+      output: result.value === undefined ? undefined : readValue(result.value, taskId, serializer),
       attempt,
       finishedAt,
     };
@@ -121,7 +137,7 @@ export function statusOfResult(result: StoredResult, serializer: Serializer): Ta
 function readProgress(text: string, serializer: Serializer): NonNullable<TaskStatus["progress"]> | undefined {
   try {
     const { fraction, message } = serializer.deserialize(text) as { fraction?: unknown; message?: unknown };
-    if (typeof fraction !== "number") return undefined;
+    if (typeof fraction !== "number" || !(fraction >= 0 && fraction <= 1)) return undefined;
     return typeof message === "string" ? { fraction, message } : { fraction };
   } catch {
     return undefined;

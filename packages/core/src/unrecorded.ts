@@ -2,6 +2,7 @@
 // always gets it.
 import type { NewEvent, NewResult, UnrecordedOutcome } from "./contracts/index.ts";
 import type { Runtime } from "./runtime.ts";
+import { eventErrorOf } from "./events.ts";
 import { outcomeEventId } from "./task-id.ts";
 import { failureOf } from "./task-outcome.ts";
 
@@ -39,7 +40,7 @@ function eventOf(outcome: UnrecordedOutcome, runtime: Pick<Runtime, "event" | "s
   let data: unknown;
   if (status === "failed") {
     const failure = failureOf(outcome.error, taskId, runtime.serializer);
-    data = { error: { name: failure.name, message: failure.message } };
+    data = { error: eventErrorOf(failure) };
   }
   // The same id and time whoever records it: an append that comes again changes nothing.
   return {
