@@ -5,7 +5,8 @@ import { OmniQError } from "./errors.ts";
 import { checkKey, describeType } from "./limits.ts";
 import type { Runtime } from "./runtime.ts";
 import { nextOccurrence, parseRule } from "./schedule-rule.ts";
-import { decodeRule, decodeTemplate, encodeRule, encodeTemplate } from "./schedule-storage-text.ts";
+import { decodeRule, decodeTemplate, encodeRule, encodeTemplate, problemOf } from "./schedule-storage-text.ts";
+import { tickerOf } from "./schedule-ticker.ts";
 import type { Schedule, ScheduleOptions, Schedules } from "./schedule.ts";
 import type { TaskEnqueueOptions } from "./options.ts";
 import { newId } from "./task-id.ts";
@@ -41,8 +42,10 @@ export class ScheduleBook implements Schedules {
     }
     const template = encodeTemplate(await this.#runtime.prepare(options.task));
     return await this.#change(storage, id, async (stored) => {
-      const old = stored && decodeRule(stored);
-      if (stored && old && encodeRule(rule, old.anchor) === stored.rule) return { ...stored, template };
+      const old = stored && ruleOf(stored);
+      // One time that has come is over; who puts it again wants it again.
+      const isOver = rule.at !== undefined && stored?.nextAt === null;
+      if (stored && old && !isOver && encodeRule(rule, old.anchor) === stored.rule) return { ...stored, template };
       const { now } = await storage.due(1);
       // One time that has passed is due at once; what is missed is for the rule's own policy to say.
       const nextAt = rule.at !== undefined ? nextOccurrence(rule, rule.at - 1, now) : nextOccurrence(rule, now, now);
@@ -107,7 +110,10 @@ export class ScheduleBook implements Schedules {
       const [stored] = await storage.get([id]);
       const { rule, template, nextAt, runs, paused } = await change(stored);
       const written = await storage.put({ id, rule, template, nextAt, runs, paused }, stored?.revision ?? null);
-      if (written) return view(written);
+      if (written) {
+        if (!written.paused) tickerOf(this.#runtime).expect(written.nextAt);
+        return view(written);
+      }
     }
     throw new OmniQError(
       "OMNIQ_BACKEND_FAILED",
@@ -134,6 +140,26 @@ export class ScheduleBook implements Schedules {
   }
 }
 
-function view({ id, nextAt, runs, paused, ...stored }: StoredSchedule): Schedule {
-  return { id, taskName: decodeTemplate({ ...stored, id, nextAt, runs, paused }).name, nextAt, runs, paused };
+function ruleOf(stored: StoredSchedule): ReturnType<typeof decodeRule> | undefined {
+  try {
+    return decodeRule(stored);
+  } catch {
+    // What cannot be read is replaced.
+    return undefined;
+  }
+}
+
+function view(stored: StoredSchedule): Schedule {
+  const { id, nextAt, runs, paused } = stored;
+  const problem = problemOf(stored);
+  if (problem !== undefined) return { id, taskName: nameOf(stored), nextAt, runs, paused, problem };
+  return { id, taskName: decodeTemplate(stored).name, nextAt, runs, paused };
+}
+
+function nameOf(stored: StoredSchedule): string {
+  try {
+    return decodeTemplate(stored).name;
+  } catch {
+    return "";
+  }
 }

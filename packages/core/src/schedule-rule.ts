@@ -1,7 +1,7 @@
 // The mathematics of schedules: which occurrences a rule has, and which of them a tick enqueues.
-import { Cron } from "croner";
+import { everComes, maxCronLength, nextCron } from "./cron.ts";
 import { maxDurationMs } from "./duration.ts";
-import { OmniQError } from "./errors.ts";
+import { OmniQError, reasonOf } from "./errors.ts";
 import { checkInteger, checkKey } from "./limits.ts";
 import { checkTime, refuseUnknown } from "./option-checks.ts";
 import type { ScheduleOptions } from "./schedule.ts";
@@ -18,10 +18,12 @@ export interface StoredRule {
   readonly missed: "skip" | "latest" | "all";
 }
 
-/** Most occurrences of one schedule that one tick enqueues under `missed: "all"`; the next tick goes on. */
+/** Most occurrences of one schedule that are enqueued at a time; those after them come next. */
 export const maxCatchUp = 100;
-/** Ticks come every second or so; what is later than this fell into downtime. */
+/** Of what fell into downtime, `missed: "skip"` leaves out what is later than this. */
 export const lateMs = 60_000;
+/** The last instant that a date can say. */
+export const lastInstant = 8_640_000_000_000_000;
 
 const invalid = (message: string, cause?: unknown): OmniQError =>
   new OmniQError("OMNIQ_INVALID_OPTION", message, { cause });
@@ -54,20 +56,23 @@ export function parseRule(id: string, options: ScheduleOptions): StoredRule {
   };
   if (rule.startAt !== undefined && rule.endAt !== undefined && rule.endAt < rule.startAt)
     throw invalid(`endAt ${where} comes before its startAt`);
-  if (cron !== undefined) {
-    if (typeof cron !== "string" || !/^(\S+\s+){4,5}\S+$/.test(cron.trim()))
-      throw invalid(`cron ${where} must have five or six fields`);
-    checkTimeZone(rule.timeZone, where);
-    try {
-      compile(rule).nextRun(new Date(0));
-    } catch (error) {
-      throw invalid(
-        `cron ${where} cannot be understood: ${error instanceof Error ? error.message : "unknown reason"}`,
-        error,
-      );
-    }
+  if (cron === undefined) return rule;
+  checkCron(cron, where);
+  checkTimeZone(rule.timeZone, where);
+  return { ...rule, cron: cron.trim() };
+}
+
+function checkCron(cron: unknown, where: string): asserts cron is string {
+  if (typeof cron !== "string" || cron.length > maxCronLength)
+    throw invalid(`cron ${where} must be a string of at most ${maxCronLength} characters`);
+  if (!/^(\S+\s+){4,5}\S+$/.test(cron.trim())) throw invalid(`cron ${where} must have five or six fields`);
+  let comes: boolean;
+  try {
+    comes = everComes(cron.trim());
+  } catch (error) {
+    throw invalid(`cron ${where} cannot be understood: ${reasonOf(error)}`, error);
   }
-  return rule;
+  if (!comes) throw invalid(`cron ${where} never comes: no date is like it`);
 }
 
 function checkTimeZone(timeZone: unknown, where: string): void {
@@ -79,25 +84,9 @@ function checkTimeZone(timeZone: unknown, where: string): void {
   }
 }
 
-// Compiling an expression costs more than asking it.
-const compiled = new Map<string, Cron>();
-
-function compile(rule: StoredRule): Cron {
-  const key = `${rule.timeZone}\n${rule.cron}`;
-  let cron = compiled.get(key);
-  if (cron === undefined) {
-    // Without a function nothing is started: it only computes.
-    cron = new Cron((rule.cron as string).trim(), { timezone: rule.timeZone ?? "UTC" });
-    if (compiled.size >= 1_000) compiled.clear();
-    compiled.set(key, cron);
-  }
-  return cron;
-}
-
 /**
  * The first occurrence after `after`, or `null`. `anchor` is where an interval without `startAt` counts from.
- * Daylight saving: a local time
- * that is skipped comes at the end of the gap; one that comes twice counts once when the expression names its hour.
+ * Daylight saving: see {@link nextCron}.
  */
 export function nextOccurrence(rule: StoredRule, after: number, anchor: number): number | null {
   const { startAt, endAt, everyMs, at } = rule;
@@ -109,28 +98,27 @@ export function nextOccurrence(rule: StoredRule, after: number, anchor: number):
     const first = startAt ?? anchor + everyMs;
     next = from < first ? first : first + (Math.floor((from - first) / everyMs) + 1) * everyMs;
   } else {
-    next = compile(rule).nextRun(new Date(from))?.getTime() ?? null;
-    // Cron looks at whole seconds; a millisecond before one must still find it.
-    if (next !== null && next <= from)
-      next =
-        compile(rule)
-          .nextRun(new Date(from + 1_000))
-          ?.getTime() ?? null;
+    next = nextCron(rule.cron as string, rule.timeZone ?? "UTC", from);
   }
+  if (next !== null && next > lastInstant) return null;
   return next === null || (endAt !== undefined && next > endAt) ? null : next;
 }
 
-/** The last occurrence from `first` (an occurrence itself) to `now`. */
-function latestOccurrence(rule: StoredRule, first: number, now: number, anchor: number): number {
+/** The last occurrence from `first` (an occurrence itself) to `until`. */
+function latestOccurrence(rule: StoredRule, first: number, until: number, anchor: number): number {
   // From the end backward in growing windows, so that years of downtime of a rule that fires each second cost next to
-  // nothing.
+  // nothing. Nothing comes after `endAt`, so windows before it would be walked through in vain.
+  const end = Math.min(until, rule.endAt ?? until);
   for (let window = 60_000; ; window *= 60) {
-    const from = now - window;
+    const from = end - window;
     let latest = from <= first ? first : nextOccurrence(rule, from, anchor);
-    if (latest === null || latest > now) continue;
+    if (latest === null || latest > end) {
+      if (from <= first) return first;
+      continue;
+    }
     for (
       let next = nextOccurrence(rule, latest, anchor);
-      next !== null && next <= now;
+      next !== null && next <= end;
       next = nextOccurrence(rule, latest, anchor)
     )
       latest = next;
@@ -138,35 +126,44 @@ function latestOccurrence(rule: StoredRule, first: number, now: number, anchor: 
   }
 }
 
-/** What a tick does with a schedule that is due. */
+/** What is to be done with a schedule that is due. */
 export interface Due {
   /** Times of the occurrences to enqueue, in order. */
   readonly occurrences: readonly number[];
+  /** It may be past: then there is more to do. */
   readonly nextAt: number | null;
   readonly runs: number;
 }
 
-/** Decides a tick: `nextAt` (due) and `runs` as stored, `now` by the store's clock. */
-export function decideDue(rule: StoredRule, nextAt: number, runs: number, now: number, anchor: number): Due {
+/**
+ * Decides what becomes of a schedule that is due: `nextAt` and `runs` as stored, `now` by the store's clock. Of what came up to
+ * `aliveSince`, when nobody was there, `missed` decides; all that came since is enqueued, however late that is.
+ */
+export function decideDue(
+  rule: StoredRule,
+  nextAt: number,
+  runs: number,
+  now: number,
+  anchor: number,
+  aliveSince: number = now,
+): Due {
   const left = rule.maxRuns === undefined ? Number.POSITIVE_INFINITY : rule.maxRuns - runs;
   if (left <= 0) return { occurrences: [], nextAt: null, runs };
+  const limit = Math.min(left, maxCatchUp);
   const occurrences: number[] = [];
-  let last = nextAt;
-  if (rule.missed === "all") {
-    const limit = Math.min(left, maxCatchUp);
-    for (
-      let next: number | null = nextAt;
-      next !== null && next <= now && occurrences.length < limit;
-      next = nextOccurrence(rule, next, anchor)
-    ) {
-      occurrences.push(next);
-      last = next;
-    }
-  } else {
-    last = latestOccurrence(rule, nextAt, now, anchor);
-    if (rule.missed === "latest" || now - last <= lateMs) occurrences.push(last);
+  let next: number | null = nextAt;
+  if (rule.missed === "latest" && nextAt <= aliveSince) {
+    const latest = latestOccurrence(rule, nextAt, Math.min(now, aliveSince), anchor);
+    occurrences.push(latest);
+    next = nextOccurrence(rule, latest, anchor);
+  } else if (rule.missed === "skip" && nextAt <= aliveSince && now - nextAt > lateMs) {
+    next = nextOccurrence(rule, Math.min(aliveSince, now - lateMs - 1), anchor);
+  }
+  while (next !== null && next <= now && occurrences.length < limit) {
+    occurrences.push(next);
+    next = nextOccurrence(rule, next, anchor);
   }
   const done = runs + occurrences.length;
   const over = rule.maxRuns !== undefined && done >= rule.maxRuns;
-  return { occurrences, nextAt: over ? null : nextOccurrence(rule, last, anchor), runs: done };
+  return { occurrences, nextAt: over ? null : next, runs: done };
 }

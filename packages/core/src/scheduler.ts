@@ -1,16 +1,11 @@
 // Upkeep that any process may run: due schedules become tasks, outcomes are recorded, components are swept.
-import { rememberGivenMs } from "./enqueue-prepare.ts";
-import { isOmniQError } from "./errors.ts";
 import type { Runtime } from "./runtime.ts";
-import type { StoredSchedule } from "./contracts/index.ts";
-import { decideDue } from "./schedule-rule.ts";
-import { decodeRule, decodeTemplate } from "./schedule-storage-text.ts";
-import { occurrenceId } from "./task-id.ts";
+import { tickerOf } from "./schedule-ticker.ts";
 import { recordOutcomes } from "./unrecorded.ts";
 
 /** Upkeep for a process without a worker. Any number may run: what one does, the others find done. */
 export interface Scheduler extends AsyncDisposable {
-  /** Ticks every second until stopped. */
+  /** Until stopped: enqueues what schedules bring when it is due, records outcomes every second, and sweeps. */
   start(): Promise<void>;
   /** Resolves when the tick under way is over. */
   stop(): Promise<void>;
@@ -18,52 +13,13 @@ export interface Scheduler extends AsyncDisposable {
   tick(): Promise<number>;
 }
 
-const tickMs = 1_000;
+const roundMs = 1_000;
 const sweepEveryMs = 10_000;
-const schedulesPerTick = 200;
 const sweepLimit = 1_000;
 
-/**
- * Enqueues what is due (`schedule-once`): first the tasks, under ids made of schedule and time, then the advance by
- * compare-and-set, so that
- * any number of processes and crashes make one task per occurrence. One bad schedule does not stop the others. Says
- * how many it enqueued.
- */
+/** Enqueues what is due. Says how many tasks it enqueued. */
 export async function tickSchedules(runtime: Runtime): Promise<number> {
-  const { scheduleStorage, logger } = runtime;
-  if (!scheduleStorage) return 0;
-  const { now, schedules } = await scheduleStorage.due(schedulesPerTick);
-  const counts = await Promise.all(
-    schedules.map(async (schedule) => {
-      try {
-        return await runDue(runtime, schedule, now);
-      } catch (error) {
-        if (isOmniQError(error) && (error.retryable || error.code === "OMNIQ_CLOSED")) throw error;
-        logger.error("A schedule could not be run; it is tried again at the next tick", {
-          scheduleId: schedule.id,
-          error,
-        });
-        return 0;
-      }
-    }),
-  );
-  return counts.reduce((sum, count) => sum + count, 0);
-}
-
-async function runDue(runtime: Runtime, schedule: StoredSchedule, now: number): Promise<number> {
-  if (schedule.nextAt === null) return 0;
-  const { rule, anchor } = decodeRule(schedule);
-  const template = decodeTemplate(schedule);
-  const { occurrences, nextAt, runs } = decideDue(rule, schedule.nextAt, schedule.runs, now, anchor);
-  const tasks = occurrences.map((at) => ({
-    ...template,
-    id: occurrenceId(schedule.id, at),
-    rememberMs: rememberGivenMs,
-  }));
-  // In order, and riding together in one round trip.
-  await Promise.all(tasks.map(async (task) => await runtime.enqueuePrepared(task)));
-  await runtime.scheduleStorage?.advance(schedule.id, schedule.revision, { nextAt, runs });
-  return tasks.length;
+  return await tickerOf(runtime).tick();
 }
 
 /** Sweeps every component once. Says how much it changed. */
@@ -106,26 +62,25 @@ export function createScheduler(runtime: Runtime): Scheduler {
     let sweptAt = Number.NEGATIVE_INFINITY;
     while (!signal.aborted) {
       try {
-        await tickSchedules(runtime);
         await recordAll(runtime);
         if (performance.now() - sweptAt >= sweepEveryMs) {
           sweptAt = performance.now();
           await sweepComponents(runtime);
         }
       } catch (error) {
-        if (!signal.aborted) runtime.logger.warn("A tick of the scheduler failed; the next one tries again", { error });
+        if (!signal.aborted) runtime.logger.warn("Upkeep of the scheduler failed; it is tried again", { error });
       }
-      await sleep(tickMs, signal);
+      await sleep(roundMs, signal);
     }
   };
 
   const stop = async (): Promise<void> => {
     const current = running;
     if (!current) return;
-    current.controller.abort();
-    await current.done;
-    forget();
     running = undefined;
+    current.controller.abort();
+    await Promise.all([tickerOf(runtime).stop(), current.done]);
+    forget();
   };
 
   return {
@@ -135,7 +90,9 @@ export function createScheduler(runtime: Runtime): Scheduler {
       if (running) return;
       await runtime.ready();
       const controller = new AbortController();
-      running ??= { controller, done: loop(controller.signal) };
+      if (running) return;
+      tickerOf(runtime).start();
+      running = { controller, done: loop(controller.signal) };
       forget = runtime.onClose(stop);
     },
     async [Symbol.asyncDispose]() {

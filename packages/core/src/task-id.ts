@@ -44,9 +44,13 @@ function startMillisecond(at: number): void {
   time = `${high}-${(65_536 + low).toString(16).slice(1)}-7`;
 }
 
-/** The id of a schedule's occurrence: the same in every process, at most 255 bytes. */
-export function occurrenceId(scheduleId: string, at: number): string {
-  return fit(`schedule:${scheduleId}@${new Date(at).toISOString()}`, "schedule");
+/**
+ * The id of a schedule's occurrence: the same in every process, at most 255 bytes. `made`, when a schedule of one time was put, tells its task
+ * from that of the same schedule put before.
+ */
+export function occurrenceId(scheduleId: string, at: number, made?: number): string {
+  const again = made === undefined ? "" : `#${made.toString(36)}`;
+  return fit(`schedule:${scheduleId}@${new Date(at).toISOString()}${again}`, "schedule");
 }
 
 /** The id of the event that tells of an outcome: the same whoever records it. */

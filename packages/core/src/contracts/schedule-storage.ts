@@ -18,6 +18,13 @@ export interface StoredSchedule extends NewSchedule {
   readonly revision: string;
 }
 
+/** One schedule to advance: see `advance`. */
+export interface ScheduleAdvance {
+  readonly id: string;
+  readonly revision: string;
+  readonly next: { readonly nextAt: number | null; readonly runs: number };
+}
+
 /**
  * The schedule storage.
  *
@@ -48,4 +55,6 @@ export interface ScheduleStorage extends Component<"schedule-storage"> {
     next: { readonly nextAt: number | null; readonly runs: number },
     options?: CallOptions,
   ): Promise<boolean>;
+  /** `advance` for many, each by itself, in few round trips. Where it lacks, core calls `advance` for each. */
+  advanceMany?(advances: readonly ScheduleAdvance[], options?: CallOptions): Promise<readonly boolean[]>;
 }

@@ -1,7 +1,7 @@
 // Upkeep that any worker does beside its tasks: sweeps, outcomes that queues decided, schedules.
 import { isOmniQError } from "../errors.ts";
 import type { Runtime } from "../runtime.ts";
-import { tickSchedules } from "../scheduler.ts";
+import { tickerOf } from "../schedule-ticker.ts";
 import { recordOutcomes } from "../unrecorded.ts";
 
 const sweepLimit = 1_000;
@@ -21,10 +21,13 @@ export class Upkeep {
   }
   start(): void {
     if (this.#timer !== undefined || this.#stopped) return;
+    // Schedules come when they are due, not in rounds.
+    tickerOf(this.#runtime).start();
     // The first pause is random, so that workers that start together part.
     this.#timer = setTimeout(() => void this.#tick(), Math.random() * everyMs);
   }
   async stop(): Promise<void> {
+    if (this.#timer !== undefined && !this.#stopped) void tickerOf(this.#runtime).stop();
     this.#stopped = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -56,7 +59,9 @@ export class Upkeep {
     };
     if (sweep) await step("task queue", () => runtime.taskQueue.sweep(sweepLimit));
     await step("outcomes", () => recordOutcomes(runtime, sweepLimit));
-    if (runtime.scheduleStorage !== undefined) await step("schedules", () => tickSchedules(runtime));
+    // Once it is started, they come by themselves.
+    if (runtime.scheduleStorage !== undefined && this.#timer === undefined)
+      await step("schedules", () => tickerOf(runtime).tick());
     const { resultStorage, eventStorage } = runtime;
     // What only frees space does not count as work: nothing becomes ready by it.
     const before = changed;
