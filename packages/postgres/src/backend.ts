@@ -1,5 +1,6 @@
 // The PostgreSQL backend: one connection, four components, closed together.
-import type { Backend, RemoteBackend, TaskQueueCapabilities } from "@omniq/core";
+import { inspect } from "node:util";
+import type { Backend, BackendReport, RemoteBackend, TaskQueueCapabilities } from "@omniq/core";
 import { PostgresEventStorage } from "./event-storage.ts";
 import type { CheckedOptions } from "./options.ts";
 import { PostgresResultStorage } from "./result-storage.ts";
@@ -18,7 +19,7 @@ interface Closable {
 export class PostgresBackend implements Backend {
   readonly type = "postgres";
   readonly contract = 1;
-  readonly remote: RemoteBackend | undefined;
+  readonly #remote: RemoteBackend | undefined;
   readonly #store: Store;
   readonly #capabilities: TaskQueueCapabilities;
   readonly #components = new Map<string, Closable>();
@@ -27,13 +28,16 @@ export class PostgresBackend implements Backend {
 
   constructor(options: CheckedOptions) {
     this.#store = new Store(options);
+    // Who prints a backend sees where it is, with whatever options of `inspect`.
+    const shown = `PostgresBackend { ${options.server}, schema ${JSON.stringify(options.schema)} }`;
+    Object.defineProperty(this, inspect.custom, { value: () => shown });
     // A pool of the user's can't go to another thread, and TLS options may hold what can't.
     const { tls } = options.given;
     const remotely = options.pool === undefined && (tls === undefined || typeof tls === "boolean" || isPlain(tls));
     if (remotely) {
       // Sources load sources, the build loads the build.
       const module = new URL(import.meta.url.endsWith(".ts") ? "./index.ts" : "./index.js", import.meta.url).href;
-      this.remote = { module, options: { ...options.given, maxConnections: 1 } };
+      this.#remote = { module, options: { ...options.given, maxConnections: 1 } };
     }
     this.#capabilities = {
       durable: true,
@@ -51,6 +55,15 @@ export class PostgresBackend implements Backend {
       maxBatch,
       minimumLeaseMs: 1,
     };
+  }
+
+  /** For core. Not a field, since the options hold the password, and a backend may be printed. */
+  get remote(): RemoteBackend | undefined {
+    return this.#remote;
+  }
+
+  onReport(listener: (report: BackendReport) => void): () => void {
+    return this.#store.connection.reports.listen(listener);
   }
 
   taskQueue(): PostgresTaskQueue {
@@ -89,7 +102,7 @@ export class PostgresBackend implements Backend {
   async check(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     options.signal?.throwIfAborted();
     if (this.#closing !== undefined) throw this.#store.connection.closedError();
-    await this.#store.connection.query("SELECT value FROM {s}.meta WHERE key = 'version'");
+    await this.#store.connection.query("SELECT value FROM {s}.meta WHERE key = 'version'", [], { harmless: true });
   }
 
   close(): Promise<void> {

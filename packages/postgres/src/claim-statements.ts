@@ -20,6 +20,10 @@ const leaseColumns = (
       t.expires_at, NULLIF(${started}, v_now), NULLIF(t.cancelling, false), t.dedup_key, t.group_key, t.group_limit, t.progress, t.error,
       NULLIF(t.lane, 0::smallint), NULLIF(t.ready_at, t.run_at), t.seq, v_now + p_lease_ms, ${edgesOfTask}, t.ctid, NULL::text`;
 
+/** What a task `t` counts for against the bytes that a claim may give: its payload and what it depended on gave. */
+const bytesOf = `octet_length(t.payload) + CASE WHEN t.edges = 0 THEN 0
+                ELSE (SELECT coalesce(sum(octet_length(d.value)), 0) FROM {s}.dependencies d WHERE d.child = t.id) END`;
+
 export const inTime = "(t.expires_at IS NULL OR t.started_at IS NOT NULL OR t.expires_at > v_now)";
 export const startOf = `state = 4, apart = true, attempt = t.attempt + 1, token = p_token, deadline = v_now + p_lease_ms, worker = p_worker,
         started_at = coalesce(t.started_at, v_now)`;
@@ -67,19 +71,49 @@ export const covered = (beyond: string): string =>
 export const urgent: string = `EXISTS (SELECT 1 FROM {s}.tasks t WHERE t.queue = q AND t.state = 2 AND t.lane = 1 AND t.priority >= 0 AND ${inTime}
                 LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)`;
 
-/** Claims up to `v_want` tasks of lane 1 at once. The row found is locked, so its place in the table does not change before the update. */
-export const claimEarly = (which: string): string => `RETURN QUERY UPDATE {s}.tasks t SET ${startOf}
-          FROM (SELECT t.ctid AS place FROM {s}.tasks t
-                WHERE t.queue = q AND t.state = 2 AND t.lane = 1 AND ${which} AND ${inTime}
-                ORDER BY t.priority DESC, t.ready_at, t.seq LIMIT v_want FOR NO KEY UPDATE SKIP LOCKED) c
-          WHERE t.ctid = c.place RETURNING i, ${ownLease};
-          GET DIAGNOSTICS v_count = ROW_COUNT;
-          v_want := v_want - v_count;`;
+/** Once the bytes are used up the claim is over: what it wanted more is not asked for. */
+const isFull = `v_full := true;
+            v_asked := v_asked - v_want;
+            v_want := 0;`;
+/** Gives the tasks of `v_apart`, which this transaction has locked, so that their places do not change before the update. */
+const leaseApart = `RETURN QUERY UPDATE {s}.tasks t SET ${startOf} FROM unnest(v_apart) AS c(place) WHERE t.ctid = c.place RETURNING i, ${ownLease};
+          v_want := v_want - cardinality(v_apart);`;
+
+/** Claims up to `v_want` tasks of lane 1 at once. */
+export const claimEarly = (
+  which: string,
+): string => `SELECT array_agg(x.place) FILTER (WHERE x.fits), sum(x.bytes) FILTER (WHERE x.fits), count(*)
+          INTO v_apart, v_size, v_count FROM (
+            SELECT c.place, c.bytes, sum(c.bytes) OVER w <= v_bytes OR NOT v_some AND row_number() OVER w = 1 AS fits FROM (
+              SELECT t.ctid AS place, t.priority, t.ready_at, t.seq, ${bytesOf} AS bytes FROM {s}.tasks t
+              WHERE t.queue = q AND t.state = 2 AND t.lane = 1 AND ${which} AND ${inTime}
+              ORDER BY t.priority DESC, t.ready_at, t.seq LIMIT v_want FOR NO KEY UPDATE SKIP LOCKED) c
+            WINDOW w AS (ORDER BY c.priority DESC, c.ready_at, c.seq)) x;
+          IF v_apart IS NOT NULL THEN
+            ${leaseApart}
+            v_bytes := v_bytes - v_size;
+            v_some := true;
+          END IF;
+          IF v_count > coalesce(cardinality(v_apart), 0) THEN
+            ${isFull}
+          END IF;`;
+
+/** Of a group: the task that was found, or the end of the claim. */
+export const claimFound: string = `SELECT ${bytesOf} INTO v_size FROM {s}.tasks t WHERE t.id = found_one.id;
+            IF v_some AND v_size > v_bytes THEN
+              ${isFull}
+              EXIT;
+            END IF;
+            v_bytes := v_bytes - v_size;
+            v_some := true;
+            RETURN QUERY UPDATE {s}.tasks t SET ${startOf}, slot = (t.group_key IS NOT NULL) WHERE t.id = found_one.id RETURNING i, ${ownLease};
+            v_want := v_want - 1;`;
 
 /**
  * Claims up to `v_want` tasks of lane 0, from a place on or from the beginning. The rows are locked first. Another claim may have taken some
  * of them after this one began to look and before it had the lock; a second look, which begins after all locks are there, sees its
- * leases. What is plain is covered by one row of `leases`, not written, and given as one text; the rest has a lease of its own.
+ * leases. What is plain is covered by one row of `leases`, not written, and given as one text; the rest has a lease of its own. Where all have more
+ * bytes than the claim may give, what comes first is taken and the rest let go.
  */
 export const claim = (from: "place" | "beginning"): string => {
   const [after, beyond] =
@@ -89,13 +123,23 @@ export const claim = (from: "place" | "beginning"): string => {
   const filter = " FILTER (WHERE c.plain)";
   return `LOOP
             SELECT array_agg(c.place)${filter}, array_agg(c.seq)${filter}, array_agg(c.place) FILTER (WHERE NOT c.plain),
-              max(c.ready_at), min(c.seq), max(c.seq), ${many(filter)}
-            INTO v_places, v_seqs, v_apart, v_last_ready, v_first_seq, v_last_seq, v_many FROM (
-              SELECT t.ctid AS place, t.seq, t.ready_at, ${columnsOfMany}, v_cover AND ${plain} AS plain
+              max(c.ready_at), min(c.seq), max(c.seq), sum(c.bytes), ${many(filter)}
+            INTO v_places, v_seqs, v_apart, v_last_ready, v_first_seq, v_last_seq, v_size, v_many FROM (
+              SELECT t.ctid AS place, t.seq, t.ready_at, ${columnsOfMany}, v_cover AND ${plain} AS plain, ${bytesOf} AS bytes
               FROM {s}.tasks t WHERE t.queue = q AND t.state = 2 AND t.lane = 0${after} AND ${inTime} AND t.seq NOT IN (${covered(beyond)})
                 AND NOT ${urgent}
               ORDER BY t.ready_at, t.seq LIMIT v_want FOR NO KEY UPDATE SKIP LOCKED) c;
             v_again := false;
+            v_over := v_size > v_bytes;
+            IF v_over THEN
+              SELECT array_agg(c.place)${filter}, array_agg(c.seq)${filter}, array_agg(c.place) FILTER (WHERE NOT c.plain),
+                max(c.ready_at), min(c.seq), max(c.seq), sum(c.bytes), ${many(filter)}
+              INTO v_places, v_seqs, v_apart, v_last_ready, v_first_seq, v_last_seq, v_size, v_many FROM (
+                SELECT x.*, sum(x.bytes) OVER w <= v_bytes OR NOT v_some AND row_number() OVER w = 1 AS fits FROM (
+                  SELECT t.ctid AS place, t.seq, t.ready_at, ${columnsOfMany}, v_cover AND ${plain} AS plain, ${bytesOf} AS bytes
+                  FROM unnest(v_places || v_apart) AS u(place), {s}.tasks t WHERE t.ctid = u.place) x
+                WINDOW w AS (ORDER BY x.ready_at, x.seq) ORDER BY x.ready_at, x.seq) c WHERE c.fits;
+            END IF;
             IF v_seqs IS NOT NULL THEN
               IF EXISTS (SELECT 1 FROM {s}.leases l WHERE l.queue = q${beyond}) THEN
                 SELECT array_agg(u) INTO v_taken FROM {s}.leases l, unnest(l.seqs) u
@@ -122,8 +166,14 @@ export const claim = (from: "place" | "beginning"): string => {
               END IF;
             END IF;
             IF v_apart IS NOT NULL THEN
-              RETURN QUERY UPDATE {s}.tasks t SET ${startOf} FROM unnest(v_apart) AS c(place) WHERE t.ctid = c.place RETURNING i, ${ownLease};
-              v_want := v_want - cardinality(v_apart);
+              ${leaseApart}
+            END IF;
+            IF v_seqs IS NOT NULL OR v_apart IS NOT NULL THEN
+              v_some := true;
+              v_bytes := v_bytes - v_size;
+            END IF;
+            IF v_over AND (v_some OR NOT v_again) THEN
+              ${isFull}
             END IF;
             EXIT WHEN NOT v_again OR v_want <= 0;
           END LOOP;`;

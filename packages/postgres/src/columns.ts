@@ -1,5 +1,6 @@
 // Batches as columns: each column is one text parameter, which the server cuts into an array. Measured 40 % faster than arrays of `pg`.
 import { randomBytes } from "node:crypto";
+import { OmniQError } from "@omniq/core";
 
 export type Cell = string | number | boolean | null | undefined;
 
@@ -21,7 +22,9 @@ export class Columns {
   /** Adds a column of text. */
   text(cells: readonly Cell[]): this {
     for (const cell of cells) {
-      if (typeof cell === "string" && (cell.includes(separator) || cell.includes(nothing))) this.#unsafe = true;
+      if (typeof cell !== "string") continue;
+      if (cell.includes(separator) || cell.includes(nothing)) this.#unsafe = true;
+      checkText(cell);
     }
     this.#parts.push({ type: "", cells, value: undefined });
     return this;
@@ -29,12 +32,14 @@ export class Columns {
 
   /** Adds a column of numbers, truth values or places of rows. */
   of(type: "bigint" | "boolean" | "tid", cells: readonly Cell[]): this {
+    if (type === "bigint") for (const cell of cells) checkNumber(cell);
     this.#parts.push({ type: `::${type}[]`, cells, value: undefined });
     return this;
   }
 
   /** Adds a single value. */
   value(value: string | number | boolean | null, type: string): this {
+    checkNumber(value);
     this.#parts.push({ type: `::${type}`, cells: undefined, value });
     return this;
   }
@@ -55,6 +60,30 @@ export class Columns {
     }
     return { list, values };
   }
+}
+
+/** Throws `OMNIQ_SERIALIZATION_FAILED` for text that UTF-8 cannot carry: it would come back as another. */
+export function checkText(text: string): void {
+  if (!(text as unknown as { isWellFormed(): boolean }).isWellFormed())
+    throw new OmniQError(
+      "OMNIQ_SERIALIZATION_FAILED",
+      "A text has a lone surrogate; PostgreSQL stores well-formed Unicode",
+    );
+}
+
+/** Larger than all times that are meant, and small enough for sums. */
+const largest = 2 ** 52;
+
+/** Throws `OMNIQ_INVALID_OPTION` for a number that a whole number of 64 bits cannot carry. */
+export function checkNumber(value: Cell): void {
+  if (typeof value === "number" && !(Number.isInteger(value) && Math.abs(value) <= largest))
+    throw new OmniQError("OMNIQ_INVALID_OPTION", `A number must be whole and at most ${largest}, not ${value}`);
+}
+
+/** Whole milliseconds: a delay with jitter may have a fraction, and one that is meant for ever a limit. What is no number is left to the check. */
+export function wholeMs(value: number | null | undefined): number | null {
+  if (value === null || value === undefined) return null;
+  return Number.isFinite(value) ? Math.ceil(Math.min(value, largest)) : value;
 }
 
 /** One value for all, where all are equal. Empty text has no short form. */

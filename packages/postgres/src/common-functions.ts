@@ -9,9 +9,14 @@
 export const settings = `SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off
   SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off`;
 
-/** Advisory lock of a queue: `q` for its settings (shared by claims), `g` for its groups. */
-export const lockKey = (kind: "q" | "g", queue: string): string =>
-  `hashtextextended({n} || chr(1) || '${kind}' || ${queue}, 0)`;
+/**
+ * Advisory lock of the settings of all queues: claims share it. One for the schema, and not one a queue, since all locks of a server stand in one
+ * table of a fixed size, which a claim of thousands of queues would fill.
+ */
+export const settingsLock = "hashtextextended({n} || chr(1) || 'q', 0)";
+/** Advisory lock of the groups of a queue: one of few, for the same reason. Claims take them in order. */
+export const groupsLock = (queue: string): string =>
+  `hashtextextended({n} || chr(1) || 'g', hashtextextended(${queue}, 0) & 63)`;
 
 /** Of a task that went without a result of its own; one that stands from an earlier life stays. */
 export const rememberOnly =
@@ -41,9 +46,29 @@ export const manyRows = 8;
 /** A task that a row of `leases` may cover. */
 export const coverable = "lane = 0 AND NOT apart AND state + 0 = 2";
 
+/** States that no task of ours has. */
+export const unknownState = "(state < 0 OR state > 8)";
+/** Beyond all times that options can give, and far from where sums of two fail. */
+const latest = "36028797018963968";
+/** Numbers that no task of ours has: arithmetic may fail on them. */
+const tries = ["run", "attempt", "expiries", "edges", "pending"];
+const times =
+  "ready_at run_at enqueued_at expires_at expires_in started_at finished_at deadline result_ttl remember_ms dedup_window max_attempts";
+export const damagedNumbers: string = [
+  unknownState,
+  ...tries.map((column) => `${column} NOT BETWEEN 0 AND 1000000000`),
+  ...times.split(" ").map((column) => `${column} NOT BETWEEN 0 AND ${latest}`),
+  "group_limit < 1",
+].join(" OR ");
+/** What a task that was set aside says: {@link QueueError} as JSON. */
+export const damagedText: string = JSON.stringify({
+  code: "OMNIQ_ITEM_DAMAGED",
+  message: "What is stored of this task cannot be read",
+});
+
 export const commonFunctions: readonly string[] = [
   `CREATE FUNCTION {s}.now_ms() RETURNS bigint LANGUAGE sql VOLATILE AS $$
-    SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+    SELECT pg_catalog.floor(extract(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::bigint
   $$`,
 
   // The queue ends a task by itself: it stays, in its terminal state, until its outcome is recorded.
@@ -99,6 +124,77 @@ export const commonFunctions: readonly string[] = [
     RETURN v_wake;
   END $$`,
 
+  /*
+   * Who holds a key, if anybody does. Inside a window that is whom the key was given to, whatever became of it; without one a task that is
+   * live. One that passed its time before it was started holds nothing at all, though the queue may not have decided that yet.
+   */
+  `CREATE FUNCTION {s}.key_holder(p_queue text, p_key text, p_now bigint) RETURNS text LANGUAGE plpgsql AS $$
+  #variable_conflict use_column
+  DECLARE
+    d {s}.deduplication;
+    h record;
+  BEGIN
+    SELECT * INTO d FROM {s}.deduplication WHERE queue = p_queue AND key = p_key;
+    IF NOT FOUND OR d.until <= p_now THEN RETURN NULL; END IF;
+    SELECT state, started_at, expires_at INTO h FROM {s}.tasks WHERE id = d.task_id AND queue = p_queue AND dedup_key = p_key;
+    IF NOT FOUND THEN RETURN CASE WHEN d.until IS NOT NULL THEN d.task_id END; END IF;
+    IF h.state = 7 OR h.state < 4 AND h.started_at IS NULL AND h.expires_at <= p_now THEN RETURN NULL; END IF;
+    RETURN CASE WHEN d.until IS NOT NULL OR h.state BETWEEN 0 AND 4 THEN d.task_id END;
+  END $$`,
+
+  /*
+   * Makes dead letters of tasks that cannot be read: text that may be lost is emptied, numbers are made such that they can be shown. Who waits
+   * for them is told. Gives the ids and the queues to wake.
+   */
+  `CREATE FUNCTION {s}.set_aside(p_ids text[], OUT gone text[], OUT wake text[]) LANGUAGE plpgsql ${settings} AS $$
+  #variable_conflict use_column
+  DECLARE
+    v_now bigint := {s}.now_ms();
+    t {s}.tasks;
+  BEGIN
+    FOR t IN SELECT * FROM {s}.tasks WHERE id = ANY (p_ids) AND state <> 8 ORDER BY id FOR UPDATE SKIP LOCKED LOOP
+      t.run := CASE WHEN t.run BETWEEN 1 AND 1000000000 THEN t.run ELSE 1 END;
+      t.attempt := CASE WHEN t.attempt BETWEEN 0 AND 1000000000 THEN t.attempt ELSE 0 END;
+      UPDATE {s}.tasks SET state = 8, unrecorded = false, cancelling = false, slot = false, apart = true, lane = 0, priority = 0, finished_at = v_now,
+        error = '${damagedText}', payload = '', envelope = '', progress = NULL, token = NULL, deadline = NULL, worker = NULL, edges = 0, pending = 0,
+        run = t.run, attempt = t.attempt, expiries = CASE WHEN expiries BETWEEN 0 AND 1000000000 THEN expiries ELSE 0 END,
+        group_limit = greatest(group_limit, 1), expires_in = NULL, dedup_window = NULL, started_at = NULL,
+        ${["ready_at", "run_at", "enqueued_at"].map((column) => `${column} = CASE WHEN ${column} BETWEEN 0 AND ${latest} THEN ${column} ELSE v_now END`).join(", ")},
+        expires_at = NULL, result_ttl = 0, remember_ms = 0, max_attempts = 1 WHERE id = t.id;
+      DELETE FROM {s}.dependencies WHERE child = t.id;
+      IF t.dedup_key IS NOT NULL THEN
+        DELETE FROM {s}.deduplication WHERE queue = t.queue AND key = t.dedup_key AND task_id = t.id AND until IS NULL;
+      END IF;
+      IF t.group_key IS NOT NULL THEN
+        INSERT INTO {s}.group_changes VALUES (t.queue, t.group_key);
+        wake := wake || t.queue;
+      END IF;
+      gone := gone || t.id;
+      wake := wake || {s}.tell(t.id, 'failed', t.run, t.attempt, v_now, NULL, '${damagedText}', v_now);
+    END LOOP;
+  END $$`,
+
+  /*
+   * Looks through all for numbers that make a statement fail: for when one has failed. Settings of queues that cannot be are put back to none.
+   */
+  `CREATE FUNCTION {s}.mend(OUT gone text[], OUT wake text[], OUT queues text[]) LANGUAGE plpgsql ${settings} AS $$
+  #variable_conflict use_column
+  DECLARE v_ids text[];
+  BEGIN
+    SELECT array_agg(x.id) INTO v_ids FROM (SELECT id FROM {s}.tasks WHERE ${damagedNumbers} LIMIT 1000) x;
+    IF v_ids IS NOT NULL THEN SELECT r.gone, r.wake INTO gone, wake FROM {s}.set_aside(v_ids) r; END IF;
+    WITH mended AS (
+      UPDATE {s}.queues SET rate_arrival = NULL, max_active = CASE WHEN max_active BETWEEN 0 AND ${latest} THEN max_active END,
+        rate_limit = CASE WHEN rate_limit BETWEEN 1 AND ${latest} AND rate_window BETWEEN 1 AND ${latest} THEN rate_limit END,
+        rate_window = CASE WHEN rate_limit BETWEEN 1 AND ${latest} AND rate_window BETWEEN 1 AND ${latest} THEN rate_window END,
+        dead_ttl = CASE WHEN dead_ttl BETWEEN 0 AND ${latest} THEN dead_ttl END
+      WHERE max_active NOT BETWEEN 0 AND ${latest} OR rate_limit NOT BETWEEN 1 AND ${latest}
+        OR rate_window NOT BETWEEN 1 AND ${latest} OR (rate_limit IS NULL) <> (rate_window IS NULL)
+        OR rate_arrival NOT BETWEEN 0 AND ${latest} OR dead_ttl NOT BETWEEN 0 AND ${latest}
+      RETURNING name
+    ) SELECT array_agg(name) INTO queues FROM mended;
+  END $$`,
+
   // Locks the deduplication keys of tasks, in one order everywhere and before the tasks themselves, so that nobody waits in a circle.
   `CREATE FUNCTION {s}.lock_keys(p_ids text[]) RETURNS void LANGUAGE plpgsql AS $$
   #variable_conflict use_column
@@ -148,10 +244,10 @@ export const commonFunctions: readonly string[] = [
   END $$`,
 
   /*
-   * Takes tasks out of the queue: waiting ones and recorded dead letters, without a result; their ids stay known. Dependents of a
-   * waiting one see it as cancelled. Gives the ids that went and the queues to wake.
+   * Takes tasks out of the queue: waiting ones and recorded dead letters, without a result. Their ids are free then, unless \`p_remember\`.
+   * Dependents of a waiting one see it as cancelled. Gives the ids that went and the queues to wake.
    */
-  `CREATE FUNCTION {s}.remove_tasks(p_ids text[], OUT gone text[], OUT wake text[]) LANGUAGE plpgsql ${settings} AS $$
+  `CREATE FUNCTION {s}.remove_tasks(p_ids text[], p_remember boolean, OUT gone text[], OUT wake text[]) LANGUAGE plpgsql ${settings} AS $$
   #variable_conflict use_column
   DECLARE
     v_now bigint;
@@ -167,7 +263,7 @@ export const commonFunctions: readonly string[] = [
     -- In the order given where some wait for others: the removal of one decides what becomes of the next.
     IF cardinality(p_ids) > 1 AND EXISTS (SELECT 1 FROM {s}.tasks WHERE id = ANY (p_ids) AND state + 0 = 0) THEN
       FOREACH v_id IN ARRAY p_ids LOOP
-        SELECT r.gone AS gone_one, r.wake AS wake_one INTO v_one FROM {s}.remove_tasks(ARRAY[v_id]) r;
+        SELECT r.gone AS gone_one, r.wake AS wake_one INTO v_one FROM {s}.remove_tasks(ARRAY[v_id], p_remember) r;
         gone := gone || v_one.gone_one;
         wake := wake || v_one.wake_one;
       END LOOP;
@@ -176,10 +272,10 @@ export const commonFunctions: readonly string[] = [
     PERFORM {s}.write_leases(p_ids, NULL);
     v_now := {s}.now_ms();
     WITH left_over AS (
-      DELETE FROM {s}.tasks WHERE id = ANY (p_ids) AND state <> 4 AND NOT unrecorded
+      DELETE FROM {s}.tasks WHERE id = ANY (p_ids) AND state <> 4 AND NOT (unrecorded AND state IN (5, 6, 7))
       RETURNING id, queue, run, attempt, edges, dedup_key, group_key, remember_ms
     ), remember AS (
-      INSERT INTO {s}.past (task_id, known_until, forget_at) SELECT id, v_now + remember_ms, v_now + remember_ms FROM left_over
+      INSERT INTO {s}.past (task_id, known_until, forget_at) SELECT id, v_now + remember_ms, v_now + remember_ms FROM left_over WHERE p_remember
       ON CONFLICT (task_id) DO UPDATE SET ${rememberOnly}
     ), edges AS (
       DELETE FROM {s}.dependencies d USING left_over g WHERE g.edges > 0 AND d.child = g.id
@@ -191,6 +287,10 @@ export const commonFunctions: readonly string[] = [
     )
     SELECT array_agg(id), array_agg(run), array_agg(attempt), array_agg(DISTINCT queue) FILTER (WHERE group_key IS NOT NULL)
     INTO gone, v_runs, v_attempts, wake FROM left_over;
+    IF NOT p_remember THEN
+      UPDATE {s}.past SET known_until = 0, forget_at = CASE WHEN status IS NULL THEN greatest(mark_until, v_now) END
+      WHERE task_id = ANY (gone) AND known_until > 0;
+    END IF;
     FOR v_parent IN SELECT DISTINCT parent_id AS id FROM {s}.dependencies WHERE parent_id = ANY (gone) AND status IS NULL LOOP
       v_at := array_position(gone, v_parent.id);
       wake := wake || {s}.tell(v_parent.id, 'cancelled', v_runs[v_at], v_attempts[v_at], v_now, NULL, NULL, v_now);

@@ -48,6 +48,11 @@ export const enqueueFunctions: readonly string[] = [
       priority = v_priority,
       lane = CASE WHEN v_priority = 0 AND h.group_key IS NULL THEN 0 ELSE 1 END,
       ready_at = CASE WHEN h.state = 0 THEN ready_at ELSE p_due END,
+      attempt = CASE WHEN p_replace THEN 0 ELSE attempt END,
+      expiries = CASE WHEN p_replace THEN 0 ELSE expiries END,
+      started_at = CASE WHEN p_replace THEN NULL ELSE started_at END,
+      error = CASE WHEN p_replace THEN NULL ELSE error END,
+      progress = CASE WHEN p_replace THEN NULL ELSE progress END,
       state = CASE WHEN h.state = 0 THEN 0 WHEN p_due > p_now OR h.group_key IS NOT NULL THEN 1 ELSE 2 END
     WHERE id = h.id;
     IF h.group_key IS NOT NULL AND h.state IN (2, 3) THEN INSERT INTO {s}.group_changes VALUES (h.queue, h.group_key); END IF;
@@ -93,11 +98,11 @@ export const enqueueFunctions: readonly string[] = [
         CONTINUE;
       END IF;
       IF t.key IS NOT NULL THEN
-        SELECT task_id INTO v_holder FROM {s}.deduplication WHERE queue = t.queue AND key = t.key AND (until IS NULL OR until > v_now);
-        IF FOUND THEN
+        v_holder := {s}.key_holder(t.queue, t.key, v_now);
+        IF v_holder IS NOT NULL THEN
           h := NULL;
           IF t.mode <> 'keep' THEN SELECT * INTO h FROM {s}.tasks WHERE id = v_holder FOR NO KEY UPDATE; END IF;
-          IF h.id IS NOT NULL AND h.state < 4 THEN
+          IF h.id IS NOT NULL AND h.state BETWEEN 0 AND 3 THEN
             PERFORM {s}.change_holder(h, t.mode = 'replace', t.payload, t.envelope, t.priority, t.max_attempts, v_due, t.expires_at, t.expires_in,
               t.result_ttl, t."window", v_now);
             PERFORM {s}.take_key(t.queue, t.key, v_holder, t."window", v_now);
@@ -157,7 +162,7 @@ export const enqueueFunctions: readonly string[] = [
               v_unknown := v_unknown || d.parent;
               CONTINUE;
             END IF;
-            IF p.state = 5 AND NOT p.unrecorded THEN
+            IF p.state NOT BETWEEN 0 AND 4 AND NOT (p.unrecorded AND p.state IN (5, 6, 7)) THEN
               d.status := 'failed';
               d.run := p.run;
               d.attempt := p.attempt;

@@ -115,13 +115,18 @@ export const enqueuePlainFunctions: readonly string[] = [
 
   /*
    * Commits what made p_answer, gives it as JSON, and sends a notification in a transaction of its own: in the first it would make all
-   * notifying transactions of the database wait for each other's disk. One that does not fit would be an error of what is committed. If the
-   * server dies between the two, the tasks are stored, and whoever waits for them finds them when it looks again.
+   * notifying transactions of the database wait for each other's disk. That nobody is told is no error of what is committed: whoever waits for
+   * the tasks finds them when it looks again. The same holds if the second transaction fails as it ends, which the client sees (connection.ts).
    */
   `CREATE PROCEDURE {s}.commit_and_tell(p_answer text[], p_channel text, p_text text, INOUT answer text) LANGUAGE plpgsql AS $$
   BEGIN
     answer := pg_catalog.to_json(p_answer)::text;
     COMMIT;
-    IF pg_catalog.pg_notification_queue_usage() < 0.9 THEN PERFORM pg_catalog.pg_notify(p_channel, p_text); END IF;
+    BEGIN
+      IF pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.9::pg_catalog.float8 THEN
+        PERFORM pg_catalog.pg_notify(p_channel, p_text);
+      END IF;
+    EXCEPTION WHEN OTHERS THEN NULL;
+    END;
   END $$`,
 ];

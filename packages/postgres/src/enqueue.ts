@@ -1,6 +1,8 @@
 // Enqueueing: turns calls into columns, and the server's answers into receipts.
 import type { EnqueueAnswer, EnqueueCall, EnqueueReceipt, NewEvent, NewTask } from "@omniq/core";
-import { type Cell, Columns } from "./columns.ts";
+import { OmniQError } from "@omniq/core";
+import { type Cell, checkNumber, checkText, Columns, wholeMs as whole } from "./columns.ts";
+import { readList } from "./connection.ts";
 import { eventColumns } from "./event-rows.ts";
 
 /** A call with keys or dependencies is worked on step by step; so many tasks of such calls go in one statement. */
@@ -13,24 +15,49 @@ export interface EnqueueBatch {
   readonly indexes: readonly number[];
 }
 
+/** Characters of the tasks that go in one statement, unless a call alone has more. */
+const maxCharacters = 33_554_432;
+/** Of one call: it is one statement, and a text of JavaScript ends at half a gigabyte, a parameter of PostgreSQL at one. */
+const maxCallCharacters = 268_435_456;
+
+function charactersOf(call: EnqueueCall): number {
+  let sum = 0;
+  for (const task of call.tasks) {
+    sum += task.payload.length + task.envelope.length;
+    for (const { outcome } of task.dependencies ?? [])
+      sum += (outcome?.value?.length ?? 0) + (outcome?.error?.length ?? 0);
+  }
+  for (const event of call.events ?? []) sum += event.data?.length ?? 0;
+  if (sum > maxCallCharacters)
+    throw new OmniQError(
+      "OMNIQ_INVALID_INPUT",
+      `The tasks of one call have ${sum} characters in all; PostgreSQL takes ${maxCallCharacters} at once. Enqueue them in several calls`,
+    );
+  return sum;
+}
+
 /** Cuts calls into batches. In a transaction of the user's nothing is plain: the fast way tells its own rows by the transaction. */
 export function cutBatches(calls: readonly EnqueueCall[], inTransaction: boolean): readonly EnqueueBatch[] {
-  if (!inTransaction && calls.every(isPlain) && !hasRepeatedId(calls))
-    return [{ plain: true, calls, indexes: calls.map((_call, index) => index) }];
+  const plain = !inTransaction && calls.every(isPlain) && !hasRepeatedId(calls);
   const batches: EnqueueBatch[] = [];
   let batch: { calls: EnqueueCall[]; indexes: number[] } = { calls: [], indexes: [] };
   let tasks = 0;
+  let characters = 0;
   for (const [index, call] of calls.entries()) {
-    if (tasks > 0 && tasks + call.tasks.length > maxStepwise) {
-      batches.push({ plain: false, ...batch });
+    const size = charactersOf(call);
+    const full = characters + size > maxCharacters || (!plain && tasks + call.tasks.length > maxStepwise);
+    if (tasks > 0 && full) {
+      batches.push({ plain, ...batch });
       batch = { calls: [], indexes: [] };
       tasks = 0;
+      characters = 0;
     }
     batch.calls.push(call);
     batch.indexes.push(index);
     tasks += call.tasks.length;
+    characters += size;
   }
-  batches.push({ plain: false, ...batch });
+  batches.push({ plain, ...batch });
   return batches;
 }
 
@@ -62,8 +89,11 @@ function oneStatement(
   const task = call.tasks[0] as NewTask;
   if ((task.runAt ?? task.delayMs ?? task.expiresAt ?? task.expiresInMs ?? task.group) !== undefined) return undefined;
   const { id, name, queue, payload, envelope, priority, maxAttempts } = task;
-  const values: unknown[] = [id, name, queue, payload, envelope, priority, maxAttempts];
-  values.push(whole(task.resultTtlMs), whole(task.rememberMs));
+  const numbers = [priority, maxAttempts, whole(task.resultTtlMs), whole(task.rememberMs)];
+  numbers.forEach(checkNumber);
+  checkText(payload);
+  checkText(envelope);
+  const values: unknown[] = [id, name, queue, payload, envelope, ...numbers];
   if (notice === undefined) return { text: one, values };
   values.push(notice[0], notice[1]);
   return { text: oneTold, values };
@@ -205,14 +235,9 @@ function dependencyColumns(columns: Columns, tasks: readonly NewTask[]): void {
     .text(edges.map(({ edge }) => edge.outcome?.error));
 }
 
-/** Times are whole milliseconds; a delay with jitter may have a fraction. */
-function whole(value: number | null | undefined): number | null {
-  return value === null || value === undefined ? null : Math.ceil(value);
-}
-
 /** Reads the answer of {@link enqueueStatement} into the answers of all calls. */
 export function readAnswer(batch: EnqueueBatch, text: string | null, answers: EnqueueAnswer[]): void {
-  const flat = text === null ? [] : ((JSON.parse(text) as string[] | null) ?? []);
+  const flat = readList(text);
   if (batch.plain) {
     const known = new Set(flat);
     for (const [index, call] of batch.calls.entries()) {

@@ -2,6 +2,7 @@
 import type { NewEvent, StoredEvent } from "@omniq/core";
 import type { Columns } from "./columns.ts";
 import type { Row } from "./connection.ts";
+import { isTime, isWhole } from "./damage.ts";
 
 /** The parameters of events, in the order in which all functions take them. `owners`: whose event each is. */
 export function eventColumns(columns: Columns, events: readonly NewEvent[], owners: readonly number[]): void {
@@ -33,8 +34,10 @@ export const eventOrder = "events.txid, events.seq";
 /** `txid` as text: it may be larger than what a number holds. */
 export const eventRowColumns = "txid::text, seq, id, at, type, task_id, task_name, queue, run, attempt, data";
 
-export function toStoredEvent(row: Row, cursor: string): StoredEvent {
+/** `undefined` for what cannot be read. */
+export function toStoredEvent(row: Row, cursor: string): StoredEvent | undefined {
   const data = row[10] as string | null;
+  if (!isTime(row[3]) || !row[4] || !isWhole(row[8]) || !isWhole(row[9])) return undefined;
   return {
     id: row[2],
     at: row[3],

@@ -12,11 +12,14 @@ import {
 } from "@omniq/core";
 import { Columns } from "./columns.ts";
 import type { Connection, Row } from "./connection.ts";
+import { Damage } from "./damage.ts";
 import { eventColumns, eventOrder, eventRowColumns, toStoredEvent } from "./event-rows.ts";
 import { listKey, readPage, writeCursor } from "./pages.ts";
 import { Lifetime, type Store } from "./store.ts";
 
 const tailPage = 500;
+/** Characters of the events that go in one statement, unless one alone has more. */
+const maxCharacters = 33_554_432;
 /** While nothing happens a tail looks again after this time all the same. */
 const tailWaitMs = 60_000;
 /** All events are one list to `tail`, whatever the filter. */
@@ -42,6 +45,7 @@ export class PostgresEventStorage implements EventStorage {
   readonly #store: Store;
   readonly #connection: Connection;
   readonly #life: Lifetime;
+  readonly #damage: Damage;
 
   constructor(backend: object, store: Store, capabilities: EventStorageCapabilities, onClose: () => Promise<void>) {
     this.backend = backend;
@@ -49,20 +53,29 @@ export class PostgresEventStorage implements EventStorage {
     this.#store = store;
     this.#connection = store.connection;
     this.#life = new Lifetime("event storage", onClose);
+    this.#damage = new Damage(store.connection);
   }
 
   async append(events: readonly NewEvent[], options: CallOptions = {}): Promise<void> {
-    if (events.length === 0) return;
     return this.#life.run(options.signal, async () => {
-      const columns = new Columns();
-      eventColumns(
-        columns,
-        events,
-        events.map(() => 0),
-      );
-      const { list, values } = columns.build();
-      await this.#connection.query(`SELECT {s}.append(${list})`, values);
-      this.#store.wakeUp.committed({ events: true });
+      let from = 0;
+      while (from < events.length) {
+        let characters = 0;
+        let to = from;
+        do characters += events[to++]?.data?.length ?? 0;
+        while (to < events.length && characters + (events[to]?.data?.length ?? 0) <= maxCharacters);
+        const part = events.slice(from, to);
+        const columns = new Columns();
+        eventColumns(
+          columns,
+          part,
+          part.map(() => 0),
+        );
+        const { list, values } = columns.build();
+        await this.#connection.query(`SELECT {s}.append(${list})`, values);
+        from = to;
+      }
+      this.#store.wakeUp.committed({ events: events.length > 0 });
     });
   }
 
@@ -80,7 +93,7 @@ export class PostgresEventStorage implements EventStorage {
       );
       const items = rows
         .slice(0, limit)
-        .map((row) => toStoredEvent(row, cursorAt(row, nothingSeen, row[11] as string)));
+        .flatMap((row) => this.#show(row, cursorAt(row, nothingSeen, row[11] as string)));
       const last = rows[limit - 1];
       return rows.length > limit && last !== undefined
         ? { items, next: writeCursor(key, `${last[0] as string}:${last[1] as number}`) }
@@ -106,7 +119,7 @@ export class PostgresEventStorage implements EventStorage {
       typeof from === "string" ? { before: nothingSeen, snapshot: nothingSeen, txid: "0", seq: 0 } : from;
     if (from === "now") {
       const snapshot = await this.#ask(
-        async () => (await this.#connection.query("SELECT pg_current_snapshot()::text"))[0]?.[0] as string,
+        async () => (await this.#connection.look("SELECT pg_current_snapshot()::text"))[0]?.[0] as string,
       );
       at = { before: snapshot, snapshot, txid: "0", seq: 0 };
     }
@@ -118,7 +131,7 @@ export class PostgresEventStorage implements EventStorage {
         for (const row of rows) {
           if (over()) return;
           at = { before, snapshot, txid: row[0] as string, seq: row[1] as number };
-          yield toStoredEvent(row, cursorAt(row, before, snapshot));
+          yield* this.#show(row, cursorAt(row, before, snapshot));
         }
         if (rows.length === tailPage) continue;
         // The whole of this snapshot is seen.
@@ -128,6 +141,14 @@ export class PostgresEventStorage implements EventStorage {
         listening.stop();
       }
     }
+  }
+
+  /** A damaged one is left out. */
+  #show(row: Row, cursor: string): readonly StoredEvent[] {
+    const event = toStoredEvent(row, cursor);
+    if (event !== undefined) return [event];
+    this.#damage.report("event", row[2] as string);
+    return [];
   }
 
   #ask<T>(work: () => Promise<T>): Promise<T> {

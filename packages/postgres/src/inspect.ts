@@ -34,7 +34,7 @@ const conditions: Readonly<Record<StoredTaskState, string>> = {
   scheduled: "t.state = 1 AND t.run_at > n.now",
   ready: `(t.state IN (2, 3) AND NOT ${covered} OR t.state = 1 AND t.run_at <= n.now)`,
   active: `(t.state = 4 OR ${covered})`,
-  failed: "t.state = 5",
+  failed: "(t.state IN (5, 8) OR t.state < 0 OR t.state > 8)",
   cancelled: "t.state = 6",
   expired: "t.state = 7",
 };
@@ -72,7 +72,7 @@ export async function listTasks(
 const countText = (where: string): string => `WITH n AS MATERIALIZED (SELECT {s}.now_ms() AS now), counted AS (
     SELECT t.queue, count(*) FILTER (WHERE t.state = 0) AS blocked, count(*) FILTER (WHERE t.state = 1 AND t.run_at > n.now) AS scheduled,
       count(*) FILTER (WHERE ${conditions.ready}) AS ready, count(*) FILTER (WHERE ${conditions.active}) AS active,
-      count(*) FILTER (WHERE t.state = 5) AS failed, count(*) FILTER (WHERE t.unrecorded) AS unrecorded
+      count(*) FILTER (WHERE ${conditions.failed}) AS failed, count(*) FILTER (WHERE t.unrecorded AND t.state BETWEEN 5 AND 7) AS unrecorded
     FROM n, {s}.tasks t ${where === "" ? "" : `WHERE t.queue = ANY (${where})`} GROUP BY t.queue)
   SELECT coalesce(c.queue, q.name), coalesce(c.blocked, 0), coalesce(c.scheduled, 0), coalesce(c.ready, 0), coalesce(c.active, 0),
     coalesce(c.failed, 0), coalesce(c.unrecorded, 0), coalesce(q.paused, false)

@@ -1,5 +1,6 @@
 // The options of the PostgreSQL adapter: what they are, how they are checked, how they are read from a URL.
 import { OmniQError } from "@omniq/core";
+import { splitDsn, type Hosts, type SessionKind } from "./hosts.ts";
 
 /** What is needed of a user's client or transaction: a `pg` client fits, and so does `{ query: (text, values) => … }` around any other. */
 export interface PostgresClientLike {
@@ -20,7 +21,11 @@ export interface PostgresPoolClientLike {
 
 /** Options of {@link postgres}. All have defaults; `dsn`, the single values, and `pool` exclude each other. */
 export interface PostgresOptions {
-  /** `postgresql://user:password@host:5432/database`, with the parameters that `pg` knows (`sslmode`, …). */
+  /**
+   * `postgresql://user:password@host:5432/database`, with the parameters that `pg` knows (`sslmode`, …). Several servers are written as libpq does:
+   * `postgresql://user:password@one:5432,two:5432/database?target_session_attrs=read-write` (`read-write`, `primary` or `any`; default of several
+   * servers `read-write`). The one that fits is used, and another when it goes or takes no writes any more.
+   */
   readonly dsn?: string | undefined;
   /** Default `localhost`. A folder is that of a Unix socket. */
   readonly host?: string | undefined;
@@ -48,8 +53,8 @@ export interface PostgresOptions {
 
 /** Options after the checks, with defaults filled in. */
 export interface CheckedOptions {
-  /** What `pg` takes; `undefined` with a pool of the user's. */
-  readonly connection: Readonly<Record<string, unknown>> | undefined;
+  /** What `pg` takes for each server; `undefined` with a pool of the user's. */
+  readonly hosts: Hosts | undefined;
   /** The server's name for messages; no password. */
   readonly server: string;
   readonly pool: PostgresPoolLike | undefined;
@@ -103,37 +108,45 @@ export function checkOptions(options: PostgresOptions): CheckedOptions {
   if (typeof migrate !== "boolean") throw invalid("migrate must be true or false");
   if (!Number.isSafeInteger(eventTtlMs) || eventTtlMs < 1)
     throw invalid("eventTtlMs must be a whole number of at least 1");
-  const connection =
-    pool !== undefined
-      ? undefined
-      : defined({
-          ...(dsn === undefined
-            ? { host: host ?? "localhost", port: port ?? 5432, database, user: username, password }
-            : { connectionString: dsn }),
-          ssl: tls,
-        });
-  const server = pool !== undefined ? "the given pool" : describe(dsn, host, port);
-  return { connection, server, pool, schema, maxConnections, listen, migrate, eventTtlMs, given: options };
+  const given =
+    dsn === undefined
+      ? { servers: [{ host: host ?? "localhost", port: port ?? 5432, database, user: username, password }] }
+      : splitDsn(dsn);
+  const hosts = {
+    configs: given.servers.map((one) => defined({ ...one, ssl: tls })),
+    session: ("session" in given ? given.session : "any") as SessionKind,
+  };
+  const names = "names" in given ? given.names || "the default host" : `${host ?? "localhost"}:${port ?? 5432}`;
+  const server = pool !== undefined ? "the given pool" : `PostgreSQL at ${names}`;
+  return {
+    hosts: pool === undefined ? hosts : undefined,
+    server,
+    pool,
+    schema,
+    maxConnections,
+    listen,
+    migrate,
+    eventTtlMs,
+    given: options,
+  };
 }
 
 /** `postgresql://user:password@host:port/database`, and `schema`, `maxConnections`, `listen`, `migrate`, `eventTtlMs` as parameters. */
 export function fromUrl(url: string): PostgresOptions {
-  let parsed: URL;
-  try {
-    parsed = new URL(url);
-  } catch {
-    throw invalid("the URL must be postgresql://user:password@host:port/database");
-  }
+  // Not by `URL`, which knows no lists of hosts.
+  const [, base, query = ""] = /^(postgres(?:ql)?:\/\/[^?#]*)(?:\?([^#]*))?/i.exec(url) ?? [];
+  if (base === undefined) throw invalid("the URL must be postgresql://user:password@host:port/database");
   const options: Record<string, unknown> = {};
-  for (const [key, value] of [...parsed.searchParams]) {
+  const parameters = new URLSearchParams(query);
+  for (const [key, value] of [...parameters]) {
     const name = key.replace(/_([a-z])/g, (_match, letter: string) => letter.toUpperCase());
     if (name === "schema") options["schema"] = value;
     else if (name === "maxConnections" || name === "eventTtlMs") options[name] = Number(value);
     else if (name === "listen" || name === "migrate") options[name] = boolean(name, value);
     else continue;
-    parsed.searchParams.delete(key);
+    parameters.delete(key);
   }
-  options["dsn"] = parsed.href;
+  options["dsn"] = parameters.size === 0 ? base : `${base}?${parameters.toString()}`;
   return options as PostgresOptions;
 }
 
@@ -141,15 +154,6 @@ function boolean(name: string, value: string): boolean {
   if (value === "true" || value === "1") return true;
   if (value === "false" || value === "0") return false;
   throw invalid(`${name} in the URL must be true or false`);
-}
-
-function describe(dsn: string | undefined, host: string | undefined, port: number | undefined): string {
-  if (dsn === undefined) return `PostgreSQL at ${host ?? "localhost"}:${port ?? 5432}`;
-  try {
-    return `PostgreSQL at ${new URL(dsn).host || "the default host"}`;
-  } catch {
-    return "PostgreSQL";
-  }
 }
 
 function defined(values: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {

@@ -1,6 +1,6 @@
 // The function behind a claim of a worker that was woken: mostly one task is there, and how soon it starts is a matter of how much runs.
 import { columnsOfMany, covered, inTime, plain } from "./claim-statements.ts";
-import { lockKey, settings } from "./common-functions.ts";
+import { settings, settingsLock } from "./common-functions.ts";
 
 /** So few rows are given one by one, without the aggregates that make one text of many. */
 const few = 8;
@@ -14,16 +14,17 @@ export const reserveFewFunction: string =
    * it finds nothing, it is `reserve`. As there, the rows are locked first, and the row of `leases` is stored only if no other claim has
    * covered one of them meanwhile.
    */
-  `CREATE FUNCTION {s}.reserve_few(q text, p_limit integer, p_lease_ms bigint, p_worker text, p_token text, p_ready bigint, p_seq bigint)
-  RETURNS SETOF {s}.lease LANGUAGE plpgsql ${settings} AS $$
+  `CREATE FUNCTION {s}.reserve_few(q text, p_limit integer, p_lease_ms bigint, p_worker text, p_token text, p_ready bigint, p_seq bigint,
+    p_bytes bigint) RETURNS SETOF {s}.lease LANGUAGE plpgsql ${settings} AS $$
   #variable_conflict use_column
   DECLARE
-    v_held boolean := pg_advisory_xact_lock_shared(${lockKey("q", "q")}) IS NULL;
+    v_held boolean := pg_advisory_xact_lock_shared(${settingsLock}) IS NULL;
     v_now bigint := {s}.now_ms();
     v_seqs bigint[] := '{}';
     v_rows {s}.lease[] := '{}';
     v_last_ready bigint;
     v_last_seq bigint;
+    v_bytes bigint := 0;
     one record;
   BEGIN
     FOR one IN
@@ -37,7 +38,8 @@ export const reserveFewFunction: string =
         AND NOT EXISTS (SELECT 1 FROM {s}.group_changes x WHERE x.queue = q)
       ORDER BY t.ready_at, t.seq LIMIT least(p_limit, ${few}) FOR NO KEY UPDATE SKIP LOCKED
     LOOP
-      EXIT WHEN NOT one.plain;
+      v_bytes := v_bytes + octet_length(one.payload);
+      EXIT WHEN NOT one.plain OR v_last_seq IS NOT NULL AND v_bytes > p_bytes;
       v_seqs := v_seqs || one.seq;
       v_last_ready := one.ready_at;
       v_last_seq := greatest(v_last_seq, one.seq);
@@ -54,5 +56,6 @@ export const reserveFewFunction: string =
         RETURN;
       END IF;
     END IF;
-    RETURN QUERY SELECT * FROM {s}.reserve(ARRAY[q], p_limit, p_lease_ms, p_worker, p_token, false, ARRAY[p_ready], ARRAY[p_seq], NULL);
+    RETURN QUERY SELECT * FROM {s}.reserve(ARRAY[q], p_limit, p_lease_ms, p_worker, p_token, false, ARRAY[p_ready], ARRAY[p_seq], NULL,
+      p_bytes);
   END $$`;

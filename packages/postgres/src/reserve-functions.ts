@@ -1,7 +1,7 @@
 // The functions behind `reserve`: upkeep of the queues asked for, groups, and the claims.
 import { expiriesLimit, expiryPauseMs } from "@omniq/core";
-import { claim, claimEarly, covered, inTime, ownLease, startOf, urgent } from "./claim-statements.ts";
-import { coverable, lockKey, settings } from "./common-functions.ts";
+import { claim, claimEarly, claimFound, covered, inTime, urgent } from "./claim-statements.ts";
+import { coverable, groupsLock, settings, settingsLock, unknownState } from "./common-functions.ts";
 import { reserveFewFunction } from "./reserve-few-function.ts";
 
 export const leaseType = `CREATE TYPE {s}.lease AS ("position" integer, id text, name text, queue text, payload text, envelope text, priority smallint,
@@ -14,6 +14,7 @@ const lookAtQueue = `SELECT (SELECT x FROM {s}.queues x WHERE x.name = q) AS set
         EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 1 AND run_at <= v_now) AS due,
         EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND state = 2 AND lane = 1) AS early,
         EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND group_key IS NOT NULL AND state IN (1, 2, 3)) AS grouped,
+        EXISTS (SELECT 1 FROM {s}.tasks WHERE queue = q AND ${unknownState}) AS damaged,
         (SELECT ROW(l.last_ready, l.last_seq)::{s}.place FROM {s}.leases l WHERE v_ready > 0 AND l.queue = q
          ORDER BY l.last_ready DESC, l.last_seq DESC LIMIT 1) AS place
       INTO one;`;
@@ -165,15 +166,22 @@ export const reserveFunctions: readonly string[] = [
   /*
    * Leases up to p_limit tasks of the queues, in their order. \`p_after_*\`: where lane 0 of each queue was found to begin before; it is
    * looked at from its true beginning when that and what others have claimed since give nothing. Without leases one row of position -1 says in \`deadline\` in how many
-   * milliseconds something may be there. \`p_done\`: tokens of leases that have all been settled.
+   * milliseconds something may be there; a row of position -3 names tasks that were set aside in \`payload\`, the queues to wake in \`envelope\`, as JSON. \`p_done\`: tokens of leases that have all been
+   * settled. \`p_bytes\`: about how many bytes the leases may have in all, but for the first.
    */
   `CREATE FUNCTION {s}.reserve(p_queues text[], p_limit integer, p_lease_ms bigint, p_worker text, p_token text, p_upkeep boolean,
-    p_after_ready bigint[], p_after_seq bigint[], p_done text[]) RETURNS SETOF {s}.lease LANGUAGE plpgsql ${settings} AS $$
+    p_after_ready bigint[], p_after_seq bigint[], p_done text[], p_bytes bigint) RETURNS SETOF {s}.lease LANGUAGE plpgsql ${settings} AS $$
   #variable_conflict use_column
   DECLARE
     c_bound CONSTANT integer := 1000;
     v_now bigint;
     v_left bigint := p_limit;
+    v_bytes bigint := p_bytes;
+    v_size bigint;
+    v_some boolean := false;
+    v_over boolean;
+    v_full boolean := false;
+    v_damaged text[];
     v_want bigint;
     v_asked bigint;
     v_before bigint;
@@ -203,6 +211,7 @@ export const reserveFunctions: readonly string[] = [
     q text;
     s {s}.queues;
     one record;
+    one_aside record;
     found_one {s}.tasks;
     r {s}.lease;
   BEGIN
@@ -212,7 +221,7 @@ export const reserveFunctions: readonly string[] = [
     END IF;
     -- Whoever changes a queue's settings waits for the claims that are under way, so that nothing is handed out after a pause. An expression
     -- costs less than a query.
-    FOREACH q IN ARRAY p_queues LOOP v_look := pg_advisory_xact_lock_shared(${lockKey("q", "q")}) IS NULL; END LOOP;
+    v_look := pg_advisory_xact_lock_shared(${settingsLock}) IS NULL;
     v_now := {s}.now_ms();
     IF cardinality(p_queues) = 1 THEN
       q := p_queues[1];
@@ -225,24 +234,36 @@ export const reserveFunctions: readonly string[] = [
     IF v_look THEN
       SELECT EXISTS (SELECT 1 FROM {s}.queues WHERE name = ANY (p_queues) AND (max_active IS NOT NULL OR rate_limit IS NOT NULL)) AS limits,
         ARRAY(SELECT u FROM unnest(p_queues) u WHERE EXISTS
-          (SELECT 1 FROM {s}.tasks WHERE queue = u AND group_key IS NOT NULL AND state IN (1, 2, 3)) ORDER BY ${lockKey("g", "u")}) AS grouped
+          (SELECT 1 FROM {s}.tasks WHERE queue = u AND group_key IS NOT NULL AND state IN (1, 2, 3))) AS grouped
       INTO one;
       v_grouped := one.grouped;
       IF one.limits THEN
         PERFORM 1 FROM {s}.queues WHERE name = ANY (p_queues) AND (max_active IS NOT NULL OR rate_limit IS NOT NULL) ORDER BY name FOR UPDATE;
       END IF;
-      FOREACH q IN ARRAY v_grouped LOOP PERFORM pg_advisory_xact_lock(${lockKey("g", "q")}); END LOOP;
+      FOR one IN SELECT DISTINCT ${groupsLock("u")} AS lock FROM unnest(v_grouped) u ORDER BY 1 LOOP
+        PERFORM pg_advisory_xact_lock(one.lock);
+      END LOOP;
       v_now := {s}.now_ms();
     END IF;
 
     FOR i IN 1 .. cardinality(p_queues) LOOP
-      EXIT WHEN v_left <= 0;
+      EXIT WHEN v_left <= 0 OR v_full;
       q := p_queues[i];
       v_ready := p_after_ready[i];
       v_seq := p_after_seq[i];
       IF p_upkeep THEN PERFORM {s}.end_leases(q, v_now, c_bound); END IF;
       IF v_look THEN
         ${lookAtQueue}
+      END IF;
+      IF one.damaged THEN
+        SELECT array_agg(x.id) INTO v_damaged FROM (SELECT id FROM {s}.tasks WHERE queue = q AND ${unknownState} LIMIT c_bound) x;
+        FOR one_aside IN SELECT d.gone, d.wake FROM {s}.set_aside(v_damaged) d WHERE d.gone IS NOT NULL LOOP
+          r := NULL;
+          r."position" := -3;
+          r.payload := to_json(one_aside.gone)::text;
+          r.envelope := to_json(one_aside.wake)::text;
+          RETURN NEXT r;
+        END LOOP;
       END IF;
       s := one.settings;
       v_early := one.early;
@@ -284,8 +305,7 @@ export const reserveFunctions: readonly string[] = [
             CONTINUE WHEN NOT FOUND OR found_one.state <> 2;
             -- A claim that knew of no groups may have covered it since.
             CONTINUE WHEN found_one.lane = 0 AND found_one.seq IN (${covered("")});
-            RETURN QUERY UPDATE {s}.tasks t SET ${startOf}, slot = (t.group_key IS NOT NULL) WHERE t.id = one.id RETURNING i, ${ownLease};
-            v_want := v_want - 1;
+            ${claimFound}
             v_again := true;
             IF found_one.group_key IS NOT NULL AND NOT found_one.slot THEN
               EXIT WHEN {s}.refill(q, found_one.group_key);
@@ -331,7 +351,8 @@ export const reserveFunctions: readonly string[] = [
           ORDER BY expires_at LIMIT 1)
         UNION ALL (SELECT ceil(rate_arrival + rate_window::double precision / rate_limit - rate_window)::bigint FROM {s}.queues
           WHERE name = u AND rate_limit IS NOT NULL AND rate_arrival IS NOT NULL AND NOT paused
-          AND EXISTS (SELECT 1 FROM {s}.tasks t WHERE t.queue = u AND t.state = 2))
+          AND (EXISTS (SELECT 1 FROM {s}.tasks t WHERE t.queue = u AND t.state = 2 AND t.lane = 0)
+            OR EXISTS (SELECT 1 FROM {s}.tasks t WHERE t.queue = u AND t.state = 2 AND t.lane = 1)))
       ) x;
       IF v_next IS NOT NULL THEN
         r := NULL;

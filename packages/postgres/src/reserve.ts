@@ -2,8 +2,12 @@
 import { randomFillSync } from "node:crypto";
 import type { Lease, LeaseReference, ReserveRequest } from "@omniq/core";
 import { Columns } from "./columns.ts";
-import type { Row } from "./connection.ts";
-import { byOrder, deadlineOf, storedToken, toPlaced } from "./task-rows.ts";
+import { readList, type Row } from "./connection.ts";
+import { byOrder, deadlineOf, isSound, storedToken, toPlaced } from "./task-rows.ts";
+
+/** What one claim gives at most, whatever is asked for: it is held in memory as one answer. */
+const mostBytes = 134_217_728;
+const bytesOf = ({ maxBytes }: ReserveRequest): number => Math.ceil(Math.min(maxBytes ?? mostBytes, mostBytes));
 
 /** Dead leases are looked for at most so often while claims come back full; one that does not always looks. */
 const upkeepMs = 100;
@@ -49,6 +53,11 @@ export interface ClaimAnswer {
   readonly leases: Lease[];
   /** When there are none: in how many milliseconds something may be there. */
   readonly nextInMs: number | undefined;
+  /** Tasks that were leased and cannot be read. */
+  readonly damaged: readonly string[];
+  /** Tasks that were set aside on the way, and queues in which something may be ready since. */
+  readonly aside: readonly string[];
+  readonly wake: readonly string[];
 }
 
 /**
@@ -97,23 +106,20 @@ export class Claims {
         "bigint",
         places.map((place) => place?.seq ?? 0),
       )
-      .text(done);
+      .text(done)
+      .value(bytesOf(request), "bigint");
     return { columns, queues, token, leaseMs, done, looks };
   }
 
   /** The claim of a worker that was woken and drains one queue: it finds little, and is quick about it. `undefined` for others. */
-  beginFew({
-    queues,
-    limit,
-    leaseMs: wanted,
-    worker,
-  }: ReserveRequest): (Claim & { readonly values: readonly unknown[] }) | undefined {
+  beginFew(request: ReserveRequest): (Claim & { readonly values: readonly unknown[] }) | undefined {
+    const { queues, limit, leaseMs: wanted, worker } = request;
     const [queue] = queues;
     if (queue === undefined || queues.length > 1) return undefined;
     const token = newToken();
     const leaseMs = Math.ceil(wanted);
     const place = this.#places.get(queue);
-    const values = [queue, limit, leaseMs, worker, token, place?.readyAt ?? 0, place?.seq ?? 0];
+    const values = [queue, limit, leaseMs, worker, token, place?.readyAt ?? 0, place?.seq ?? 0, bytesOf(request)];
     return { values, queues, token, leaseMs, done: [], looks: [] };
   }
 
@@ -130,6 +136,7 @@ export class Claims {
 
   read(claim: Claim, rows: readonly Row[], sentAt: number): ClaimAnswer {
     const next = rows.find((row) => row[0] === -1);
+    const aside = rows.filter((row) => row[0] === -3);
     for (const token of claim.done) this.#done.delete(token);
     const pauseMs = (performance.now() - sentAt) * wholeMs.times;
     for (const look of claim.looks) look.dueMs = Math.min(Math.max(pauseMs, wholeMs.least), wholeMs.most);
@@ -143,13 +150,17 @@ export class Claims {
         this.#places.set(lease.queue, { readyAt, seq });
       return lease;
     });
+    const damaged = leases.filter((lease) => !isSound(lease)).map((lease) => lease.taskId);
     if (leases.length > 0) {
       const tasks = new Set(leases.map((lease) => lease.taskId));
       this.#open.set(claim.token, { tasks, until: performance.now() + claim.leaseMs });
     }
     return {
-      leases,
+      leases: damaged.length === 0 ? leases : leases.filter(isSound),
+      damaged,
       nextInMs: next === undefined ? undefined : deadlineOf(next),
+      aside: aside.flatMap((row) => readList(row[4])),
+      wake: aside.flatMap((row) => readList(row[5])),
     };
   }
 }

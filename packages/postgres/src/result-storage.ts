@@ -10,8 +10,9 @@ import type {
   ResultStorageCapabilities,
   StoredResult,
 } from "@omniq/core";
-import { Columns } from "./columns.ts";
+import { Columns, wholeMs } from "./columns.ts";
 import type { Connection, Row } from "./connection.ts";
+import { Damage, damagedText, isStatus, isTime, isWhole } from "./damage.ts";
 import { listKey, readPage, writeCursor } from "./pages.ts";
 import { Lifetime, type Store } from "./store.ts";
 
@@ -25,6 +26,7 @@ export class PostgresResultStorage implements ResultStorage {
   readonly #store: Store;
   readonly #connection: Connection;
   readonly #life: Lifetime;
+  readonly #damage: Damage;
 
   constructor(backend: object, store: Store, capabilities: ResultStorageCapabilities, onClose: () => Promise<void>) {
     this.backend = backend;
@@ -32,39 +34,65 @@ export class PostgresResultStorage implements ResultStorage {
     this.#store = store;
     this.#connection = store.connection;
     this.#life = new Lifetime("result storage", onClose);
+    this.#damage = new Damage(store.connection);
   }
 
   async put(results: readonly NewResult[], options: CallOptions = {}): Promise<readonly StoredResult[]> {
-    if (results.length === 0) return [];
     return this.#life.run(options.signal, async () => {
-      const { list, values } = new Columns()
-        .text(results.map((result) => result.taskId))
-        .of(
-          "bigint",
-          results.map((result) => result.run),
-        )
-        .of(
-          "bigint",
-          results.map((result) => result.attempt),
-        )
-        .text(results.map((result) => result.name))
-        .text(results.map((result) => result.queue))
-        .text(results.map((result) => result.status))
-        .of(
-          "bigint",
-          results.map((result) => (result.finishedAt === undefined ? null : Math.floor(result.finishedAt))),
-        )
-        .of(
-          "bigint",
-          results.map((result) => (result.ttlMs === null ? null : Math.ceil(result.ttlMs))),
-        )
-        .text(results.map((result) => result.error))
-        .text(results.map((result) => result.value))
-        .build();
-      const rows = await this.#connection.query(`SELECT ${columns} FROM {s}.put_results(${list})`, values);
-      this.#store.wakeUp.committed({ results: results.map((result) => result.taskId) });
-      return rows.map(toStoredResult);
+      const stored: StoredResult[] = [];
+      for (const part of cutResults(results)) stored.push(...(await this.#put(part)));
+      return stored;
     });
+  }
+
+  async #put(results: readonly NewResult[]): Promise<readonly StoredResult[]> {
+    const { list, values } = new Columns()
+      .text(results.map((result) => result.taskId))
+      .of(
+        "bigint",
+        results.map((result) => result.run),
+      )
+      .of(
+        "bigint",
+        results.map((result) => result.attempt),
+      )
+      .text(results.map((result) => result.name))
+      .text(results.map((result) => result.queue))
+      .text(results.map((result) => result.status))
+      .of(
+        "bigint",
+        results.map((result) => (result.finishedAt === undefined ? null : Math.floor(result.finishedAt))),
+      )
+      .of(
+        "bigint",
+        results.map((result) => wholeMs(result.ttlMs)),
+      )
+      .text(results.map((result) => result.error))
+      .text(results.map((result) => result.value))
+      .build();
+    const rows = await this.#connection.query(`SELECT ${columns} FROM {s}.put_results(${list})`, values);
+    this.#store.wakeUp.committed({ results: results.map((result) => result.taskId) });
+    return rows.map((row) => this.#read(row));
+  }
+
+  /** A damaged one is given as failed. */
+  #read(row: Row): StoredResult {
+    const result = toStoredResult(row);
+    if (result !== undefined) return result;
+    const [taskId, run, attempt, name, queue, , finishedAt] = row;
+    this.#damage.report("result", taskId as string);
+    return {
+      taskId: taskId as string,
+      // Whoever waits for whatever run hears of it.
+      run: isWhole(run, 1) ? run : Number.MAX_SAFE_INTEGER,
+      attempt: isWhole(attempt) ? attempt : 0,
+      name: typeof name === "string" ? name : "",
+      queue: typeof queue === "string" ? queue : "",
+      status: "failed",
+      error: damagedText("this result"),
+      finishedAt: isTime(finishedAt) ? finishedAt : 0,
+      expiresAt: isTime(row[7]) ? row[7] : null,
+    };
   }
 
   async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredResult | undefined)[]> {
@@ -108,8 +136,10 @@ export class PostgresResultStorage implements ResultStorage {
 
   async #find(ids: readonly string[]): Promise<ReadonlyMap<string, StoredResult>> {
     const { list, values } = new Columns().text(ids).build();
-    const rows = await this.#connection.query(`SELECT ${columns} FROM {s}.get_results(${list})`, values);
-    return new Map(rows.map((row) => [row[0] as string, toStoredResult(row)]));
+    const rows = await this.#connection.query(`SELECT ${columns} FROM {s}.get_results(${list})`, values, {
+      harmless: true,
+    });
+    return new Map(rows.map((row) => [row[0] as string, this.#read(row)]));
   }
 
   async delete(ids: readonly string[], options: CallOptions = {}): Promise<void> {
@@ -133,7 +163,7 @@ export class PostgresResultStorage implements ResultStorage {
         `SELECT ${columns} FROM {s}.past WHERE ${where} ORDER BY task_id LIMIT $2`,
         values,
       );
-      const items = rows.slice(0, limit).map(toStoredResult);
+      const items = rows.slice(0, limit).map((row) => this.#read(row));
       const last = items.at(-1);
       return rows.length > limit && last !== undefined ? { items, next: writeCursor(key, last.taskId) } : { items };
     });
@@ -141,7 +171,7 @@ export class PostgresResultStorage implements ResultStorage {
 
   async sweep(limit: number, options: CallOptions = {}): Promise<number> {
     return this.#life.run(options.signal, async () => {
-      const [row] = await this.#connection.query("SELECT {s}.drop_results(NULL, $1)", [limit]);
+      const [row] = await this.#connection.query("SELECT {s}.drop_results(NULL, $1)", [limit], { harmless: true });
       return row?.[0] as number;
     });
   }
@@ -155,9 +185,31 @@ export class PostgresResultStorage implements ResultStorage {
   }
 }
 
-function toStoredResult(row: Row): StoredResult {
+/** Characters of the results that go in one statement, unless one alone has more. */
+const maxCharacters = 33_554_432;
+
+function cutResults(results: readonly NewResult[]): readonly (readonly NewResult[])[] {
+  const parts: NewResult[][] = [];
+  let left = 0;
+  for (const result of results) {
+    const size = (result.value?.length ?? 0) + (result.error?.length ?? 0);
+    if (parts.length === 0 || size > left) {
+      parts.push([]);
+      left = maxCharacters;
+    }
+    parts.at(-1)?.push(result);
+    left -= size;
+  }
+  return parts;
+}
+
+/** `undefined` for what cannot be read. */
+function toStoredResult(row: Row): StoredResult | undefined {
   const error = row[8] as string | null;
   const value = row[9] as string | null;
+  if (!isStatus(row[5]) || !isWhole(row[1], 1) || !isWhole(row[2]) || !isTime(row[6])) return undefined;
+  if (typeof row[3] !== "string" || typeof row[4] !== "string" || !(row[7] === null || isWhole(row[7])))
+    return undefined;
   return {
     taskId: row[0],
     run: row[1],

@@ -11,6 +11,7 @@ import type {
 } from "@omniq/core";
 import { Columns } from "./columns.ts";
 import type { Connection, Row } from "./connection.ts";
+import { Damage, isTime, isWhole } from "./damage.ts";
 import { listKey, readPage, writeCursor } from "./pages.ts";
 import { Lifetime, type Store } from "./store.ts";
 
@@ -22,12 +23,14 @@ export class PostgresScheduleStorage implements ScheduleStorage {
   readonly capabilities: ComponentCapabilities;
   readonly #connection: Connection;
   readonly #life: Lifetime;
+  readonly #damage: Damage;
 
   constructor(backend: object, store: Store, capabilities: ComponentCapabilities, onClose: () => Promise<void>) {
     this.backend = backend;
     this.capabilities = capabilities;
     this.#connection = store.connection;
     this.#life = new Lifetime("schedule storage", onClose);
+    this.#damage = new Damage(store.connection);
   }
 
   async put(
@@ -59,8 +62,9 @@ export class PostgresScheduleStorage implements ScheduleStorage {
       const rows = await this.#connection.query(
         `SELECT ${columns} FROM {s}.schedules WHERE id = ANY (${list})`,
         values,
+        { harmless: true },
       );
-      const found = new Map(rows.map((row) => [row[0] as string, toStoredSchedule(row)]));
+      const found = new Map(rows.map((row) => [row[0] as string, this.#read(row)]));
       return ids.map((id) => found.get(id));
     });
   }
@@ -73,8 +77,9 @@ export class PostgresScheduleStorage implements ScheduleStorage {
       const rows = await this.#connection.query(
         `SELECT ${columns} FROM {s}.schedules WHERE id > $1 ORDER BY id LIMIT $2`,
         [after ?? "", limit + 1],
+        { harmless: true },
       );
-      const items = rows.slice(0, limit).map(toStoredSchedule);
+      const items = rows.slice(0, limit).map((row) => this.#read(row));
       const last = items.at(-1);
       return rows.length > limit && last !== undefined ? { items, next: writeCursor(key, last.id) } : { items };
     });
@@ -101,10 +106,11 @@ export class PostgresScheduleStorage implements ScheduleStorage {
       const rows = await this.#connection.query(
         `WITH n AS MATERIALIZED (SELECT {s}.now_ms() AS now)
          SELECT n.now, d.* FROM n LEFT JOIN LATERAL (SELECT ${columns} FROM {s}.schedules
-           WHERE NOT paused AND next_at IS NOT NULL AND next_at <= n.now ORDER BY next_at, id LIMIT $1) d ON true ORDER BY d.next_at, d.id`,
+           WHERE NOT paused AND next_at IS NOT NULL AND next_at BETWEEN 0 AND n.now AND runs BETWEEN 0 AND 9007199254740991 ORDER BY next_at, id LIMIT $1) d ON true ORDER BY d.next_at, d.id`,
         [limit],
+        { harmless: true },
       );
-      const schedules = rows.filter((row) => row[1] !== null).map((row) => toStoredSchedule(row.slice(1)));
+      const schedules = rows.filter((row) => row[1] !== null).map((row) => this.#read(row.slice(1)));
       return { now: rows[0]?.[0] as number, schedules };
     });
   }
@@ -124,6 +130,15 @@ export class PostgresScheduleStorage implements ScheduleStorage {
     });
   }
 
+  /** A damaged one is paused, so that nobody computes with what it says. */
+  #read(row: Row): StoredSchedule {
+    const [id, rule, template, nextAt, runs, paused, revision] = row;
+    const sane = isWhole(runs) && (nextAt === null || isTime(nextAt));
+    if (sane) return { id, rule, template, nextAt, runs, paused, revision };
+    this.#damage.report("schedule", id as string);
+    return { id, rule, template, nextAt: null, runs: isWhole(runs) ? runs : 0, paused: true, revision };
+  }
+
   close(): Promise<void> {
     return this.#life.close();
   }
@@ -136,8 +151,4 @@ export class PostgresScheduleStorage implements ScheduleStorage {
 /** Random, so that a schedule that was deleted and made anew never has an old one's revision. */
 function newRevision(): string {
   return randomBytes(9).toString("base64url");
-}
-
-function toStoredSchedule(row: Row): StoredSchedule {
-  return { id: row[0], rule: row[1], template: row[2], nextAt: row[3], runs: row[4], paused: row[5], revision: row[6] };
 }

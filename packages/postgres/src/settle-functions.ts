@@ -153,6 +153,14 @@ export const settleFunctions: readonly string[] = [
         ELSIF t.cancelling THEN
           PERFORM {s}.decide(t, 6, t.error, t.attempt - 1, t.expiries, v_now);
           v_wake := v_wake || t.queue;
+        ELSIF g.delay > 0 THEN
+          -- Put off: the attempt is given back, a group's slot kept as a retry does.
+          UPDATE {s}.tasks SET state = 1, lane = CASE WHEN priority = 0 AND group_key IS NULL THEN 0 ELSE 1 END, run_at = v_now + g.delay,
+            ready_at = v_now + g.delay, slot = (slot AND group_limit = 1), attempt = attempt - 1,
+            started_at = CASE WHEN attempt = 1 AND expiries = 0 THEN NULL ELSE started_at END, token = NULL, deadline = NULL, worker = NULL
+          WHERE id = t.id;
+          IF t.group_key IS NOT NULL AND t.group_limit <> 1 THEN INSERT INTO {s}.group_changes VALUES (t.queue, t.group_key); END IF;
+          v_wake := v_wake || t.queue;
         ELSE
           -- Given back at its old place. A task that was leased ahead and given back has not started yet, so its expiry counts again.
           UPDATE {s}.tasks SET state = CASE WHEN run_at > v_now OR group_key IS NOT NULL THEN 1 ELSE 2 END, lane = 1, slot = false,

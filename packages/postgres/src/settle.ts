@@ -1,7 +1,7 @@
 // Settling and extending: turns settlements into columns, and the server's answer into states.
 import type { LeaseExtension, NewEvent, Settlement, SettleState } from "@omniq/core";
-import { Columns, shortened } from "./columns.ts";
-import type { Row } from "./connection.ts";
+import { Columns, shortened, wholeMs } from "./columns.ts";
+import { readList, type Row } from "./connection.ts";
 import { eventColumns } from "./event-rows.ts";
 import { mayHaveKey, placeOf, storedToken } from "./task-rows.ts";
 
@@ -17,6 +17,30 @@ export interface SettleCall {
 
 function byId(one: { readonly taskId: string }, other: { readonly taskId: string }): number {
   return one.taskId < other.taskId ? -1 : one.taskId > other.taskId ? 1 : 0;
+}
+
+/** Characters of the settlements that go in one statement, unless one alone has more. */
+const maxCharacters = 33_554_432;
+
+/** Cuts settlements into what one statement may carry. */
+export function cutSettlements(settlements: readonly Settlement[]): readonly (readonly Settlement[])[] {
+  let characters = 0;
+  let from = 0;
+  const parts: (readonly Settlement[])[] = [];
+  for (const [index, settlement] of settlements.entries()) {
+    let size = 0;
+    if ("value" in settlement) size += settlement.value?.length ?? 0;
+    if ("error" in settlement) size += settlement.error?.length ?? 0;
+    for (const event of settlement.events ?? []) size += event.data?.length ?? 0;
+    if (index > from && characters + size > maxCharacters) {
+      parts.push(settlements.slice(from, index));
+      from = index;
+      characters = 0;
+    }
+    characters += size;
+  }
+  if (from === 0) return [settlements];
+  return [...parts, settlements.slice(from)];
 }
 
 export function settleCall(settlements: readonly Settlement[]): SettleCall {
@@ -36,8 +60,9 @@ export function settleCall(settlements: readonly Settlement[]): SettleCall {
     stores.push(store);
     values.push(terminal ? settlement.value : undefined);
     errors.push(settlement.outcome === "release" ? undefined : settlement.error);
-    // A delay with jitter may have a fraction; times are whole.
-    delays.push(settlement.outcome === "retry" ? Math.ceil(settlement.delayMs) : null);
+    delays.push(
+      wholeMs(settlement.outcome === "retry" || settlement.outcome === "release" ? settlement.delayMs : null),
+    );
     for (const event of settlement.events ?? []) {
       events.push(event);
       owners.push(index + 1);
@@ -72,7 +97,7 @@ export function readSettled(
   { order }: SettleCall,
   settlements: readonly Settlement[],
 ): { readonly states: readonly SettleState[]; readonly wake: readonly string[] } {
-  const wake = ((typeof row[5] === "string" ? JSON.parse(row[5]) : null) as string[] | null) ?? [];
+  const wake = readList(row[5]);
   const marks = row[4] as string | null;
   if (marks === null) return { states: settlements.map(() => "settled"), wake };
   const states = new Map(
@@ -90,7 +115,7 @@ export function extendCall(
     .text(order.map((lease) => lease.taskId))
     .text(order.map((lease) => storedToken(lease.token)))
     .text(order.map((lease) => lease.progress))
-    .value(Math.ceil(leaseMs), "bigint")
+    .value(wholeMs(leaseMs), "bigint")
     .build();
   return { text: `SELECT n, cancelled, until FROM {s}.extend(${list})`, values, order };
 }

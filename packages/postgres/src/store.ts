@@ -3,6 +3,7 @@ import { OmniQError } from "@omniq/core";
 import { Connection } from "./connection.ts";
 import type { CheckedOptions } from "./options.ts";
 import { WakeUp } from "./wake-up.ts";
+import { within } from "./within.ts";
 
 export class Store {
   readonly options: CheckedOptions;
@@ -13,6 +14,8 @@ export class Store {
     this.options = options;
     this.connection = new Connection(options);
     this.wakeUp = new WakeUp(this.connection);
+    this.connection.onDead = () => this.wakeUp.doubt();
+    this.connection.onMended = (tasks) => this.wakeUp.committed({ tasks });
   }
 
   /** Lets go of the connections once what was asked is done; they are opened again if needed, unless `forEver`. */
@@ -21,6 +24,9 @@ export class Store {
     await this.connection.close(forEver);
   }
 }
+
+/** How long closing waits for calls that are under way. What they wait for may be away. */
+const closeWaitMs = 800;
 
 /** Whether a component is closed, and what tells its waiting calls so. */
 export class Lifetime {
@@ -46,7 +52,7 @@ export class Lifetime {
     signal?.throwIfAborted();
   }
 
-  /** Runs a verb. An abort rejects it at once, though what was sent may still take effect; closing waits for it. */
+  /** Runs a verb. An abort rejects it at once, though what was sent may still take effect; closing waits a moment for it. */
   async run<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     this.check(signal);
     const call = work();
@@ -64,7 +70,7 @@ export class Lifetime {
 
   async #close(): Promise<void> {
     this.#ended.abort();
-    await Promise.allSettled(this.#calls);
+    await within(Promise.allSettled(this.#calls), closeWaitMs);
     await this.#onClose();
   }
 }

@@ -1,8 +1,8 @@
-// The tables of version 1. `{s}` stands for the quoted schema.
+// The tables. `{s}` stands for the quoted schema.
 
 /**
  * One table of live tasks and dead letters. States: 0 blocked, 1 scheduled, 2 ready, 3 held back by its group, 4 active, 5 failed (dead
- * letter), 6 cancelled, 7 expired. Partial indexes hold the tasks of one state each, so that reserving does not cost more with a backlog.
+ * letter), 6 cancelled, 7 expired, 8 set aside: what was stored of it could not be read. Any other number is damage, and is shown as 8. Partial indexes hold the tasks of one state each, so that reserving does not cost more with a backlog.
  *
  * Ready tasks stand in one of two lanes. Lane 0 is for the many: priority 0, not of a group, made ready in the order of time. A claim may
  * begin where the last one ended, and steps over no dead index entries. Lane 1 is for what would break that order.
@@ -64,7 +64,9 @@ const tasks = [
   "CREATE INDEX tasks_candidate ON {s}.tasks (queue, group_key) WHERE state = 2 AND NOT slot AND group_key IS NOT NULL",
   "CREATE INDEX tasks_grouped ON {s}.tasks (queue) WHERE group_key IS NOT NULL AND state IN (1, 2, 3)",
   "CREATE INDEX tasks_slots ON {s}.tasks (queue, group_key) WHERE slot",
-  "CREATE INDEX tasks_dead ON {s}.tasks (queue, finished_at) WHERE state = 5",
+  "CREATE INDEX tasks_dead ON {s}.tasks (queue, finished_at) WHERE state IN (5, 8)",
+  "CREATE INDEX tasks_damaged ON {s}.tasks (queue) WHERE state < 0 OR state > 8",
+  "CREATE INDEX tasks_cancelling ON {s}.tasks (id) WHERE cancelling AND state = 4",
   "CREATE INDEX tasks_unrecorded ON {s}.tasks (finished_at, seq) WHERE unrecorded",
 ];
 
@@ -184,3 +186,9 @@ const storages = [
 ];
 
 export const tables: readonly string[] = [...tasks, ...besideTasks, ...storages];
+
+/** What the tables of version 1 lack. */
+export const sinceVersion1: readonly string[] = [
+  "DROP INDEX {s}.tasks_dead",
+  ...tasks.filter((text) => /INDEX tasks_(dead|damaged|cancelling) /.test(text)),
+];

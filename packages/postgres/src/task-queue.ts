@@ -1,7 +1,7 @@
 // The task queue on PostgreSQL: each verb is one function of the schema; here they meet waiting, wake-ups and transactions.
 import {
-  OmniQError,
   type CallOptions,
+  type DependencyOutcome,
   type EnqueueAnswer,
   type EnqueueCall,
   type EnqueueOptions,
@@ -15,6 +15,7 @@ import {
   type QueueSettings,
   type RemoveState,
   type ReserveRequest,
+  type RetryOptions,
   type RetryState,
   type Settlement,
   type SettleState,
@@ -26,18 +27,18 @@ import {
   type UnrecordedOutcome,
 } from "@omniq/core";
 import { Columns } from "./columns.ts";
-import type { Connection } from "./connection.ts";
-import { cutBatches, enqueueStatement, readAnswer } from "./enqueue.ts";
+import { notifyText, readList, type Connection, type Row } from "./connection.ts";
+import { cutBatches, enqueueStatement, readAnswer, type EnqueueBatch } from "./enqueue.ts";
 import { failure } from "./failures.ts";
 import { checkPurgeable, countTasks, getTasks, listTasks } from "./inspect.ts";
-import type { PostgresClientLike } from "./options.ts";
-import { Claims, type ClaimAnswer } from "./reserve.ts";
-import { extendCall, readSettled, settleCall } from "./settle.ts";
+import { Claims, type Claim, type ClaimAnswer } from "./reserve.ts";
+import { encodeNotice, type Change } from "./notice.ts";
+import { cutSettlements, extendCall, readSettled, settleCall } from "./settle.ts";
 import { Lifetime, type Store } from "./store.ts";
-import { noticeOf } from "./wake-up.ts";
+import { checkTransaction } from "./transactions.ts";
 
 const purgeStepSize = 1_000;
-const reserveFew = "SELECT * FROM {s}.reserve_few($1, $2, $3, $4, $5, $6, $7)";
+const reserveFew = "SELECT * FROM {s}.reserve_few($1, $2, $3, $4, $5, $6, $7, $8)";
 
 export class PostgresTaskQueue implements TaskQueue {
   readonly component = "task-queue" as const;
@@ -60,50 +61,53 @@ export class PostgresTaskQueue implements TaskQueue {
     return this.#life.run(options.signal, async () => {
       const { transaction } = options;
       const batches = cutBatches(calls, transaction !== undefined);
-      const answers: EnqueueAnswer[] = [];
       const queues = new Set(calls.flatMap((call) => call.tasks.map((task) => task.queue)));
       const events = calls.some((call) => call.events !== undefined && call.events.length > 0);
       const change = { tasks: queues, events };
-      const notice = transaction === undefined ? this.#store.wakeUp.notice(change) : undefined;
+      const answers: EnqueueAnswer[] = [];
+      if (transaction !== undefined) {
+        await this.#inTransaction(transaction, batches, change, answers);
+        return answers;
+      }
+      const notice = this.#store.wakeUp.notice(change);
       for (const batch of batches) {
-        const { text, values } = enqueueStatement(batch, batch === batches.at(-1) ? notice : undefined);
-        const answer =
-          transaction === undefined
-            ? ((await this.#connection.query(text, values))[0]?.[0] as string | null)
-            : await this.#inTransaction(transaction, text, values);
-        readAnswer(batch, answer, answers);
+        const told = batch === batches.at(-1) ? notice : undefined;
+        const { text, values } = enqueueStatement(batch, told);
+        const [row] = await this.#connection.query(text, values, { committed: told !== undefined });
+        readAnswer(batch, row?.[0] as string | null, answers);
       }
-      if (transaction === undefined) this.#store.wakeUp.committed(change, notice !== undefined);
-      else if (this.#store.options.listen) {
-        // Sent with the user's commit, and never if there is none.
-        const notice = [this.#connection.channel, noticeOf(queues, events)];
-        await this.#inTransaction(transaction, "SELECT pg_notify($1, $2)::text AS answer", notice);
-      }
+      this.#store.wakeUp.committed(change, notice !== undefined);
       return answers;
     });
   }
 
-  async #inTransaction(transaction: unknown, text: string, values: unknown[]): Promise<string | null> {
-    const client = transaction as Partial<PostgresClientLike> | null;
-    if (typeof client !== "object" || client === null || typeof client.query !== "function") {
-      throw new OmniQError(
-        "OMNIQ_INVALID_OPTION",
-        "transaction must be a client of pg with an open transaction, or an object with query(text, values)",
-      );
-    }
+  /** The same in a transaction of the user's; others are told by its commit, and never if there is none. */
+  async #inTransaction(
+    transaction: unknown,
+    batches: readonly EnqueueBatch[],
+    change: Change,
+    answers: EnqueueAnswer[],
+  ): Promise<void> {
     await this.#connection.ready();
     try {
-      const { rows } = await client.query(this.#connection.textOf(text), values);
-      return (rows[0] as { answer?: string | null } | undefined)?.answer ?? null;
+      const client = await checkTransaction(transaction, (text) => this.#connection.textOf(text));
+      for (const batch of batches) {
+        const { text, values } = enqueueStatement(batch);
+        const { rows } = await client.query(this.#connection.textOf(text), values);
+        readAnswer(batch, (rows[0] as { answer?: string | null } | undefined)?.answer ?? null, answers);
+      }
+      if (!this.#store.options.listen) return;
+      const values = [this.#connection.channel, encodeNotice("", change)];
+      await client.query(this.#connection.textOf(notifyText), values);
     } catch (error) {
-      throw failure(error, "PostgreSQL, in the given transaction,", this.#store.options.schema);
+      throw failure(error, "PostgreSQL, in the given transaction,", this.#store.options.schema, false);
     }
   }
 
   async reserve(request: ReserveRequest, options: CallOptions = {}): Promise<readonly Lease[]> {
-    // Not raced against the signal: leases that come after an abort must be given back.
-    return this.#life.run(undefined, async () => {
-      const { signal } = options;
+    const { signal } = options;
+    // An abort is answered at once. What a claim gives that is under way then is given back when it comes.
+    return this.#life.run(signal, async () => {
       const ended = this.#life.signal;
       signal?.throwIfAborted();
       const until = performance.now() + request.waitMs;
@@ -132,8 +136,8 @@ export class PostgresTaskQueue implements TaskQueue {
     const claim = this.#claims.begin(request);
     const { list, values } = claim.columns.build();
     const sentAt = performance.now();
-    const rows = await this.#connection.query(`SELECT * FROM {s}.reserve(${list})`, values);
-    return this.#claims.read(claim, rows, sentAt);
+    const rows = await this.#connection.query(`SELECT * FROM {s}.reserve(${list})`, values, { harmless: true });
+    return this.#read(claim, rows, sentAt);
   }
 
   async #claimFew(request: ReserveRequest): Promise<ClaimAnswer> {
@@ -141,7 +145,22 @@ export class PostgresTaskQueue implements TaskQueue {
     if (claim === undefined) return this.#claim(request);
     const sentAt = performance.now();
     const rows = await this.#store.wakeUp.query(reserveFew, claim.values);
-    return this.#claims.read(claim, rows, sentAt);
+    return this.#read(claim, rows, sentAt);
+  }
+
+  #read(claim: Claim, rows: readonly Row[], sentAt: number): ClaimAnswer {
+    const answer = this.#claims.read(claim, rows, sentAt);
+    if (answer.aside.length > 0) this.#connection.setAside(answer.aside, answer.wake);
+    if (answer.damaged.length > 0) void this.#setAside(answer.damaged);
+    return answer;
+  }
+
+  /** If this fails their leases run out, and the next claim does it. */
+  async #setAside(ids: readonly string[]): Promise<void> {
+    const { list, values } = new Columns().text(ids).build();
+    const text = `SELECT to_json(gone)::text, to_json(wake)::text FROM {s}.set_aside(${list})`;
+    const [row] = await this.#connection.query(text, values, { harmless: true }).catch((): readonly Row[] => []);
+    this.#connection.setAside(readList(row?.[0]), readList(row?.[1]));
   }
 
   /** Nobody waits for them any more. If this fails they come back when they run out. */
@@ -179,6 +198,14 @@ export class PostgresTaskQueue implements TaskQueue {
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<readonly SettleState[]> {
+    const parts = cutSettlements(settlements);
+    if (parts.length === 1) return this.#settlePart(settlements);
+    const states: SettleState[] = [];
+    for (const part of parts) states.push(...(await this.#settlePart(part)));
+    return states;
+  }
+
+  async #settlePart(settlements: readonly Settlement[]): Promise<readonly SettleState[]> {
     const call = settleCall(settlements);
     const [row] = await this.#connection.query(`SELECT * FROM ${call.call}`, call.values);
     const { states, wake } = readSettled(row ?? [], call, settlements);
@@ -193,7 +220,11 @@ export class PostgresTaskQueue implements TaskQueue {
     options: CallOptions = {},
   ): Promise<{ readonly states: readonly SettleState[]; readonly leases: readonly Lease[] }> {
     return this.#life.run(options.signal, async () => {
-      const call = settleCall(settlements);
+      const parts = cutSettlements(settlements);
+      const before: SettleState[] = [];
+      for (const part of parts.slice(0, -1)) before.push(...(await this.#settlePart(part)));
+      const last = parts.at(-1) ?? [];
+      const call = settleCall(last);
       const claim = this.#claims.begin(request);
       const second = claim.columns.build(call.values.length + 1);
       const sentAt = performance.now();
@@ -202,16 +233,16 @@ export class PostgresTaskQueue implements TaskQueue {
         `SELECT * FROM ${call.call} UNION ALL SELECT * FROM {s}.reserve(${second.list})`,
         [...call.values, ...second.values],
       );
-      const { states, wake } = readSettled(rows.find((row) => row[0] === -2) ?? [], call, settlements);
-      this.#claims.settled(settlements);
-      const { leases } = this.#claims.read(
+      const { states, wake } = readSettled(rows.find((row) => row[0] === -2) ?? [], call, last);
+      this.#claims.settled(last);
+      const { leases } = this.#read(
         claim,
         rows.filter((row) => row[0] !== -2),
         sentAt,
       );
       this.#store.wakeUp.committed({ tasks: wake, results: call.results, events: call.events });
       if (this.#life.signal.aborted && leases.length > 0) await this.#giveBack(leases);
-      return { states, leases: this.#life.signal.aborted ? [] : leases };
+      return { states: [...before, ...states], leases: this.#life.signal.aborted ? [] : leases };
     });
   }
 
@@ -228,7 +259,23 @@ export class PostgresTaskQueue implements TaskQueue {
   async cancel(ids: readonly string[], options: CallOptions = {}): Promise<readonly QueueCancelState[]> {
     if (ids.length === 0) return [];
     const { list, values } = new Columns().text(ids).build();
-    return this.#life.run(options.signal, () => this.#change<QueueCancelState>(`cancel(${list})`, values));
+    return this.#life.run(options.signal, async () => {
+      const states = await this.#change<QueueCancelState>(`cancel(${list})`, values);
+      this.#store.wakeUp.committed({ cancels: ids.filter((_id, index) => states[index] === "cancelling") });
+      return states;
+    });
+  }
+
+  onCancel(listener: (taskIds: readonly string[]) => void): () => void {
+    if (this.#life.signal.aborted) return () => {};
+    const stop = this.#store.wakeUp.onCancel((ids) => {
+      if (!this.#life.signal.aborted) listener(ids);
+    });
+    this.#life.signal.addEventListener("abort", stop, { once: true });
+    return () => {
+      this.#life.signal.removeEventListener("abort", stop);
+      stop();
+    };
   }
 
   async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredTask | undefined)[]> {
@@ -273,37 +320,40 @@ export class PostgresTaskQueue implements TaskQueue {
     });
   }
 
-  async retry(ids: readonly string[], options: CallOptions = {}): Promise<readonly RetryState[]> {
+  async retry(ids: readonly string[], options: RetryOptions = {}): Promise<readonly RetryState[]> {
     if (ids.length === 0) return [];
-    const { list, values } = new Columns().text(ids).build();
+    const outcomes = options.outcomes ?? [];
+    const numbers = (pick: (outcome: DependencyOutcome) => number): number[] => outcomes.map(pick);
+    const columns = new Columns().text(ids).text(outcomes.map((outcome) => outcome.taskId));
+    columns.of(
+      "bigint",
+      numbers((outcome) => outcome.run),
+    );
+    columns.of(
+      "bigint",
+      numbers((outcome) => outcome.attempt),
+    );
+    columns.text(outcomes.map((outcome) => outcome.status));
+    columns.of(
+      "bigint",
+      numbers((outcome) => Math.floor(outcome.finishedAt)),
+    );
+    columns.text(outcomes.map((outcome) => outcome.value)).text(outcomes.map((outcome) => outcome.error));
+    const { list, values } = columns.build();
     return this.#life.run(options.signal, () => this.#change<RetryState>(`retry(${list})`, values));
   }
 
   async remove(ids: readonly string[], options: CallOptions = {}): Promise<readonly RemoveState[]> {
     if (ids.length === 0) return [];
     const { list, values } = new Columns().text(ids).build();
-    return this.#life.run(options.signal, async () => {
-      const [row] = await this.#connection.query(
-        `SELECT to_json(r.gone)::text, to_json(r.wake)::text, to_json(ARRAY(SELECT id FROM {s}.tasks WHERE id = ANY (${list})))::text
-         FROM {s}.remove_tasks(${list}) r`,
-        values,
-      );
-      const gone = new Set(readList(row?.[0]));
-      // As seen before the removal: the statement's own snapshot.
-      const there = new Set(readList(row?.[2]));
-      this.#store.wakeUp.committed({ tasks: readList(row?.[1]) });
-      return ids.map((id) => {
-        if (gone.delete(id)) return "removed";
-        return there.has(id) ? "busy" : "unknown";
-      });
-    });
+    return this.#life.run(options.signal, () => this.#change<RemoveState>(`remove(${list})`, values));
   }
 
   async purge(queue: string, states: readonly StoredTaskState[], options: CallOptions = {}): Promise<number> {
     checkPurgeable(states);
     return this.#life.run(options.signal, async () => {
       // In steps, so that a million tasks keep no lock for long.
-      const [last] = await this.#connection.query("SELECT coalesce(max(seq), 0) FROM {s}.tasks");
+      const [last] = await this.#connection.look("SELECT coalesce(max(seq), 0) FROM {s}.tasks");
       let removed = 0;
       for (let after: number | null = 0; after !== null;) {
         options.signal?.throwIfAborted();
@@ -327,9 +377,10 @@ export class PostgresTaskQueue implements TaskQueue {
   async unrecorded(limit: number, options: CallOptions = {}): Promise<readonly UnrecordedOutcome[]> {
     return this.#life.run(options.signal, async () => {
       const rows = await this.#connection.query(
-        `SELECT id, run, attempt, name, queue, state, error, finished_at, result_ttl FROM {s}.tasks WHERE unrecorded
+        `SELECT id, run, attempt, name, queue, state, error, finished_at, result_ttl FROM {s}.tasks WHERE unrecorded AND state BETWEEN 5 AND 7
          ORDER BY finished_at, seq LIMIT $1`,
         [limit],
+        { harmless: true },
       );
       return rows.map((row) => ({
         taskId: row[0],
@@ -364,7 +415,9 @@ export class PostgresTaskQueue implements TaskQueue {
 
   async sweep(limit: number, options: CallOptions = {}): Promise<number> {
     return this.#life.run(options.signal, async () => {
-      const [row] = await this.#connection.query("SELECT changed, to_json(wake)::text FROM {s}.sweep($1)", [limit]);
+      const text = "SELECT changed, to_json(wake)::text, to_json(damaged)::text FROM {s}.sweep($1)";
+      const [row] = await this.#connection.query(text, [limit], { harmless: true });
+      this.#connection.setAside(readList(row?.[2]), []);
       this.#store.wakeUp.committed({ tasks: readList(row?.[1]) });
       return row?.[0] as number;
     });
@@ -377,8 +430,4 @@ export class PostgresTaskQueue implements TaskQueue {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function readList(text: unknown): readonly string[] {
-  return (typeof text === "string" ? (JSON.parse(text) as string[] | null) : null) ?? [];
 }

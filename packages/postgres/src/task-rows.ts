@@ -2,6 +2,7 @@
 import type { DependencyOutcome, Lease, ResultStatus, StoredTask, StoredTaskState } from "@omniq/core";
 import type { Row } from "./connection.ts";
 import { edgesOfTask } from "./claim-statements.ts";
+import { damagedText, isStatus, isWhole } from "./damage.ts";
 
 export const scheduled = 1;
 const activeState = 4;
@@ -15,6 +16,8 @@ const stateNames: readonly StoredTaskState[] = [
   "failed",
   "cancelled",
   "expired",
+  // Set aside: see tables.ts.
+  "failed",
 ];
 
 /** Whether a row of `leases` covers the task `t`; the set is made once for a statement, when the first row needs it. */
@@ -35,7 +38,7 @@ const edgesColumn = 24;
 
 interface Edge {
   readonly taskId: string;
-  readonly status: ResultStatus | null;
+  readonly status: ResultStatus | string | null;
   readonly run: number | null;
   readonly attempt: number | null;
   readonly finishedAt: number | null;
@@ -56,16 +59,26 @@ function toOutcomes(edges: readonly Edge[]): DependencyOutcome[] {
             taskId: edge.taskId,
             run: edge.run ?? 1,
             attempt: edge.attempt ?? 0,
-            status: edge.status,
             finishedAt: edge.finishedAt ?? 0,
-            ...(edge.value === null ? {} : { value: edge.value }),
-            ...(edge.error === null ? {} : { error: edge.error }),
+            ...(isStatus(edge.status)
+              ? {
+                  status: edge.status,
+                  ...(edge.value === null ? {} : { value: edge.value }),
+                  ...(edge.error === null ? {} : { error: edge.error }),
+                }
+              : { status: "failed" as const, error: damagedText("this outcome") }),
           },
         ],
   );
 }
 
+/** Numbers of a task's row that are always there. */
+const numbers = [5, 6, 8, 9, 10, 11, 12];
+
+/** What cannot be read is shown as the dead letter that it will be. */
 export function toStoredTask(row: Row): StoredTask {
+  const state = stateNames[row[21] as number];
+  if (state === undefined || numbers.some((column) => !Number.isSafeInteger(row[column]))) return toDamagedTask(row);
   const expiresAt = row[13] as number | null;
   const startedAt = row[14] as number | null;
   const finishedAt = row[22] as number | null;
@@ -79,7 +92,7 @@ export function toStoredTask(row: Row): StoredTask {
     priority: row[5],
     maxAttempts: row[6],
     resultTtlMs: row[7],
-    state: stateNames[row[21] as number] as StoredTaskState,
+    state,
     run: row[8],
     attempt: row[9],
     expiries: row[10],
@@ -92,6 +105,28 @@ export function toStoredTask(row: Row): StoredTask {
   if (finishedAt !== null) task.finishedAt = finishedAt;
   addRare(task, row, 0, edges);
   return task;
+}
+
+function toDamagedTask(row: Row): StoredTask {
+  const whole = (column: number, least: number): number => (isWhole(row[column], least) ? row[column] : least);
+  return {
+    id: row[0],
+    name: row[1],
+    queue: row[2],
+    payload: "",
+    envelope: "",
+    priority: 0,
+    maxAttempts: 1,
+    resultTtlMs: 0,
+    state: "failed",
+    run: whole(8, 1),
+    attempt: whole(9, 0),
+    expiries: whole(10, 0),
+    enqueuedAt: whole(11, 0),
+    runAt: whole(12, 0),
+    cancelling: false,
+    error: damagedText("this task"),
+  };
 }
 
 type Shown = { -readonly [K in keyof StoredTask]: StoredTask[K] };
@@ -194,6 +229,18 @@ export interface Placed {
 export interface ClaimToken {
   readonly token: string;
   readonly leaseMs: number;
+}
+
+/** Whether a lease can be worked on; what cannot is set aside. */
+export function isSound({ task }: Lease): boolean {
+  return (
+    task.name !== "" &&
+    isWhole(task.run, 1) &&
+    isWhole(task.attempt, 1) &&
+    isWhole(task.expiries) &&
+    isWhole(task.maxAttempts, 1) &&
+    Number.isSafeInteger(task.enqueuedAt)
+  );
 }
 
 /** The leases of a row that `reserve` gave: one, or many plain ones in one text. */

@@ -2,25 +2,21 @@
 import { randomBytes } from "node:crypto";
 import type pg from "pg";
 import { isOmniQError } from "@omniq/core";
-import { notifyText, type Connection, type Row } from "./connection.ts";
+import { cut } from "./hosts.ts";
+import { notifyText, readList, type Connection, type Row } from "./connection.ts";
+import { decodeNotice, encodeNotice, type Change, type Names } from "./notice.ts";
+import { within } from "./within.ts";
 
 /** How often what waits looks again, with and without a connection that listens. */
 const pollMs = { listening: 5_000, alone: 200 };
 /** Between two notifications of one process; the first is sent at once. */
 const notifyGapMs = 4;
-const endTimeoutMs = 1_000;
+/** How often active tasks to be cancelled are asked for while no connection listens. */
+const cancelPollMs = 1_000;
+/** How long closing waits for a notification that is under way, and for the connection's end. */
+const closeMs = 200;
 const reconnectMs = { first: 100, most: 5_000 };
-/** PostgreSQL takes less than 8,000 bytes. */
-const maxNoticeBytes = 7_000;
-
 export type WaitKind = "tasks" | "events" | "results";
-
-/** What a commit changed: queues whose tasks may be ready, tasks whose results were stored, events. */
-export interface Change {
-  readonly tasks?: Iterable<string> | undefined;
-  readonly results?: Iterable<string> | undefined;
-  readonly events?: boolean | undefined;
-}
 
 interface Waiter {
   readonly kind: WaitKind;
@@ -29,39 +25,14 @@ interface Waiter {
   readonly wake: () => void;
 }
 
-/** As it travels: from whom, queues, results, events; `true` where the names would not fit. */
-interface Notice {
-  readonly f: string;
-  readonly t?: readonly string[] | true;
-  readonly r?: readonly string[] | true;
-  readonly e?: true;
-}
-
-/** The text of a notification inside a user's transaction: it has no sender, so that all take it, this process too. */
-export function noticeOf(queues: Iterable<string>, events: boolean): string {
-  return encode("", new Set(queues), new Set(), events);
-}
-
-function encode(from: string, tasks: ReadonlySet<string>, results: ReadonlySet<string>, events: boolean): string {
-  const notice: { -readonly [K in keyof Notice]: Notice[K] } = { f: from };
-  if (tasks.size > 0) notice.t = tasks.size > 100 ? true : [...tasks];
-  if (results.size > 0) notice.r = results.size > 100 ? true : [...results];
-  if (events) notice.e = true;
-  let text = JSON.stringify(notice);
-  if (Buffer.byteLength(text) > maxNoticeBytes) {
-    if (notice.t !== undefined) notice.t = true;
-    if (notice.r !== undefined) notice.r = true;
-    text = JSON.stringify(notice);
-  }
-  return text;
-}
-
 export class WakeUp {
   readonly #connection: Connection;
   readonly #sender: string = randomBytes(9).toString("base64url");
   readonly #waiters = new Set<Waiter>();
+  readonly #cancelListeners = new Set<(taskIds: readonly string[]) => void>();
   #tasks = new Set<string>();
   #results = new Set<string>();
+  #cancels = new Set<string>();
   #events = false;
   /** When the last notification was sent. */
   #toldAt = -Infinity;
@@ -72,6 +43,7 @@ export class WakeUp {
   #asking = false;
   #connecting = false;
   #again: NodeJS.Timeout | undefined;
+  #cancelPoll: NodeJS.Timeout | undefined;
   #delayMs = reconnectMs.first;
   #closed = false;
 
@@ -88,20 +60,41 @@ export class WakeUp {
     const now = performance.now();
     if (!options.listen || this.#notifying !== undefined || now - this.#toldAt < notifyGapMs) return undefined;
     this.#toldAt = now;
-    return [channel, encode(this.#sender, new Set(tasks), new Set(results), events)];
+    return [channel, encodeNotice(this.#sender, { tasks, results, events })];
   }
 
   /** After a commit of this process. `told`: its notification went with it. */
-  committed({ tasks = [], results = [], events = false }: Change, told = false): void {
+  committed({ tasks = [], results = [], cancels = [], events = false }: Change, told = false): void {
     const queues = new Set(tasks);
     const ids = new Set(results);
-    if (queues.size === 0 && ids.size === 0 && !events) return;
+    const cancelled = new Set(cancels);
+    if (queues.size === 0 && ids.size === 0 && cancelled.size === 0 && !events) return;
     if (this.#waiters.size > 0) this.#wake(queues, ids, events);
+    if (cancelled.size > 0) this.#tellCancels([...cancelled]);
     if (told || !this.#connection.options.listen) return;
     for (const queue of queues) this.#tasks.add(queue);
     for (const id of ids) this.#results.add(id);
+    for (const id of cancelled) this.#cancels.add(id);
     if (events) this.#events = true;
     this.#notifying ??= this.#notify();
+  }
+
+  /** Tells of active tasks whose cancel was asked for, by whomever. Keeps no process alive. */
+  onCancel(listener: (taskIds: readonly string[]) => void): () => void {
+    const own = (taskIds: readonly string[]): void => listener(taskIds);
+    if (this.#closed) return () => {};
+    this.#cancelListeners.add(own);
+    this.#connect();
+    this.#pollCancels();
+    return () => {
+      this.#cancelListeners.delete(own);
+      this.#settleDown();
+    };
+  }
+
+  /** Another connection was found to be dead, so this one may be, too. */
+  doubt(): void {
+    if (this.#client !== undefined) this.#lost(this.#client);
   }
 
   /**
@@ -110,10 +103,11 @@ export class WakeUp {
    */
   async query(text: string, values: readonly unknown[]): Promise<readonly Row[]> {
     const client = this.#client;
-    if (!this.#listening || client === undefined || this.#asking) return this.#connection.query(text, values);
+    if (!this.#listening || client === undefined || this.#asking)
+      return this.#connection.query(text, values, { harmless: true });
     this.#asking = true;
     try {
-      return await this.#connection.query(text, values, client);
+      return await this.#connection.query(text, values, { client, harmless: true });
     } catch (error) {
       // One that does not answer may hear nothing either.
       if (isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE")) this.#lost(client);
@@ -147,6 +141,7 @@ export class WakeUp {
       signal.addEventListener("abort", wake, { once: true });
     }
     if (!this.#closed) this.#connect();
+    if (this.#waiters.size === 1) this.#keepAlive(true);
     return {
       wait: async (waitMs) => {
         if (!woken) {
@@ -160,6 +155,7 @@ export class WakeUp {
       stop: () => {
         clearTimeout(timer);
         this.#waiters.delete(waiter);
+        this.#settleDown();
         for (const signal of heard) signal.removeEventListener("abort", wake);
       },
     };
@@ -169,13 +165,58 @@ export class WakeUp {
   async release(forEver: boolean): Promise<void> {
     if (forEver) this.#closed = true;
     for (const waiter of this.#waiters) waiter.wake();
-    await this.#notifying;
+    await within(this.#notifying, closeMs);
+    if (forEver) this.#cancelListeners.clear();
     clearTimeout(this.#again);
     this.#again = undefined;
+    clearInterval(this.#cancelPoll);
+    this.#cancelPoll = undefined;
     await this.#drop();
   }
 
-  #wake(queues: ReadonlySet<string> | true, ids: ReadonlySet<string> | true, events: boolean): void {
+  /** Whether the connection that listens keeps the process alive. The types of `pg` do not know that it can. */
+  #keepAlive(wanted: boolean): void {
+    const client = this.#client as { ref?: () => void; unref?: () => void } | undefined;
+    if (wanted) client?.ref?.();
+    else client?.unref?.();
+  }
+
+  /** Nobody waits: the connection stays, and keeps no process alive. */
+  #settleDown(): void {
+    if (this.#waiters.size === 0) this.#keepAlive(false);
+    if (this.#cancelListeners.size > 0) return;
+    clearInterval(this.#cancelPoll);
+    this.#cancelPoll = undefined;
+  }
+
+  #tellCancels(taskIds: readonly string[]): void {
+    for (const listener of this.#cancelListeners) {
+      try {
+        listener(taskIds);
+      } catch {
+        // What a listener does with it is its own affair.
+      }
+    }
+  }
+
+  /** Asks for them now and then while no connection listens. */
+  #pollCancels(): void {
+    if (this.#cancelPoll !== undefined) return;
+    this.#cancelPoll = setInterval(() => {
+      if (!this.#listening) void this.#askCancels();
+    }, cancelPollMs);
+    this.#cancelPoll.unref();
+  }
+
+  async #askCancels(): Promise<void> {
+    if (this.#cancelListeners.size === 0 || this.#closed) return;
+    const text = "SELECT to_json(ARRAY(SELECT id FROM {s}.tasks WHERE cancelling AND state = 4 LIMIT 10000))::text";
+    const [row] = await this.#connection.look(text).catch((): readonly Row[] => []);
+    const ids = readList(row?.[0]);
+    if (ids.length > 0) this.#tellCancels(ids);
+  }
+
+  #wake(queues: Names, ids: Names, events: boolean): void {
     for (const { kind, names, wake } of this.#waiters) {
       if (kind === "events") {
         if (events) wake();
@@ -192,13 +233,15 @@ export class WakeUp {
     // The loop's turn ends here, so that all that was committed in it goes along.
     const gap = notifyGapMs - (performance.now() - this.#toldAt);
     await new Promise<void>((done) => (gap > 0 ? setTimeout(done, gap) : setImmediate(done)));
-    while (this.#tasks.size > 0 || this.#results.size > 0 || this.#events) {
-      const text = encode(this.#sender, this.#tasks, this.#results, this.#events);
+    while (this.#tasks.size > 0 || this.#results.size > 0 || this.#cancels.size > 0 || this.#events) {
+      const change = { tasks: this.#tasks, results: this.#results, cancels: this.#cancels, events: this.#events };
+      const text = encodeNotice(this.#sender, change);
       this.#tasks = new Set();
       this.#results = new Set();
+      this.#cancels = new Set();
       this.#events = false;
       this.#toldAt = performance.now();
-      await this.#connection.query(notifyText, [this.#connection.channel, text]).catch(() => {});
+      await this.#connection.query(notifyText, [this.#connection.channel, text], { harmless: true }).catch(() => {});
       await new Promise<void>((done) => setTimeout(done, notifyGapMs));
     }
     this.#notifying = undefined;
@@ -215,6 +258,8 @@ export class WakeUp {
     client.on("notification", ({ payload }) => this.#heard(payload ?? ""));
     const start = async (): Promise<void> => {
       await client.connect();
+      this.#keepAlive(this.#waiters.size > 0);
+      await this.#connection.verify(client);
       await client.query(`LISTEN ${this.#connection.channel}`);
       if (this.#client !== client) return;
       this.#connecting = false;
@@ -222,6 +267,7 @@ export class WakeUp {
       this.#delayMs = reconnectMs.first;
       // What was said before nobody heard.
       this.#wake(true, true, true);
+      void this.#askCancels();
     };
     start().catch(() => this.#lost(client));
   }
@@ -234,7 +280,7 @@ export class WakeUp {
     this.#again = setTimeout(
       () => {
         this.#again = undefined;
-        if (this.#waiters.size > 0) this.#connect();
+        if (this.#waiters.size > 0 || this.#cancelListeners.size > 0) this.#connect();
       },
       this.#delayMs * (0.5 + Math.random()),
     );
@@ -249,21 +295,16 @@ export class WakeUp {
     this.#connecting = false;
     if (client === undefined) return;
     // A broken one may never say that it has ended.
-    const late = new Promise<void>((done) => setTimeout(done, endTimeoutMs).unref());
-    await Promise.race([client.end().catch(() => {}), late]);
+    await within(client.end(), closeMs);
+    cut(client);
   }
 
   #heard(payload: string): void {
-    let notice: Notice;
-    try {
-      notice = JSON.parse(payload) as Notice;
-    } catch {
-      return this.#wake(true, true, true);
-    }
-    if (notice.f === this.#sender) return;
-    const set = (names: readonly string[] | true | undefined): ReadonlySet<string> | true =>
-      names === true ? true : new Set(Array.isArray(names) ? names : []);
-    this.#wake(set(notice.t), set(notice.r), notice.e === true);
+    const heard = decodeNotice(payload);
+    if (heard === undefined || heard.from === this.#sender) return;
+    this.#wake(heard.tasks, heard.results, heard.events);
+    if (heard.cancels === true) void this.#askCancels();
+    else if (heard.cancels.size > 0) this.#tellCancels([...heard.cancels]);
   }
 }
 
