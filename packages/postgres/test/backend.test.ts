@@ -1,5 +1,4 @@
 // What is PostgreSQL's own: options, migrations, the user's pool, polling without LISTEN, cursors of events, faults.
-import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NewEvent, StoredEvent } from "@omniq/core";
 import { adapter, migrate, postgres, type PostgresOptions } from "@omniq/postgres";
@@ -81,36 +80,6 @@ test("without the right to migrate at run time, migrate() makes the tables", asy
   await expect(backend.check()).rejects.toMatchObject({ code: "OMNIQ_BACKEND_FAILED", message: /migrate\(\)/ });
   await Promise.all([migrate({ dsn, schema }), migrate({ dsn, schema })]);
   await backend.check();
-});
-
-test("a user with the rights that the README names, and no others, can do all that a task needs", async () => {
-  const schema = newSchema();
-  const role = `${schema}_user`;
-  await migrate({ dsn, schema });
-  const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
-  const grants = [...readme.matchAll(/^GRANT (.+) omniq TO application;$/gm)];
-  expect(grants.length).toBeGreaterThan(0);
-  await connected(async (client) => {
-    await client.query(`REVOKE ALL ON ALL ROUTINES IN SCHEMA ${schema} FROM PUBLIC`);
-    await client.query(`CREATE ROLE ${role} LOGIN PASSWORD 'none'`);
-    for (const [, right] of grants) await client.query(`GRANT ${right} ${schema} TO ${role}`);
-  });
-  try {
-    const url = new URL(dsn);
-    [url.username, url.password] = [role, "none"];
-    const backend = open({ dsn: url.href, schema, migrate: false });
-    const queue = backend.taskQueue();
-    await queue.enqueue([{ tasks: [task("a")] }]);
-    await queue.enqueue([{ tasks: [task("b", { deduplicate: { key: "k", mode: "keep" } })] }]);
-    const leases = await queue.reserve(request);
-    const states = await queue.settle(leases.map((lease) => ({ ...lease, outcome: "completed", storeResult: true })));
-    expect(states).toEqual(["settled", "settled"]);
-    expect(await backend.resultStorage().get(["a"])).toMatchObject([{ status: "completed" }]);
-    await queue.sweep(100);
-    await backend.close();
-  } finally {
-    await connected((client) => client.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`));
-  }
 });
 
 test("a schema that a newer version wrote is refused", async () => {

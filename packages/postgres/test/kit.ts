@@ -24,6 +24,7 @@ export async function testPart(part: number, of: number): Promise<void> {
     options: (namespace) => ({ dsn: outage.through(dsn), schema: schemas.of(namespace), ...pooled }),
     transaction: (_namespace, body) => inTransaction(body),
     outage,
+    damage: (namespace, kind, id) => schemas.damage(namespace, kind, id),
     cleanUp: (namespace) => schemas.giveBack(namespace),
   });
 }

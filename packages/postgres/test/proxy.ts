@@ -1,4 +1,4 @@
-// A TCP proxy in front of the server, which cuts all connections and refuses new ones while it is stopped.
+// A TCP proxy in front of the server, which cuts all connections and refuses new ones while it is stopped, and swallows everything while it stalls.
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 
 export class Proxy {
@@ -6,6 +6,7 @@ export class Proxy {
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
   #port = 0;
+  #stalled = false;
 
   constructor(url: string) {
     const { hostname, port } = new URL(url);
@@ -28,10 +29,10 @@ export class Proxy {
         this.#sockets.add(socket);
         socket.on("close", () => this.#sockets.delete(socket));
       }
+      client.on("data", (data) => void (this.#stalled || upstream.write(data)));
+      upstream.on("data", (data) => void (this.#stalled || client.write(data)));
       client.on("error", () => upstream.destroy()).on("close", () => upstream.destroy());
       upstream.on("error", () => client.destroy()).on("close", () => client.destroy());
-      client.pipe(upstream);
-      upstream.pipe(client);
     });
     this.#server = server;
     return new Promise((resolve, reject) => {
@@ -41,6 +42,16 @@ export class Proxy {
         resolve();
       });
     });
+  }
+
+  /** From now on everything is lost on the way, as where a router drops packets: nobody is told. Connections are made, and say nothing. */
+  stall(): void {
+    this.#stalled = true;
+  }
+
+  /** What was lost stays lost. */
+  flow(): void {
+    this.#stalled = false;
   }
 
   /** Cuts everything. */

@@ -1,4 +1,5 @@
 // What the tests of this package share: the server, schemas of their own that are dropped again, transactions of the user's.
+import type { DamageKind } from "@omniq/conformance";
 import pg from "pg";
 
 /** The runner starts a server or finds one; a test without one fails. */
@@ -34,6 +35,18 @@ export class Schemas {
     this.#names.set(namespace, name);
     this.#made.add(name);
     return name;
+  }
+
+  /** What no version of ours writes: a state, a status, numbers. */
+  async damage(namespace: string, kind: DamageKind, id: string): Promise<void> {
+    const change = {
+      task: "tasks SET state = 99, attempt = -5, payload = 'x' WHERE id = $1",
+      result: "past SET status = 'done', run = NULL WHERE task_id = $1",
+      event: "events SET attempt = -1 WHERE id = $1",
+      schedule: "schedules SET runs = -7, next_at = -1 WHERE id = $1",
+    }[kind];
+    const client = await this.#connect();
+    await client.query(`UPDATE "${this.of(namespace)}".${change}`, [id]);
   }
 
   async giveBack(namespace: string): Promise<void> {
