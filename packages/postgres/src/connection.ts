@@ -69,6 +69,9 @@ export class Connection {
   #own: pg.Pool | undefined;
   #ready: Promise<void> | undefined;
   #closed = false;
+  /** Calls that may have a connection now, and those that wait for that. */
+  #places: number;
+  readonly #queue: (() => void)[] = [];
   #running = 0;
   #idle: (() => void)[] = [];
 
@@ -76,6 +79,7 @@ export class Connection {
     this.options = options;
     this.what = options.server;
     this.channel = channelOf(options.schema);
+    this.#places = options.pool === undefined ? options.maxConnections : Infinity;
     const { hosts, pool, listen } = options;
     // A pool of `pg` knows how its clients are made.
     const config = (pool as { options?: Readonly<Record<string, unknown>> } | undefined)?.options;
@@ -224,19 +228,31 @@ export class Connection {
     ));
   }
 
-  async #send(statement: Statement, values: readonly unknown[], how: How, sent: () => void): Promise<readonly Row[]> {
+  #send(statement: Statement, values: readonly unknown[], how: How, sent: () => void): Promise<readonly Row[]> {
     const name = this.options.listen ? statement.name : undefined;
     const query = { text: statement.text, values, name };
-    const client = await this.#connect();
-    return this.#use(client, () => {
+    return this.#inTurn((client) => {
       sent();
       return how.committed === true && this.#own !== undefined ? askCommitted(client, query) : ask(client, query);
     });
   }
 
-  async #withClient<T>(work: (run: Run) => Promise<T>): Promise<T> {
-    const client = await this.#connect();
-    return this.#use(client, () => work((text, values) => ask(client, { text, values })));
+  #withClient<T>(work: (run: Run) => Promise<T>): Promise<T> {
+    return this.#inTurn((client) => work((text, values) => ask(client, { text, values })));
+  }
+
+  /** Calls wait here for a connection, not in the pool: that one counts the wait for its turn as a server that does not answer. */
+  async #inTurn<T>(work: (client: PostgresPoolClientLike) => Promise<T>): Promise<T> {
+    if (this.#places > 0) this.#places--;
+    else await new Promise<void>((resolve) => this.#queue.push(resolve));
+    try {
+      const client = await this.#connect();
+      return await this.#use(client, () => work(client));
+    } finally {
+      const next = this.#queue.shift();
+      if (next === undefined) this.#places++;
+      else next();
+    }
   }
 
   async #use<T>(client: PostgresPoolClientLike, work: () => Promise<T>): Promise<T> {
@@ -269,6 +285,7 @@ export class Connection {
   }
 
   async #connect(): Promise<PostgresPoolClientLike> {
+    if (this.#closed) throw this.closedError();
     const servers = this.#servers;
     for (let left = servers?.count ?? 1; ; left--) {
       const server = servers?.current ?? 0;

@@ -52,8 +52,10 @@ export class Lifetime {
     signal?.throwIfAborted();
   }
 
-  /** Runs a verb. An abort rejects it at once, though what was sent may still take effect; closing waits a moment for it. */
-  async run<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs a verb. An abort rejects it at once, or after `graceMs`, though what was sent may still take effect; closing waits a moment for it.
+   */
+  async run<T>(signal: AbortSignal | undefined, work: () => Promise<T>, graceMs = 0): Promise<T> {
     this.check(signal);
     const call = work();
     this.#calls.add(call);
@@ -61,7 +63,7 @@ export class Lifetime {
       () => this.#calls.delete(call),
       () => this.#calls.delete(call),
     );
-    return signal === undefined ? call : unlessAborted(signal, call);
+    return signal === undefined ? call : unlessAborted(signal, call, graceMs);
   }
 
   close(): Promise<void> {
@@ -75,10 +77,18 @@ export class Lifetime {
   }
 }
 
-function unlessAborted<T>(signal: AbortSignal, call: Promise<T>): Promise<T> {
+function unlessAborted<T>(signal: AbortSignal, call: Promise<T>, graceMs: number): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
+    let timer: NodeJS.Timeout | undefined;
+    const give = (): void => reject(signal.reason);
+    const abort = (): void => {
+      if (graceMs === 0) give();
+      else timer = setTimeout(give, graceMs);
+    };
     signal.addEventListener("abort", abort, { once: true });
-    call.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    call.then(resolve, reject).finally(() => {
+      signal.removeEventListener("abort", abort);
+      clearTimeout(timer);
+    });
   });
 }

@@ -38,6 +38,8 @@ import { Lifetime, type Store } from "./store.ts";
 import { checkTransaction } from "./transactions.ts";
 
 const purgeStepSize = 1_000;
+/** An aborted reserve waits so long for a claim that is under way; what comes later is given back when it comes. */
+const abortGraceMs = 250;
 const reserveFew = "SELECT * FROM {s}.reserve_few($1, $2, $3, $4, $5, $6, $7, $8)";
 
 export class PostgresTaskQueue implements TaskQueue {
@@ -106,30 +108,31 @@ export class PostgresTaskQueue implements TaskQueue {
 
   async reserve(request: ReserveRequest, options: CallOptions = {}): Promise<readonly Lease[]> {
     const { signal } = options;
-    // An abort is answered at once. What a claim gives that is under way then is given back when it comes.
-    return this.#life.run(signal, async () => {
-      const ended = this.#life.signal;
-      signal?.throwIfAborted();
-      const until = performance.now() + request.waitMs;
-      // Listening begins before looking, so that what happens in between is not missed.
-      const listening =
-        request.waitMs > 0 ? this.#store.wakeUp.listen("tasks", request.queues, [signal, ended]) : undefined;
-      try {
-        for (let woken = false; ; woken = true) {
-          const { leases, nextInMs } = await (woken ? this.#claimFew(request) : this.#claim(request));
-          if (leases.length > 0 && (signal?.aborted === true || ended.aborted)) await this.#giveBack(leases);
-          signal?.throwIfAborted();
-          if (ended.aborted) return [];
-          const left = until - performance.now();
-          if (leases.length > 0 || listening === undefined || left <= 0) return leases;
-          await listening.wait(Math.min(left, Math.max(nextInMs ?? Infinity, 1)));
-          signal?.throwIfAborted();
-          if (ended.aborted || until <= performance.now()) return [];
-        }
-      } finally {
-        listening?.stop();
+    return this.#life.run(signal, () => this.#reserve(request, signal), abortGraceMs);
+  }
+
+  async #reserve(request: ReserveRequest, signal: AbortSignal | undefined): Promise<readonly Lease[]> {
+    const ended = this.#life.signal;
+    signal?.throwIfAborted();
+    const until = performance.now() + request.waitMs;
+    // Listening begins before looking, so that what happens in between is not missed.
+    const listening =
+      request.waitMs > 0 ? this.#store.wakeUp.listen("tasks", request.queues, [signal, ended]) : undefined;
+    try {
+      for (let woken = false; ; woken = true) {
+        const { leases, nextInMs } = await (woken ? this.#claimFew(request) : this.#claim(request));
+        if (leases.length > 0 && (signal?.aborted === true || ended.aborted)) await this.#giveBack(leases);
+        signal?.throwIfAborted();
+        if (ended.aborted) return [];
+        const left = until - performance.now();
+        if (leases.length > 0 || listening === undefined || left <= 0) return leases;
+        await listening.wait(Math.min(left, Math.max(nextInMs ?? Infinity, 1)));
+        signal?.throwIfAborted();
+        if (ended.aborted || until <= performance.now()) return [];
       }
-    });
+    } finally {
+      listening?.stop();
+    }
   }
 
   async #claim(request: ReserveRequest): Promise<ClaimAnswer> {
