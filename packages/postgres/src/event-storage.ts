@@ -190,7 +190,7 @@ export class PostgresEventStorage implements EventStorage {
   async sweep(limit: number, options: CallOptions = {}): Promise<number> {
     return this.#life.run(options.signal, async () => {
       const [row] = await this.#connection.look(
-        `WITH gone AS (DELETE FROM {s}.events WHERE id = ANY (ARRAY(SELECT id FROM {s}.events WHERE at <= {s}.now_ms() - $2::bigint
+        `WITH gone AS (DELETE FROM {s}.events WHERE id = ANY (ARRAY(SELECT id FROM {s}.events WHERE at <= (SELECT {s}.now_ms() - $2::bigint)
            ORDER BY at LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING 1) SELECT count(*) FROM gone`,
         [limit, this.#store.options.eventTtlMs],
       );

@@ -145,18 +145,19 @@ export class Claims {
       return position < 0 ? [] : toPlaced(row, claim.queues[position - 1] as string, claim, sentAt);
     });
     placed.sort(byOrder);
-    const leases = placed.map(({ lease, readyAt, seq, usual }) => {
+    const damaged = placed.filter((one) => !isSound(one)).map(({ lease }) => lease.taskId);
+    const sound = damaged.length === 0 ? placed : placed.filter(isSound);
+    const leases = sound.map(({ lease, readyAt, seq, usual }) => {
       if (usual && !isBefore({ readyAt, seq }, this.#places.get(lease.queue)))
         this.#places.set(lease.queue, { readyAt, seq });
       return lease;
     });
-    const damaged = leases.filter((lease) => !isSound(lease)).map((lease) => lease.taskId);
     if (leases.length > 0) {
       const tasks = new Set(leases.map((lease) => lease.taskId));
       this.#open.set(claim.token, { tasks, until: performance.now() + claim.leaseMs });
     }
     return {
-      leases: damaged.length === 0 ? leases : leases.filter(isSound),
+      leases,
       damaged,
       nextInMs: next === undefined ? undefined : deadlineOf(next),
       aside: aside.flatMap((row) => readList(row[4])),

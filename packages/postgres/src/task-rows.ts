@@ -2,7 +2,7 @@
 import type { DependencyOutcome, Lease, ResultStatus, StoredTask, StoredTaskState } from "@omniq/core";
 import type { Row } from "./connection.ts";
 import { edgesOfTask } from "./claim-statements.ts";
-import { damagedText, isStatus, isWhole } from "./damage.ts";
+import { damagedText, isStatus, isTime, isWhole } from "./damage.ts";
 
 export const scheduled = 1;
 const activeState = 4;
@@ -232,9 +232,11 @@ export interface ClaimToken {
 }
 
 /** Whether a lease can be worked on; what cannot is set aside. */
-export function isSound({ task }: Lease): boolean {
+export function isSound({ lease: { task }, readyAt, seq: place }: Placed): boolean {
   return (
     task.name !== "" &&
+    isTime(readyAt) &&
+    isWhole(place) &&
     isWhole(task.run, 1) &&
     isWhole(task.attempt, 1) &&
     isWhole(task.expiries) &&
