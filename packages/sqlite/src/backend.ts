@@ -1,5 +1,5 @@
 // The SQLite backend: one connection, four components, closed together.
-import type { Backend, RemoteBackend, TaskQueueCapabilities } from "@omniq/core";
+import type { Backend, BackendReport, RemoteBackend, TaskQueueCapabilities } from "@omniq/core";
 import { SqliteEventStorage } from "./event-storage.ts";
 import type { CheckedOptions } from "./options.ts";
 import { SqliteResultStorage } from "./result-storage.ts";
@@ -12,6 +12,13 @@ const maxBatch = 10_000;
 
 interface Closable {
   close(): Promise<void>;
+}
+
+/** Where a thread finds this package: sources load sources, the build loads the build. `undefined` in a bundle, where neither is beside it. */
+function moduleUrl(): string | undefined {
+  const here = import.meta.url as string | undefined;
+  const own = here === undefined ? null : /\/backend(\.[jt]s)$/.exec(here);
+  return own === null ? undefined : new URL(`./index${own[1]}`, here).href;
 }
 
 export class SqliteBackend implements Backend {
@@ -29,10 +36,9 @@ export class SqliteBackend implements Backend {
     const { path } = this.#store.connection;
     const inMemory = options.database === undefined && path === undefined;
     // A test's clock is a function and can't go to another thread.
-    const remotely = path !== undefined && options.now === Date.now;
+    const module = moduleUrl();
+    const remotely = path !== undefined && options.now === Date.now && module !== undefined;
     if (remotely) {
-      // Sources load sources, the build loads the build.
-      const module = new URL(import.meta.url.endsWith(".ts") ? "./index.ts" : "./index.js", import.meta.url).href;
       const { synchronous, prefix, eventTtlMs } = options;
       this.remote = { module, options: { databasePath: path, synchronous, prefix, eventTtlMs } };
     }
@@ -85,6 +91,11 @@ export class SqliteBackend implements Backend {
       "schedule-storage",
       (onClose) => new SqliteScheduleStorage(this, this.#store, { durable, push, reach }, onClose),
     );
+  }
+
+  /** Tells of stored items that cannot be read, each once. */
+  onReport(listener: (report: BackendReport) => void): () => void {
+    return this.#store.reports.listen(listener);
   }
 
   async check(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {

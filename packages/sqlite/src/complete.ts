@@ -1,6 +1,7 @@
 // The short way of most settlements: plain tasks that completed move from the queue to the past, a whole batch in two statements.
 import { settleRepeatMs, type Settlement, type SettleState } from "@omniq/core";
 import { appendEvents } from "./event-rows.ts";
+import { isStoreFailure } from "./failures.ts";
 import { settledMark } from "./settled-mark.ts";
 import { seqOf } from "./task-row.ts";
 import type { Transacting } from "./sql.ts";
@@ -49,9 +50,15 @@ export function completeAll(
   const items = JSON.stringify(
     settlements.map(({ token, taskId, value }) => [seqOf(token) ?? -1, token, taskId, value ?? null]),
   );
-  const moved = storeResult
-    ? sql.run(moveWithResult, now, now, now, known, items)
-    : sql.run(moveWithout, now, known, known, now, items);
+  let moved = 0;
+  try {
+    moved = storeResult
+      ? sql.run(moveWithResult, now, now, now, known, items)
+      : sql.run(moveWithout, now, known, known, now, items);
+  } catch (error) {
+    // A number that was damaged fails the statement, which then has moved none: the long way finds out whose it is.
+    if (isStoreFailure(error)) throw error;
+  }
   // New rows have the highest numbers; so those that moved can be told from those that stood there.
   const marks =
     moved === settlements.length

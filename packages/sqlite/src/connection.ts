@@ -1,8 +1,8 @@
 // The connection to one database: opened at first use, shared by all components, closed with the last of them.
-import { mkdirSync, realpathSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, realpathSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { OmniQError } from "@omniq/core";
-import { failure, isBusy } from "./failures.ts";
+import { failure } from "./failures.ts";
 import { sqliteDriver, type SqliteDriverDatabase } from "./driver.ts";
 import { migrate, schemaVersion, storedVersion } from "./migrations.ts";
 import type { CheckedOptions, SqliteDatabaseLike } from "./options.ts";
@@ -10,6 +10,13 @@ import { Sql } from "./sql.ts";
 
 /** How long one attempt blocks the event loop for a lock that another process holds; between attempts it is free. */
 const busyTimeoutMs = 4;
+/**
+ * Connections whose file was taken away stay open. SQLite deletes the log at the close of the last connection by its name, where another
+ * database may have its own by now; garbage collection would close them, too.
+ */
+const abandoned: unknown[] = [];
+/** How often a look without a commit makes sure that the file is still in its place. */
+const placeMs = 250;
 /** After this time without the lock, calls reject with `OMNIQ_BACKEND_UNAVAILABLE`. */
 export const busyLimitMs = 15_000;
 
@@ -22,8 +29,12 @@ export class Connection {
   readonly #options: CheckedOptions;
   #own: SqliteDriverDatabase | undefined;
   #sql: Sql | undefined;
-  #opening: Promise<Sql> | undefined;
   #closed = false;
+  /** Device and inode of the file that is open. */
+  #place: string | undefined;
+  #placeSeenAt = 0;
+  /** Set for good when the file was taken away. */
+  #gone: OmniQError | undefined;
   #latest = 0;
   readonly #foreign = new WeakMap<object, Sql>();
 
@@ -50,11 +61,38 @@ export class Connection {
     return this.#options.database;
   }
 
-  /** Opens the database where it is not open yet; waits, without blocking, while others lock it. */
-  open(): Promise<Sql> {
-    if (this.#closed) return Promise.reject(this.closedError());
-    if (this.#sql !== undefined) return Promise.resolve(this.#sql);
-    return (this.#opening ??= this.#openWithPatience().finally(() => (this.#opening = undefined)));
+  /** What is open, or is opened now. Throws SQLite's own errors, so that the caller can wait where others lock the file. */
+  open(): Sql {
+    if (this.#gone !== undefined) throw this.#gone;
+    if (this.#closed) throw this.closedError();
+    return this.#sql ?? this.#openNow();
+  }
+
+  /** Lets go of the file, so that the next call opens it anew. Not of a user's own database. */
+  reopen(): void {
+    if (this.#own === undefined) return;
+    const own = this.#own;
+    this.#sql = undefined;
+    this.#own = undefined;
+    own.close();
+  }
+
+  /**
+   * Throws, now and for good, where the path does not lead to the open file any more: it was moved, deleted or replaced. What was written to it
+   * afterwards nobody would find. `now`: look, however short ago the last look was.
+   */
+  checkPlace(now: "now" | undefined): void {
+    if (this.#place === undefined || this.path === undefined) return;
+    const time = performance.now();
+    if (now === undefined && time - this.#placeSeenAt < placeMs) return;
+    this.#placeSeenAt = time;
+    if (placeOf(this.path) === this.#place) return;
+    this.#gone = new OmniQError(
+      "OMNIQ_BACKEND_FAILED",
+      `${this.what} was moved, deleted or replaced while it was open; nothing more is written to it: put it back, and make a new backend`,
+      { retryable: false },
+    );
+    throw this.#gone;
   }
 
   closedError(): OmniQError {
@@ -62,13 +100,13 @@ export class Connection {
   }
 
   /** Closes what was opened here. It may be opened again unless `forEver`. */
-  async close(forEver: boolean): Promise<void> {
+  close(forEver: boolean): void {
     if (forEver) this.#closed = true;
-    if (this.#opening !== undefined) await this.#opening.catch(() => undefined);
     const own = this.#own;
     this.#sql = undefined;
     this.#own = undefined;
-    own?.close();
+    if (this.#gone === undefined) own?.close();
+    else abandoned.push(own);
   }
 
   /** Statements on the handle of a user's open transaction, on the same database; with the tables made sure of. */
@@ -119,19 +157,6 @@ export class Connection {
     }
   }
 
-  async #openWithPatience(): Promise<Sql> {
-    const until = performance.now() + busyLimitMs;
-    for (;;) {
-      try {
-        return this.#openNow();
-      } catch (error) {
-        if (!isBusy(error) || performance.now() > until) throw failure(error, this.what);
-        await new Promise((done) => setTimeout(done, 1 + Math.random() * 15));
-        if (this.#closed) throw this.closedError();
-      }
-    }
-  }
-
   #openNow(): Sql {
     const { database, synchronous } = this.#options;
     if (database !== undefined) {
@@ -139,13 +164,8 @@ export class Connection {
       migrate(sql, this.prefix, this.what);
       return (this.#sql = sql);
     }
-    if (this.path !== undefined) makeFolder(dirname(this.path), this.what);
-    let own: SqliteDriverDatabase;
-    try {
-      own = new (sqliteDriver())(this.path ?? ":memory:", { timeout: busyTimeoutMs });
-    } catch (error) {
-      throw failure(error, this.what);
-    }
+    if (this.path !== undefined) makeFile(this.path, this.what);
+    const own = new (sqliteDriver())(this.path ?? ":memory:", { timeout: busyTimeoutMs });
     try {
       if (own.pragma("journal_mode", { simple: true }) !== "wal") own.pragma("journal_mode = WAL");
       own.pragma(`synchronous = ${synchronous}`);
@@ -155,6 +175,7 @@ export class Connection {
       const sql = new Sql(own, this.prefix);
       migrate(sql, this.prefix, this.what);
       this.#own = own;
+      this.#place = this.path === undefined ? undefined : placeOf(this.path);
       return (this.#sql = sql);
     } catch (error) {
       own.close();
@@ -163,9 +184,10 @@ export class Connection {
   }
 }
 
-function makeFolder(folder: string, what: string): void {
+/** Folder and file, where they are missing, for their owner alone; SQLite gives the files beside it the rights of this one. */
+function makeFile(path: string, what: string): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   } catch (error) {
     throw new OmniQError(
       "OMNIQ_BACKEND_FAILED",
@@ -173,6 +195,17 @@ function makeFolder(folder: string, what: string): void {
       { cause: error },
     );
   }
+  try {
+    closeSync(openSync(path, "wx", 0o600));
+  } catch {
+    // It is there already, or SQLite says what is wrong with it.
+  }
+}
+
+/** `undefined` where there is no file. */
+function placeOf(path: string): string | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found === undefined ? undefined : `${found.dev} ${found.ino}`;
 }
 
 function realPath(path: string): string {

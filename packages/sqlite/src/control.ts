@@ -1,28 +1,34 @@
 // Control: cancel, retry, remove, purge, pause and the settings of queues.
 import {
   OmniQError,
+  type DependencyOutcome,
   type QueueCancelState,
   type QueueSettings,
   type RemoveState,
   type RetryState,
   type StoredTaskState,
 } from "@omniq/core";
+import { sound } from "./damage.ts";
 import { keyHolder, takeKey } from "./deduplication.ts";
 import { refill, stateWhenDue } from "./groups.ts";
-import { decide, removeTask } from "./outcomes.ts";
-import { active, blocked, cancelled, failed, held, slimColumns, type SlimRow } from "./task-row.ts";
-import type { Sql, Transacting } from "./sql.ts";
+import { closeEdge, decide, removeTask } from "./outcomes.ts";
+import { active, blocked, cancelled, edgesOf, failed, held, slimColumns, type SlimRow } from "./task-row.ts";
+import type { Transacting } from "./sql.ts";
 
-function taskById(sql: Sql, id: string): SlimRow | undefined {
-  return sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE id = ?`, id);
+/** A task that cannot be read is set aside here, and is then a dead letter. */
+function taskById(tx: Transacting, id: string): SlimRow | undefined {
+  const find = (): SlimRow | undefined => tx.sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE id = ?`, id);
+  const row = find();
+  return row === undefined ? undefined : (sound(tx, row) ?? find());
 }
 
 export function cancelTasks(tx: Transacting, ids: readonly string[]): QueueCancelState[] {
   return ids.map((id) => {
-    const row = taskById(tx.sql, id);
+    const row = taskById(tx, id);
     if (row === undefined || row.state > active) return "unknown";
     if (row.state === active) {
       tx.sql.run("UPDATE {p}_tasks SET cancelling = 1 WHERE seq = ?", row.seq);
+      tx.wake.cancelling.push(id);
       return "cancelling";
     }
     decide(tx, row, cancelled);
@@ -30,18 +36,29 @@ export function cancelTasks(tx: Transacting, ids: readonly string[]): QueueCance
   });
 }
 
-/** Dead letters start a new run: attempts, expiries and start forgotten. */
-export function retryTasks(tx: Transacting, ids: readonly string[]): RetryState[] {
-  return ids.map((id) => {
-    const row = taskById(tx.sql, id);
-    if (row === undefined || row.state < failed) return "unknown";
+/**
+ * Dead letters start a new run: attempts, expiries and start forgotten. Those that depend on others are looked at last, when all that the call
+ * retries are live again, whatever the order of the ids.
+ */
+export function retryTasks(
+  tx: Transacting,
+  ids: readonly string[],
+  outcomes: readonly DependencyOutcome[] = [],
+): RetryState[] {
+  const given = new Map<string, DependencyOutcome>();
+  for (const outcome of outcomes)
+    if ((given.get(outcome.taskId)?.run ?? 0) < outcome.run) given.set(outcome.taskId, outcome);
+  const dependents: SlimRow[] = [];
+  const states = ids.map((id): RetryState => {
+    const row = taskById(tx, id);
+    if (row === undefined || row.state < failed || row.damaged === 1) return "unknown";
     if (row.unrecorded === 1) return "busy";
     if (row.dedup_key !== null) {
       const holder = keyHolder(tx, row.queue, row.dedup_key);
       if (holder !== undefined && holder !== row.id) return "conflict";
       if (holder === undefined && row.dedup_window === null) takeKey(tx, row.queue, row.dedup_key, row.id, undefined);
     }
-    const state = stateWhenDue(tx, tx.now, row.group_key, 0);
+    const state = row.edges > 0 ? blocked : stateWhenDue(tx, tx.now, row.group_key, 0);
     tx.sql.run(
       `UPDATE {p}_tasks SET state = ?, run = run + 1, attempt = 0, expiries = 0, started_at = NULL, finished_at = NULL, cancelling = 0,
          run_at = ?, ready_at = ?, slot = 0, error = NULL, progress = NULL WHERE seq = ?`,
@@ -50,20 +67,63 @@ export function retryTasks(tx: Transacting, ids: readonly string[]): RetryState[
       tx.now,
       row.seq,
     );
+    if (state === blocked) dependents.push(row);
     if (state === held && row.group_key !== null) refill(tx, row.queue, row.group_key);
     tx.wake.tasks = true;
     return "retried";
   });
+  for (const row of dependents) waitAgain(tx, row, given);
+  return states;
+}
+
+/** It waits for those of its dependencies that are live, takes a given outcome of a later run than its own, and keeps what it has of the rest. */
+function waitAgain(tx: Transacting, row: SlimRow, given: ReadonlyMap<string, DependencyOutcome>): void {
+  const { sql } = tx;
+  let pending = 0;
+  for (const edge of edgesOf(sql, row.seq)) {
+    const live = sql.get<{ seq: number }>(
+      "SELECT seq FROM {p}_tasks WHERE id = ? AND (state < 5 OR unrecorded = 1)",
+      edge.parent_id,
+    );
+    if (live !== undefined) {
+      pending++;
+      sql.run("UPDATE {p}_dependencies SET status = NULL WHERE child = ? AND position = ?", row.seq, edge.position);
+      sql.run("UPDATE {p}_tasks SET dependents = 1 WHERE seq = ? AND dependents = 0", live.seq);
+      continue;
+    }
+    const outcome = given.get(edge.parent_id);
+    if (outcome === undefined || (edge.status !== null && outcome.run <= (edge.run ?? 0))) continue;
+    closeEdge(tx, row.seq, edge.position, {
+      ...outcome,
+      value: outcome.value ?? null,
+      error: outcome.error ?? null,
+    });
+  }
+  const state = pending > 0 ? blocked : stateWhenDue(tx, tx.now, row.group_key, 0);
+  sql.run("UPDATE {p}_tasks SET state = ?, pending = ? WHERE seq = ?", state, pending, row.seq);
+  if (state === held && row.group_key !== null) refill(tx, row.queue, row.group_key);
 }
 
 export function removeTasks(tx: Transacting, ids: readonly string[]): RemoveState[] {
   return ids.map((id) => {
-    const row = taskById(tx.sql, id);
-    if (row === undefined) return "unknown";
+    const row = taskById(tx, id);
+    if (row === undefined) return freeId(tx, id) ? "freed" : "unknown";
     if (row.state === active || row.unrecorded === 1) return "busy";
-    removeTask(tx, row);
+    removeTask(tx, row, "free");
     return "removed";
   });
+}
+
+/** An id that is only remembered is forgotten. What is known of its last settlement stays, so that a repeated one is told so. */
+function freeId(tx: Transacting, id: string): boolean {
+  return (
+    tx.sql.run(
+      `UPDATE {p}_past SET known_until = 0, gone_at = iif(status IS NULL, mark_until, NULL)
+       WHERE task_id = ? AND known_until > ? AND NOT EXISTS (SELECT 1 FROM {p}_tasks WHERE id = task_id)`,
+      id,
+      tx.now,
+    ) > 0
+  );
 }
 
 const purgeable: Readonly<Record<string, string>> = {
@@ -103,9 +163,9 @@ export function purgeStep(
   let removed = 0;
   for (const row of rows) {
     // A task removed before it in this step may have failed a blocked one, whose outcome must then be recorded first.
-    const now = row.state === blocked ? taskById(tx.sql, row.id) : row;
+    const now = row.state === blocked ? taskById(tx, row.id) : (sound(tx, row) ?? taskById(tx, row.id));
     if (now === undefined || now.unrecorded === 1) continue;
-    removeTask(tx, now);
+    removeTask(tx, now, "free");
     removed++;
   }
   return { removed, after: rows.length < limit ? undefined : rows.at(-1)?.seq };

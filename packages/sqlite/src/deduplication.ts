@@ -1,5 +1,6 @@
 // Deduplication: who holds a key, and what a second task does to the first.
 import type { EnqueueReceipt, NewTask } from "@omniq/core";
+import { sound } from "./damage.ts";
 import { refill, stateWhenDue } from "./groups.ts";
 import { active, blocked, held, slimColumns, type SlimRow } from "./task-row.ts";
 import type { Transacting } from "./sql.ts";
@@ -14,12 +15,19 @@ export function timesOf(
   return { runAt, expiresIn, expiresAt: task.expiresAt ?? (expiresIn === null ? null : runAt + expiresIn) };
 }
 
-/** Who holds the key now. */
+/**
+ * Who holds the key now. A holder that is over holds it in its window only; one that passed its expiry before it was started holds nothing,
+ * whether that has been decided yet or not. What cannot be read holds nothing.
+ */
 export function keyHolder(tx: Transacting, queue: string, key: string): string | undefined {
   return tx.sql.get<{ task_id: string }>(
-    "SELECT task_id FROM {p}_deduplication WHERE queue = ? AND key = ? AND (until IS NULL OR until > ?)",
+    `SELECT d.task_id FROM {p}_deduplication d LEFT JOIN {p}_tasks t ON t.id = d.task_id
+     WHERE d.queue = ? AND d.key = ? AND typeof(d.task_id) = 'text'
+       AND iif(d.until IS NULL, t.state < 5, typeof(d.until) = 'integer' AND d.until > ?)
+       AND NOT coalesce(t.state = 7 OR (t.state < 4 AND t.started_at IS NULL AND t.expires_at <= ?), 0)`,
     queue,
     key,
+    tx.now,
     tx.now,
   )?.task_id;
 }
@@ -47,7 +55,7 @@ export function deduplicate(tx: Transacting, task: NewTask): EnqueueReceipt | un
   const id = keyHolder(tx, task.queue, given.key);
   if (id === undefined) return undefined;
   if (given.mode === "keep") return { id, state: "deduplicated" };
-  const holder = tx.sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE id = ?`, id);
+  const holder = sound(tx, tx.sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE id = ?`, id));
   const waits = holder !== undefined && holder.state < active;
   if (!waits) return given.mode === "replace" ? undefined : { id, state: "deduplicated" };
   if (given.mode === "replace") replaceWaiting(tx, holder, task);
@@ -57,11 +65,12 @@ export function deduplicate(tx: Transacting, task: NewTask): EnqueueReceipt | un
   return { id, state: given.mode === "replace" ? "replaced" : "extended" };
 }
 
+/** What its earlier input did is forgotten: the new one has its full attempts. */
 function replaceWaiting(tx: Transacting, holder: SlimRow, task: NewTask): void {
   const { runAt, expiresAt, expiresIn } = timesOf(task, tx.now);
   tx.sql.run(
-    `UPDATE {p}_tasks SET payload = ?, envelope = ?, priority = ?, max_attempts = ?, result_ttl = ?, run_at = ?, expires_at = ?, expires_in = ?
-     WHERE seq = ?`,
+    `UPDATE {p}_tasks SET payload = ?, envelope = ?, priority = ?, max_attempts = ?, result_ttl = ?, run_at = ?, expires_at = ?, expires_in = ?,
+       attempt = 0, expiries = 0, error = NULL, progress = NULL, started_at = NULL WHERE seq = ?`,
     task.payload,
     task.envelope,
     task.priority,

@@ -1,5 +1,6 @@
-// Which better-sqlite3 is used: 13 where it runs (Node 22 and later), 12 on Node 20.
+// Which better-sqlite3 is used: the installed one, if this Node can run it.
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { OmniQError } from "@omniq/core";
 import type { SqliteDatabaseLike } from "./options.ts";
 
@@ -20,31 +21,41 @@ export interface SqliteDriverDatabase extends SqliteDatabaseLike {
   close(): unknown;
 }
 
-const names =
-  Number(process.versions.node.split(".")[0]) >= 22 ? ["better-sqlite3", "better-sqlite3-12"] : ["better-sqlite3-12"];
 let loaded: SqliteDriver | undefined;
 
 /**
- * The better-sqlite3 that this package was installed with. Two versions are optional dependencies, since none runs everywhere: 13 ends
- * Node 20 with a segmentation fault, and 12 ends Node 24.19 and later with a failed assertion when a statement is collected.
- * Throws `OMNIQ_ADAPTER_NOT_FOUND` when the one that this Node needs could not be installed.
+ * The better-sqlite3 that was installed: the one beside this package, else the one that the application sees. No version runs everywhere: 13 ends
+ * Node 20 with a segmentation fault, and 12 ends Node 24.19 and later with a failed assertion when a statement is collected; so a version is
+ * looked at before it is loaded. Throws `OMNIQ_ADAPTER_NOT_FOUND` where none is there that this Node can run.
  */
 export function sqliteDriver(): SqliteDriver {
   if (loaded !== undefined) return loaded;
-  const require = createRequire(import.meta.url);
-  const causes: unknown[] = [];
-  for (const name of names) {
+  const problems: string[] = [];
+  let cause: unknown;
+  // In a bundle of CommonJS there is no `import.meta.url`.
+  for (const place of [import.meta.url as string | undefined, join(process.cwd(), "omniq.js")]) {
+    if (place === undefined) continue;
+    const require = createRequire(place);
     try {
-      loaded = require(name) as SqliteDriver;
-      return loaded;
-    } catch (cause) {
-      causes.push(cause);
+      const { version } = require("better-sqlite3/package.json") as { version: string };
+      if (runsHere(version)) return (loaded = require("better-sqlite3") as SqliteDriver);
+      problems.push(`version ${version} is installed`);
+    } catch (error) {
+      cause ??= error;
     }
   }
-  const wanted = names[0] === "better-sqlite3" ? "better-sqlite3@13" : "better-sqlite3-12@npm:better-sqlite3@12.11.1";
+  const found = problems.length === 0 ? "found no better-sqlite3" : `needs another better-sqlite3 (${problems[0]})`;
   throw new OmniQError(
     "OMNIQ_ADAPTER_NOT_FOUND",
-    `@omniq/sqlite found no better-sqlite3 that runs on Node ${process.versions.node}; install it: npm install ${wanted}`,
-    { cause: causes[0] },
+    `@omniq/sqlite ${found} that runs on Node ${process.versions.node}; install it: npm install better-sqlite3@${nodeMajor >= 22 ? 13 : 12}`,
+    { cause },
   );
+}
+
+const [nodeMajor = 0, nodeMinor = 0] = process.versions.node.split(".").map(Number);
+
+function runsHere(version: string): boolean {
+  const major = Number(version.split(".")[0]);
+  if (major >= 13) return nodeMajor >= 22;
+  return nodeMajor < 24 || (nodeMajor === 24 && nodeMinor < 19);
 }

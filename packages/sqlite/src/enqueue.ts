@@ -1,5 +1,6 @@
 // Enqueueing: each call all or none, duplicates and deduplicated tasks answered, dependencies looked up.
 import type { EnqueueAnswer, EnqueueCall, EnqueueReceipt, NewTask } from "@omniq/core";
+import { sound } from "./damage.ts";
 import { deduplicate, takeKey, timesOf } from "./deduplication.ts";
 import { appendEvents } from "./event-rows.ts";
 import { refill, stateWhenDue } from "./groups.ts";
@@ -135,7 +136,10 @@ function linkDependencies(
       if (outcome !== undefined) {
         ending = { ...outcome, value: outcome.value ?? null, error: outcome.error ?? null };
       } else {
-        const parent = sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE id = ?`, parentId);
+        const find = (): SlimRow | undefined =>
+          sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE id = ?`, parentId);
+        const found = find();
+        const parent = found === undefined ? undefined : (sound(tx, found) ?? find());
         if (parent === undefined) {
           unknown.add(dependency.taskId);
           continue;

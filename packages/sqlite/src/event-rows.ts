@@ -1,5 +1,6 @@
 // Events as they stand in their table.
 import type { NewEvent, StoredEvent, TaskEventType } from "@omniq/core";
+import { isSound, nullable, text, time, whole, type Column } from "./columns.ts";
 import type { Transacting } from "./sql.ts";
 
 export interface EventRow {
@@ -33,6 +34,23 @@ export function appendEvents(tx: Transacting, events: readonly NewEvent[]): void
     );
     if (changes > 0) tx.wake.events = true;
   }
+}
+
+const eventColumns: readonly Column[] = [
+  whole("seq", 1),
+  text("id"),
+  time("at"),
+  text("type"),
+  text("task_id"),
+  text("task_name"),
+  text("queue"),
+  whole("run", 0),
+  whole("attempt", 0),
+  nullable(text("data")),
+];
+
+export function isSoundEvent(row: EventRow): boolean {
+  return isSound(eventColumns, row);
 }
 
 export function toStoredEvent(row: EventRow, cursor: string): StoredEvent {

@@ -10,7 +10,7 @@ import {
   type PageRequest,
   type StoredEvent,
 } from "@omniq/core";
-import { appendEvents, toStoredEvent, type EventRow } from "./event-rows.ts";
+import { appendEvents, isSoundEvent, toStoredEvent, type EventRow } from "./event-rows.ts";
 import { listKey, readSequencePage, writeCursor } from "./pages.ts";
 import type { Sql, SqlValue } from "./sql.ts";
 import { Lifetime, type Store } from "./store.ts";
@@ -48,11 +48,20 @@ export class SqliteEventStorage implements EventStorage {
       const rows = select(sql, filter, after, Number.MAX_SAFE_INTEGER, limit + 1);
       const items = rows.slice(0, limit);
       const last = items.at(-1);
-      const shown = items.map((row) => toStoredEvent(row, writeCursor(tailKey, String(row.seq))));
+      const shown = items
+        .filter((row) => this.#isReadable(row))
+        .map((row) => toStoredEvent(row, writeCursor(tailKey, String(row.seq))));
       return rows.length > limit && last !== undefined
         ? { items: shown, next: writeCursor(key, String(last.seq)) }
         : { items: shown };
     });
+  }
+
+  /** One that cannot be read is left out, and reported once. */
+  #isReadable(row: EventRow): boolean {
+    if (isSoundEvent(row)) return true;
+    this.#store.damaged("event", typeof row.id === "string" ? row.id : `number ${row.seq}`);
+    return false;
   }
 
   tail(filter: EventFilter, after: string | "start" | "now", options: CallOptions = {}): AsyncIterable<StoredEvent> {
@@ -82,6 +91,7 @@ export class SqliteEventStorage implements EventStorage {
         for (const row of rows) {
           if (over()) return;
           after = row.seq;
+          if (!this.#isReadable(row)) continue;
           yield toStoredEvent(row, writeCursor(tailKey, String(row.seq)));
         }
         if (rows.length === tailPage) continue;

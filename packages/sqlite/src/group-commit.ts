@@ -1,7 +1,9 @@
 // Group commit: calls made in the same turn of the event loop, or while the lock is waited for, share one transaction.
 import type { Connection } from "./connection.ts";
 import { busyLimitMs } from "./connection.ts";
-import { failure, isBusy, isStoreFailure } from "./failures.ts";
+import { setAside } from "./damage.ts";
+import { failure, isBusy, isFull, isReadOnly, isStoreFailure, unknownOutcome } from "./failures.ts";
+import { renumber } from "./scan.ts";
 import { newWake, type Sql, type Transacting, type Wake } from "./sql.ts";
 
 interface Call {
@@ -20,6 +22,8 @@ export class GroupCommit {
   readonly #committed: (wake: Wake) => void;
   #waiting: Call[] = [];
   #running: Promise<void> | undefined;
+  /** When a close stops waiting for the lock. */
+  #refuseAt = Infinity;
 
   constructor(connection: Connection, committed: (wake: Wake) => void) {
     this.#connection = connection;
@@ -35,38 +39,82 @@ export class GroupCommit {
     });
   }
 
-  /** Resolves when all that was asked is done. */
-  async idle(): Promise<void> {
+  /** Resolves when all that was asked is done. What still waits for another connection's lock after `graceMs` is refused. */
+  async idle(graceMs: number): Promise<void> {
+    this.#refuseAt = performance.now() + graceMs;
     while (this.#running !== undefined) await this.#running;
+    this.#refuseAt = Infinity;
   }
 
   async #run(): Promise<void> {
     // The loop's turn ends here, so that all calls that are made in it come along.
     await new Promise<void>((done) => setImmediate(done));
     let busySince: number | undefined;
+    let reopened = false;
+    let renumbered = false;
     while (this.#waiting.length > 0) {
       const calls = this.#waiting;
       try {
-        const sql = this.#connection.current ?? (await this.#connection.open());
+        const sql = this.#connection.open();
         if (sql.handle.inTransaction)
           throw Object.assign(new Error("A transaction is open on the given database"), { code: "SQLITE_BUSY" });
         this.#waiting = this.#commit(sql, calls);
         busySince = undefined;
+        reopened = false;
+        renumbered = false;
       } catch (error) {
-        busySince ??= performance.now();
-        if (isBusy(error) && performance.now() - busySince < busyLimitMs) {
+        const now = performance.now();
+        busySince ??= now;
+        const refused = isBusy(error) && now > this.#refuseAt;
+        if (isBusy(error) && !refused && now - busySince < busyLimitMs) {
           await new Promise((done) => setTimeout(done, 0.5 + Math.random() * 6));
+          this.#dropAborted();
+          continue;
+        }
+        // What was opened while nothing could be written stays so: opened anew, it is as the file is now.
+        if (isReadOnly(error) && !reopened) {
+          reopened = true;
+          this.#connection.reopen();
+          continue;
+        }
+        // SQLite says full of a table, too, whose numbers are used up.
+        if (isFull(error) && !renumbered && this.#renumber()) {
+          renumbered = true;
           continue;
         }
         busySince = undefined;
+        reopened = false;
         this.#waiting = [];
-        const seen = failure(error, this.#connection.what);
+        const seen = refused ? this.#connection.closedError() : failure(error, this.#connection.what);
         for (const call of calls) call.reject(seen);
       }
       if (this.#waiting.length > 0) await new Promise<void>((done) => setImmediate(done));
     }
     // In the same step as the loop's end: a call made right after it must start the next run.
     this.#running = undefined;
+  }
+
+  #renumber(): boolean {
+    const sql = this.#connection.current;
+    if (sql === undefined) return false;
+    const tx = { sql, now: this.#connection.now(), sentAt: performance.now(), wake: newWake() };
+    try {
+      sql.run("BEGIN IMMEDIATE");
+      const found = renumber(sql, (seq) => setAside(tx, seq));
+      sql.run("COMMIT");
+      this.#committed(tx.wake);
+      return found;
+    } catch {
+      if (sql.handle.inTransaction) sql.run("ROLLBACK");
+      return false;
+    }
+  }
+
+  /** Who has given up is answered at once, whoever holds the lock. */
+  #dropAborted(): void {
+    if (!this.#waiting.some((call) => call.signal?.aborted === true)) return;
+    for (const call of this.#waiting) if (call.signal?.aborted === true) call.reject(call.signal.reason);
+    this.#waiting = this.#waiting.filter((call) => call.signal?.aborted !== true);
   }
 
   /** One transaction. Gives what is left for the next. Throws before anything is acknowledged, with nothing changed. */
@@ -86,7 +134,12 @@ export class GroupCommit {
         wake = newWake();
         taken = this.#work(calls, { sql, now, sentAt, wake }, true);
       }
-      sql.run("COMMIT");
+      this.#connection.checkPlace("now");
+      try {
+        sql.run("COMMIT");
+      } catch (error) {
+        throw unknownOutcome(error, this.#connection.what) ?? error;
+      }
     } catch (error) {
       if (sql.handle.inTransaction) sql.run("ROLLBACK");
       for (const call of calls) call.done = undefined;

@@ -24,8 +24,8 @@ export function stateWhenDue(tx: Transacting, runAt: number, groupKey: string | 
  */
 export function refill(tx: Transacting, queue: string, key: string): boolean {
   const { sql } = tx;
-  const slots =
-    sql.get<{ slots: number }>("SELECT slots FROM {p}_groups WHERE queue = ? AND key = ?", queue, key)?.slots ?? 0;
+  const stored = sql.get<{ slots: number }>("SELECT slots FROM {p}_groups WHERE queue = ? AND key = ?", queue, key);
+  const slots = stored === undefined ? 0 : isCount(stored.slots) ? stored.slots : recount(tx, queue, key);
   const candidate = sql.get<Placed>(
     `SELECT ${placedColumns} FROM {p}_tasks WHERE queue = ? AND group_key = ? AND state = 2 AND slot = 0 AND group_key IS NOT NULL`,
     queue,
@@ -38,8 +38,9 @@ export function refill(tx: Transacting, queue: string, key: string): boolean {
       queue,
       key,
       limit,
-    )?.least;
-    if (next === null || next === undefined) break;
+    )?.least as number;
+    // A number that was damaged, or that JavaScript rounds, must not be met for ever.
+    if (!Number.isSafeInteger(next) || (next as number) <= limit) break;
     const first = sql.get<Placed>(
       `SELECT ${placedColumns} FROM {p}_tasks WHERE state = 3 AND queue = ? AND group_key = ? AND group_limit = ?
        ORDER BY priority DESC, ready_at, seq LIMIT 1`,
@@ -67,18 +68,45 @@ function isBefore(one: Placed, other: Placed): boolean {
 }
 
 export function takeSlot(tx: Transacting, queue: string, key: string): void {
+  // The bound keeps a number that was damaged from failing the statement.
   tx.sql.run(
-    "INSERT INTO {p}_groups (queue, key, slots) VALUES (?, ?, 1) ON CONFLICT (queue, key) DO UPDATE SET slots = slots + 1",
+    `INSERT INTO {p}_groups (queue, key, slots) VALUES (?, ?, 1)
+     ON CONFLICT (queue, key) DO UPDATE SET slots = min(slots, ${mostSlots}) + 1`,
     queue,
     key,
   );
+}
+
+/** More than any group has. */
+const mostSlots = 1e9;
+
+function isCount(slots: unknown): boolean {
+  return Number.isInteger(slots) && (slots as number) >= 0 && (slots as number) < mostSlots;
+}
+
+/** Counts the slots of a group anew, from its tasks. Gives the number. */
+function recount(tx: Transacting, queue: string, key: string): number {
+  const counted = tx.sql.get<{ n: number }>(
+    "SELECT count(*) AS n FROM {p}_tasks WHERE slot = 1 AND queue = ? AND group_key = ?",
+    queue,
+    key,
+  );
+  const slots = counted?.n ?? 0;
+  tx.sql.run("UPDATE {p}_groups SET slots = ? WHERE queue = ? AND key = ?", slots, queue, key);
+  tx.sql.run("DELETE FROM {p}_groups WHERE queue = ? AND key = ? AND slots <= 0", queue, key);
+  return slots;
+}
+
+/** Puts a group right whose number of slots is not that of its tasks. */
+export function repairGroup(tx: Transacting, queue: string, key: string, slots: unknown): void {
+  if (recount(tx, queue, key) !== slots) refill(tx, queue, key);
 }
 
 /** Gives back the slot of a task that had one; the caller has written `slot = 0` or deleted the task. */
 export function leaveGroup(tx: Transacting, row: Pick<SlimRow, "queue" | "group_key" | "slot">): void {
   if (row.group_key === null) return;
   if (row.slot === 1) {
-    tx.sql.run("UPDATE {p}_groups SET slots = slots - 1 WHERE queue = ? AND key = ?", row.queue, row.group_key);
+    tx.sql.run("UPDATE {p}_groups SET slots = max(slots - 1, 0) WHERE queue = ? AND key = ?", row.queue, row.group_key);
     tx.sql.run("DELETE FROM {p}_groups WHERE queue = ? AND key = ? AND slots <= 0", row.queue, row.group_key);
   }
   refill(tx, row.queue, row.group_key);

@@ -144,7 +144,17 @@ const version1 = [
   "CREATE INDEX {p}_schedules_due ON {p}_schedules (next_at) WHERE paused = 0 AND next_at IS NOT NULL",
 ];
 
-const migrations: readonly (readonly string[])[] = [version1];
+/**
+ * Version 2: tasks that could not be read are marked, and what is rare is found without looking at the rest: active tasks whose cancel was
+ * asked for, and the tasks that take a slot of their group.
+ */
+const version2 = [
+  "ALTER TABLE {p}_tasks ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0",
+  "CREATE INDEX {p}_tasks_cancelling ON {p}_tasks (id) WHERE cancelling = 1",
+  "CREATE INDEX {p}_tasks_slots ON {p}_tasks (queue, group_key) WHERE slot = 1",
+];
+
+const migrations: readonly (readonly string[])[] = [version1, version2];
 /** The version that this package writes. */
 export const schemaVersion: number = migrations.length;
 
@@ -154,6 +164,12 @@ export function storedVersion(sql: Sql, prefix: string, what: string): number {
   if (table === undefined) return 0;
   const row = sql.get<{ value: string }>("SELECT value FROM {p}_meta WHERE key = 'version'");
   const version = row === undefined ? 0 : Number(row.value);
+  if (!Number.isSafeInteger(version) || version < 0) {
+    throw new OmniQError(
+      "OMNIQ_BACKEND_FAILED",
+      `The version of the tables "${prefix}_…" of ${what} can't be read: they are damaged, or not OmniQ's; restore a backup, or give another prefix`,
+    );
+  }
   if (version > schemaVersion) {
     throw new OmniQError(
       "OMNIQ_ADAPTER_INCOMPATIBLE",

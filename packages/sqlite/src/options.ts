@@ -85,10 +85,15 @@ export function checkOptions(options: SqliteOptions): CheckedOptions {
   return { databasePath, synchronous, database, prefix: prefix.toLowerCase(), eventTtlMs, now };
 }
 
-/** `sqlite:///absolute/path`, `sqlite:relative/path`; `?synchronous=normal&prefix=…&eventTtlMs=…`. */
+/**
+ * `sqlite:///absolute/path`, `sqlite:/absolute/path`, `sqlite:relative/path`, `sqlite:./relative/path`; `?synchronous=normal&prefix=…&eventTtlMs=…`.
+ * A file has no host: `sqlite://host/path` is refused, so that a path with two slashes is not read as another file.
+ */
 export function fromUrl(url: string): SqliteOptions {
   const match = /^[a-z][a-z0-9+.-]*:(?:\/\/(?<authority>[^/?#]*))?(?<path>[^?#]*)(?:\?(?<query>[^#]*))?$/i.exec(url);
   const { authority = "", path = "", query = "" } = match?.groups ?? {};
+  const forms = "the URL must be sqlite:///absolute/path.db or sqlite:relative/path.db";
+  if (authority !== "" && authority !== "." && authority !== "..") throw invalid(`${forms}, without a host`);
   let databasePath: string;
   try {
     databasePath = decodeURIComponent(authority + path);
@@ -96,7 +101,7 @@ export function fromUrl(url: string): SqliteOptions {
     throw invalid("the URL has a broken % sequence in its path");
   }
   if (match === null || databasePath === "") {
-    throw invalid("the URL must be sqlite:///absolute/path or sqlite:relative/path");
+    throw invalid(forms);
   }
   const options: Record<string, unknown> = { databasePath };
   for (const [key, value] of new URLSearchParams(query)) {

@@ -1,7 +1,18 @@
 // How tasks end: outcomes that the queue decides, what dependents get to know, and leaving the queue.
 import { settleRepeatMs, type QueueError, type ResultStatus, type UnrecordedOutcome } from "@omniq/core";
+import { sound } from "./damage.ts";
 import { leaveGroup, refill, stateWhenDue } from "./groups.ts";
-import { blocked, cancelled, expired, failed, held, slimColumns, type EdgeRow, type SlimRow } from "./task-row.ts";
+import {
+  blocked,
+  cancelled,
+  expired,
+  failed,
+  held,
+  slimColumns,
+  slimSound,
+  type EdgeRow,
+  type SlimRow,
+} from "./task-row.ts";
 import type { Sql, Transacting } from "./sql.ts";
 
 /** What a dependent is told of one that it depends on. */
@@ -45,9 +56,13 @@ export function tellDependents(tx: Transacting, parent: Pick<SlimRow, "id" | "de
   edges.sort((one, other) => one.child - other.child || one.position - other.position);
   for (const edge of edges) {
     closeEdge(tx, edge.child, edge.position, ending);
-    const child = tx.sql.get<SlimRow>(
-      `UPDATE {p}_tasks SET pending = pending - 1 WHERE seq = ? RETURNING ${slimColumns}`,
-      edge.child,
+    // `max` keeps a number that was damaged from failing the statement, and with it the settlement of the other task.
+    const child = sound(
+      tx,
+      tx.sql.get<SlimRow>(
+        `UPDATE {p}_tasks SET pending = max(pending - 1, 0) WHERE seq = ? RETURNING ${slimColumns}`,
+        edge.child,
+      ),
     );
     if (child === undefined || child.state !== blocked) continue;
     if (ending.status !== "completed" && edge.may_fail === 0) failDependent(tx, child, parent.id, ending.status);
@@ -91,22 +106,29 @@ export function unblock(tx: Transacting, child: SlimRow): void {
   tx.wake.tasks = true;
 }
 
-/** Without a window a key is held while its task is live. */
-export function releaseKey(tx: Transacting, row: Pick<SlimRow, "id" | "queue" | "dedup_key">): void {
+/** Without a window a key is held while its task is live. One that expired before it was started holds nothing in a window neither. */
+export function releaseKey(
+  tx: Transacting,
+  row: Pick<SlimRow, "id" | "queue" | "dedup_key"> & { readonly state?: number },
+): void {
   if (row.dedup_key === null) return;
   tx.sql.run(
-    "DELETE FROM {p}_deduplication WHERE queue = ? AND key = ? AND task_id = ? AND until IS NULL",
+    "DELETE FROM {p}_deduplication WHERE queue = ? AND key = ? AND task_id = ? AND (until IS NULL OR ?)",
     row.queue,
     row.dedup_key,
     row.id,
+    row.state === expired ? 1 : 0,
   );
 }
 
-/** Takes a task out of the queue; its id stays known. `mark` is of the settlement that ended it, so that it can be repeated. */
-export function leave(tx: Transacting, row: SlimRow, mark: string | null): void {
+/**
+ * Takes a task out of the queue; its id stays known, unless it is to be free. `mark` is of the settlement that ended it, so that it can be
+ * repeated.
+ */
+export function leave(tx: Transacting, row: SlimRow, mark: string | null, id: "known" | "free" = "known"): void {
   const { sql, now } = tx;
   sql.run("DELETE FROM {p}_tasks WHERE seq = ?", row.seq);
-  const knownUntil = now + row.remember_ms;
+  const knownUntil = id === "free" ? 0 : now + row.remember_ms;
   const markUntil = mark === null ? 0 : now + settleRepeatMs;
   sql.run(
     `INSERT INTO {p}_past (task_id, known_until, mark, mark_until, gone_at) VALUES (?, ?, ?, ?, ?)
@@ -124,8 +146,8 @@ export function leave(tx: Transacting, row: SlimRow, mark: string | null): void 
 }
 
 /** Removes a waiting task or a recorded dead letter, without a result. Dependents of a waiting one see it as cancelled. */
-export function removeTask(tx: Transacting, row: SlimRow): void {
-  leave(tx, row, null);
+export function removeTask(tx: Transacting, row: SlimRow, id: "known" | "free"): void {
+  leave(tx, row, null, id);
   tellDependents(tx, row, {
     status: row.state === failed ? "failed" : "cancelled",
     run: row.run,
@@ -144,7 +166,7 @@ const statuses: Readonly<Record<number, "failed" | "cancelled" | "expired">> = {
 
 export function unrecorded(sql: Sql, limit: number): UnrecordedOutcome[] {
   const rows = sql.all<SlimRow>(
-    `SELECT ${slimColumns} FROM {p}_tasks WHERE unrecorded = 1 ORDER BY finished_at, seq LIMIT ?`,
+    `SELECT ${slimColumns} FROM {p}_tasks WHERE unrecorded = 1 AND ${slimSound} ORDER BY finished_at, seq LIMIT ?`,
     limit,
   );
   return rows.map((row) => ({
@@ -163,10 +185,13 @@ export function unrecorded(sql: Sql, limit: number): UnrecordedOutcome[] {
 /** The outcome's result is stored: dependents and the key are let go; only dead letters stay. */
 export function record(tx: Transacting, outcomes: readonly { readonly taskId: string; readonly run: number }[]): void {
   for (const { taskId, run } of outcomes) {
-    const row = tx.sql.get<SlimRow>(
-      `SELECT ${slimColumns} FROM {p}_tasks WHERE id = ? AND run = ? AND unrecorded = 1`,
-      taskId,
-      run,
+    const row = sound(
+      tx,
+      tx.sql.get<SlimRow>(
+        `SELECT ${slimColumns} FROM {p}_tasks WHERE id = ? AND run = ? AND unrecorded = 1`,
+        taskId,
+        run,
+      ),
     );
     if (row === undefined) continue;
     if (row.state === failed) {

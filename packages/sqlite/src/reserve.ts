@@ -1,16 +1,20 @@
 // Reserving: the best tasks of each queue that its limits let start, each with a lease of its own.
 import { randomBytes } from "node:crypto";
 import type { DependencyOutcome, Lease, ReserveRequest, StoredTask } from "@omniq/core";
+import { setAside } from "./damage.ts";
 import { refill, takeSlot } from "./groups.ts";
 import { decide } from "./outcomes.ts";
 import {
   claimColumns,
   edgesOf,
   expired,
+  isSoundClaim,
+  isSoundEdge,
   slimColumns,
   tokenOf,
   toOutcomes,
   type ClaimRow,
+  type EdgeRow,
   type SlimRow,
 } from "./task-row.ts";
 import type { Sql, Transacting } from "./sql.ts";
@@ -43,20 +47,68 @@ const queueText = `SELECT paused, max_active, rate_limit, rate_window, rate_arri
     EXISTS (SELECT 1 FROM {p}_tasks WHERE state = 2 AND queue = q.name) AS waits
   FROM {p}_queues q WHERE name = ?`;
 
-function queueRow(sql: Sql, queue: string): QueueRow | undefined {
-  return sql.get<QueueRow>(queueText, queue);
+/** Settings and times that cannot be read count as not set; a bucket is never emptier than a whole window. */
+function queueRow(sql: Sql, queue: string, now: number): QueueRow | undefined {
+  const row = sql.get<QueueRow>(queueText, queue);
+  if (row === undefined) return undefined;
+  const rated = isPositive(row.rate_limit) && isPositive(row.rate_window);
+  const arrival = typeof row.rate_arrival === "number" ? row.rate_arrival : 0;
+  return {
+    paused: row.paused,
+    max_active: Number.isSafeInteger(row.max_active) && (row.max_active as number) >= 0 ? row.max_active : null,
+    rate_limit: rated ? row.rate_limit : null,
+    rate_window: rated ? row.rate_window : null,
+    rate_arrival: rated ? Math.min(arrival, now + 2 * (row.rate_window as number)) : null,
+    due: timeOf(row.due),
+    dead: timeOf(row.dead),
+    late: timeOf(row.late),
+    waits: row.waits,
+  };
+}
+
+function isPositive(value: number | null): boolean {
+  return Number.isSafeInteger(value) && (value as number) > 0;
+}
+
+function timeOf(value: number | null): number | null {
+  return typeof value === "number" ? value : null;
 }
 
 function min(...times: readonly (number | null)[]): number {
   return Math.min(...times.map((time) => time ?? Infinity));
 }
 
+/** So many queues are looked at one by one; of more, those that have live tasks are found first. */
+const fewQueues = 16;
+const usedText = `WITH RECURSIVE ${[1, 2, 4]
+  .map((state) => {
+    const next = (from: string): string => `SELECT min(queue) FROM {p}_tasks WHERE state = ${state}${from}`;
+    return `s${state}(name) AS (${next("")} UNION ALL SELECT (${next(` AND queue > s${state}.name`)}) FROM s${state} WHERE name IS NOT NULL)`;
+  })
+  .join(
+    ", ",
+  )}, late(name) AS (${nextLate("")} UNION ALL SELECT (${nextLate(" AND queue > late.name")}) FROM late WHERE name IS NOT NULL)
+  SELECT name FROM s1 UNION SELECT name FROM s2 UNION SELECT name FROM s4 UNION SELECT name FROM late`;
+
+function nextLate(from: string): string {
+  return `SELECT min(queue) FROM {p}_tasks WHERE expires_at IS NOT NULL AND started_at IS NULL AND state < 4${from}`;
+}
+
+function withTasks(sql: Sql, queues: readonly string[]): Iterable<string> {
+  if (queues.length <= fewQueues) return new Set(queues);
+  const used = new Set(sql.rows<[string]>(usedText).map(([name]) => name));
+  return new Set(queues.filter((queue) => used.has(queue)));
+}
+
 export function reserveTasks(tx: Transacting, request: ReserveRequest): Lease[] {
   const leases: Lease[] = [];
-  const batch = { token: randomBytes(12).toString("base64url"), leases, request };
-  for (const queue of new Set(request.queues)) {
-    if (leases.length >= request.limit) break;
-    const row = queueRow(tx.sql, queue);
+  const batch: Batch = {
+    ...{ token: randomBytes(12).toString("base64url"), leases, request },
+    bytesLeft: request.maxBytes ?? Infinity,
+  };
+  for (const queue of withTasks(tx.sql, request.queues)) {
+    if (leases.length >= request.limit || batch.bytesLeft <= 0) break;
+    const row = queueRow(tx.sql, queue, tx.now);
     if (row === undefined) continue;
     if (min(row.due, row.dead, row.late) <= tx.now) upkeep(tx, queue, upkeepBound);
     if (row.paused === 1) continue;
@@ -93,16 +145,61 @@ interface Batch {
   readonly token: string;
   readonly leases: Lease[];
   readonly request: ReserveRequest;
+  /** What payloads and dependencies' values may still have; 0 or less ends the batch. */
+  bytesLeft: number;
 }
 
-const claimText = `SELECT ${claimColumns} FROM {p}_tasks WHERE state = 2 AND queue = ? ORDER BY priority DESC, ready_at, seq LIMIT ?`;
+// `octet_length` is read from the row's header, so that a large text is not read for it.
+const bytesText = `octet_length(payload)
+  + iif(edges > 0, (SELECT coalesce(sum(octet_length(value)), 0) FROM {p}_dependencies WHERE child = seq), 0)`;
+const nextText = "FROM {p}_tasks WHERE state = 2 AND queue = ? ORDER BY priority DESC, ready_at, seq LIMIT ?";
+const totalText = `SELECT count(*), coalesce(sum(bytes), 0) FROM (SELECT ${bytesText} AS bytes ${nextText})`;
+const eachText = `SELECT ${bytesText} ${nextText}`;
+
+/** How many of the next `limit` tasks fit into what the batch may still hold; the first task of a batch always does. */
+function fitting(tx: Transacting, queue: string, limit: number, batch: Batch): number {
+  if (batch.bytesLeft === Infinity) return limit;
+  const [[count, total] = [0, 0]] = tx.sql.rows<[number, number]>(totalText, queue, limit);
+  if (total <= batch.bytesLeft) {
+    batch.bytesLeft -= total;
+    return count;
+  }
+  let fits = 0;
+  for (const [bytes] of tx.sql.rows<[number | null]>(eachText, queue, limit)) {
+    const enough = (bytes ?? 0) > batch.bytesLeft;
+    if (enough && (fits > 0 || batch.leases.length > 0)) {
+      batch.bytesLeft = 0;
+      break;
+    }
+    batch.bytesLeft -= bytes ?? 0;
+    fits++;
+    if (enough) break;
+  }
+  return fits;
+}
+
+const claimText = `SELECT ${claimColumns} ${nextText}`;
 
 function take(tx: Transacting, queue: string, room: number, batch: Batch): void {
   const end = batch.leases.length + room;
   for (let again = true; again && batch.leases.length < end;) {
-    const rows = tx.sql.rows<ClaimRow>(claimText, queue, end - batch.leases.length);
-    again = takeRows(tx, queue, rows, batch);
+    const left = batch.bytesLeft;
+    const limit = fitting(tx, queue, end - batch.leases.length, batch);
+    if (limit <= 0) return;
+    const taken = batch.leases.length;
+    again = takeRows(tx, queue, tx.sql.rows<ClaimRow>(claimText, queue, limit), batch);
+    // Of rows that were not taken nothing is held.
+    if (again && left !== Infinity) batch.bytesLeft = left - bytesOf(batch.leases, taken);
   }
+}
+
+function bytesOf(leases: readonly Lease[], from: number): number {
+  let bytes = 0;
+  for (const { task, dependencies } of leases.slice(from)) {
+    bytes += Buffer.byteLength(task.payload);
+    for (const { value } of dependencies) bytes += value === undefined ? 0 : Buffer.byteLength(value);
+  }
+  return bytes;
 }
 
 /** Takes rows of the ready index; says whether there may be others now, to be looked for again. */
@@ -112,7 +209,14 @@ function takeRows(tx: Transacting, queue: string, rows: readonly ClaimRow[], bat
   const taken: number[] = [];
   let again = false;
   for (const row of rows) {
-    const [seq, , , , , , , , , , , startedAt, expiresAt, , slot, , groupKey] = row;
+    const [seq, , , , , , , , , , , startedAt, expiresAt, , slot, edgeCount, groupKey] = row;
+    const edges = edgeCount === 0 ? noEdges : edgesOf(sql, seq);
+    if (!isSoundClaim(row) || edges.length !== edgeCount || !edges.every(isClosed)) {
+      // One that cannot even be set aside is passed by.
+      if (setAside(tx, seq)) again = true;
+      if (groupKey !== null) break;
+      continue;
+    }
     if (expiresAt !== null && startedAt === null && expiresAt <= now) {
       const late = sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE seq = ?`, seq);
       if (late !== undefined) decide(tx, late, expired);
@@ -121,7 +225,7 @@ function takeRows(tx: Transacting, queue: string, rows: readonly ClaimRow[], bat
       if (groupKey !== null) break;
       continue;
     }
-    batch.leases.push(leaseOf(tx, queue, row, tokenOf(batch.token, seq), deadline));
+    batch.leases.push(leaseOf(tx, queue, row, edges, tokenOf(batch.token, seq), deadline));
     taken.push(seq);
     if (groupKey === null || slot === 1) continue;
     sql.run("UPDATE {p}_tasks SET slot = 1, state = 4 WHERE seq = ?", seq);
@@ -144,34 +248,25 @@ function takeRows(tx: Transacting, queue: string, rows: readonly ClaimRow[], bat
   return again;
 }
 
+const noEdges: readonly EdgeRow[] = [];
+
+/** A task that is ready knows how all that it depends on has ended. */
+function isClosed(edge: EdgeRow): boolean {
+  return edge.status !== null && isSoundEdge(edge);
+}
+
 /** Written out: this runs for every task, and building the object step by step costs several times as much. */
-function leaseOf(tx: Transacting, queue: string, row: ClaimRow, token: string, deadline: number): Lease {
-  const [seq, id, name, priority, run, before, expiries, maxAttempts, resultTtlMs, enqueuedAt, runAt, startedAt] = row;
-  const [
-    ,
-    ,
-    ,
-    ,
-    ,
-    ,
-    ,
-    ,
-    ,
-    ,
-    ,
-    ,
-    expiresAt,
-    cancelling,
-    ,
-    edgeCount,
-    key,
-    limit,
-    dedupKey,
-    progress,
-    error,
-    envelope,
-    payload,
-  ] = row;
+function leaseOf(
+  tx: Transacting,
+  queue: string,
+  row: ClaimRow,
+  edges: readonly EdgeRow[],
+  token: string,
+  deadline: number,
+): Lease {
+  const [, id, name, priority, run, before, expiries, maxAttempts, resultTtlMs, enqueuedAt, runAt, startedAt] = row;
+  const [, , , , , , , , , , , , expiresAt, cancelling, , , key, limit, dedupKey, progress, error, envelope, payload] =
+    row;
   const attempt = before + 1;
   const task: { -readonly [K in keyof StoredTask]: StoredTask[K] } = {
     id,
@@ -197,8 +292,7 @@ function leaseOf(tx: Transacting, queue: string, row: ClaimRow, token: string, d
   if (progress !== null) task.progress = progress;
   if (error !== null) task.error = error;
   let dependencies = noOutcomes;
-  if (edgeCount > 0) {
-    const edges = edgesOf(tx.sql, seq);
+  if (edges.length > 0) {
     task.dependencies = edges.map((edge) => edge.parent_id);
     dependencies = toOutcomes(edges);
   }
@@ -226,11 +320,13 @@ export interface Outlook {
   readonly nextAt: number | undefined;
 }
 
-export function lookAhead(sql: Sql, queues: readonly string[], now: number): Outlook {
+/** Looks no further than to the first queue that is worth it, unless it is to look at `all`. */
+export function lookAhead(sql: Sql, queues: readonly string[], now: number, all: "all" | undefined): Outlook {
   let worth = false;
   let nextAt = Infinity;
-  for (const queue of new Set(queues)) {
-    const row = queueRow(sql, queue);
+  for (const queue of withTasks(sql, queues)) {
+    if (worth && all === undefined) break;
+    const row = queueRow(sql, queue, now);
     if (row === undefined) continue;
     const due = row.due ?? Infinity;
     const dead = row.dead ?? Infinity;

@@ -1,5 +1,8 @@
 // Results as they stand in the table of what is over.
 import type { NewResult, ResultStatus, StoredResult } from "@omniq/core";
+import { holds, isSound, nullable, oneOf, text, time, whole, type Column } from "./columns.ts";
+import { damagedResultError } from "./damaged-error.ts";
+import { resultStatuses } from "./task-row.ts";
 import type { SqlValue, Transacting } from "./sql.ts";
 
 export interface ResultRow {
@@ -66,7 +69,41 @@ export function forget(tx: Transacting, limit: number): number {
   );
 }
 
-export function toStoredResult(row: ResultRow): StoredResult {
+const runColumn = whole("run", 1);
+const resultColumnsSound: readonly Column[] = [
+  whole("seq", 1),
+  text("task_id"),
+  runColumn,
+  whole("attempt", 0),
+  text("name"),
+  text("queue"),
+  oneOf("status", resultStatuses),
+  time("finished_at"),
+  nullable(time("expires_at")),
+  nullable(text("error")),
+  nullable(text("value")),
+];
+
+export function isSoundResult(row: ResultRow): boolean {
+  return isSound(resultColumnsSound, row);
+}
+
+/** Of one that cannot be read: a failure that says so. `run` is that which was asked for, where its own is lost. */
+export function toStoredResult(row: ResultRow, run = 1): StoredResult {
+  if (!isSoundResult(row)) {
+    const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
+    return {
+      taskId: textOf(row.task_id),
+      run: holds(runColumn, row.run) ? row.run : run,
+      attempt: 0,
+      name: textOf(row.name),
+      queue: textOf(row.queue),
+      status: "failed",
+      error: damagedResultError,
+      finishedAt: 0,
+      expiresAt: null,
+    };
+  }
   return {
     taskId: row.task_id,
     run: row.run,

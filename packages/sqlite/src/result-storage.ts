@@ -11,7 +11,7 @@ import type {
   StoredResult,
 } from "@omniq/core";
 import { listKey, readSequencePage, writeCursor } from "./pages.ts";
-import { dropResults, putResult, resultColumns, toStoredResult, type ResultRow } from "./result-rows.ts";
+import { dropResults, isSoundResult, putResult, resultColumns, toStoredResult, type ResultRow } from "./result-rows.ts";
 import type { Sql, SqlValue } from "./sql.ts";
 import { Lifetime, type Store } from "./store.ts";
 
@@ -39,7 +39,7 @@ export class SqliteResultStorage implements ResultStorage {
         results.map((result) => {
           putResult(tx, result);
           const row = tx.sql.get<ResultRow>(standing, result.taskId) as ResultRow;
-          return toStoredResult(row);
+          return this.#show(row);
         }),
       options.signal,
     );
@@ -50,7 +50,7 @@ export class SqliteResultStorage implements ResultStorage {
     return this.#store.read((sql, now) =>
       ids.map((id) => {
         const row = sql.get<ResultRow>(byId, id, now);
-        return row === undefined ? undefined : toStoredResult(row);
+        return row === undefined ? undefined : this.#show(row);
       }),
     );
   }
@@ -72,7 +72,7 @@ export class SqliteResultStorage implements ResultStorage {
         signals: [signal, ended],
       });
       try {
-        const found = await this.#store.read((sql, now) => findAll(sql, references, now));
+        const found = await this.#store.read((sql, now) => this.#findAll(sql, references, now));
         signal?.throwIfAborted();
         if (found.length > 0 || ended.aborted || until <= performance.now()) return found;
         await listening.wait();
@@ -111,7 +111,7 @@ export class SqliteResultStorage implements ResultStorage {
       );
       const items = rows.slice(0, limit);
       const last = items.at(-1);
-      const shown = items.map(toStoredResult);
+      const shown = items.map((row) => this.#show(row));
       return rows.length > limit && last !== undefined
         ? { items: shown, next: writeCursor(key, String(last.seq)) }
         : { items: shown };
@@ -126,6 +126,21 @@ export class SqliteResultStorage implements ResultStorage {
     );
   }
 
+  #findAll(sql: Sql, references: readonly ResultReference[], now: number): StoredResult[] {
+    const found: StoredResult[] = [];
+    for (const { taskId, run } of references) {
+      const row = sql.get<ResultRow>(byId, taskId, now);
+      const result = row === undefined ? undefined : this.#show(row, run);
+      if (result !== undefined && result.run >= run) found.push(result);
+    }
+    return found;
+  }
+
+  #show(row: ResultRow, run?: number): StoredResult {
+    if (!isSoundResult(row)) this.#store.damaged("result", String(row.task_id));
+    return toStoredResult(row, run);
+  }
+
   close(): Promise<void> {
     return this.#life.close();
   }
@@ -133,13 +148,4 @@ export class SqliteResultStorage implements ResultStorage {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function findAll(sql: Sql, references: readonly ResultReference[], now: number): StoredResult[] {
-  const found: StoredResult[] = [];
-  for (const { taskId, run } of references) {
-    const row = sql.get<ResultRow>(byId, taskId, now);
-    if (row !== undefined && row.run >= run) found.push(toStoredResult(row));
-  }
-  return found;
 }

@@ -9,6 +9,7 @@ import type {
   ScheduleStorage,
   StoredSchedule,
 } from "@omniq/core";
+import { holds, isSound, nullable, soundRow, text, time, whole, type Column } from "./columns.ts";
 import { listKey, readPage, writeCursor } from "./pages.ts";
 import type { Sql } from "./sql.ts";
 import { Lifetime, type Store } from "./store.ts";
@@ -22,6 +23,21 @@ interface ScheduleRow {
   readonly paused: number;
   readonly revision: string;
 }
+
+const nextColumn = nullable(time("next_at"));
+const scheduleColumns: readonly Column[] = [
+  text("id"),
+  text("rule"),
+  text("template"),
+  nextColumn,
+  whole("runs", 0),
+  whole("paused", 0, 1),
+  text("revision"),
+];
+const dueText = `SELECT * FROM {p}_schedules WHERE paused = 0 AND next_at IS NOT NULL AND next_at <= ? AND ${soundRow(scheduleColumns)}
+  ORDER BY next_at, id LIMIT ?`;
+/** How a schedule is named whose id is no text. */
+const lostId = "omniq-damaged-";
 
 export class SqliteScheduleStorage implements ScheduleStorage {
   readonly component = "schedule-storage" as const;
@@ -67,7 +83,7 @@ export class SqliteScheduleStorage implements ScheduleStorage {
     return this.#store.read((sql) =>
       ids.map((id) => {
         const row = byId(sql, id);
-        return row === undefined ? undefined : toStoredSchedule(row);
+        return row === undefined ? undefined : this.#show(row);
       }),
     );
   }
@@ -79,20 +95,31 @@ export class SqliteScheduleStorage implements ScheduleStorage {
     return this.#store.read((sql) => {
       // SQLite's own order of text is that of its UTF-8 bytes.
       const rows = sql.all<ScheduleRow>(
-        "SELECT * FROM {p}_schedules WHERE id > ? ORDER BY id LIMIT ?",
+        "SELECT * FROM {p}_schedules WHERE id > ? AND typeof(id) = 'text' ORDER BY id LIMIT ?",
         after ?? "",
         limit + 1,
       );
-      const items = rows.slice(0, limit).map(toStoredSchedule);
+      const items = rows.slice(0, limit).map((row) => this.#show(row));
+      if (rows.length <= limit) {
+        // What has lost its id has no place in the order.
+        const rest = sql.all<ScheduleRow>("SELECT * FROM {p}_schedules WHERE typeof(id) <> 'text' LIMIT 100");
+        return { items: [...items, ...rest.map((row) => this.#show(row))] };
+      }
       const last = items.at(-1);
-      return rows.length > limit && last !== undefined ? { items, next: writeCursor(key, last.id) } : { items };
+      return last === undefined ? { items } : { items, next: writeCursor(key, last.id) };
     });
   }
 
   async delete(ids: readonly string[], options: CallOptions = {}): Promise<readonly boolean[]> {
     this.#life.check(options.signal);
     return this.#store.write(
-      (tx) => ids.map((id) => tx.sql.run("DELETE FROM {p}_schedules WHERE id = ?", id) > 0),
+      (tx) =>
+        ids.map((id) => {
+          if (tx.sql.run("DELETE FROM {p}_schedules WHERE id = ?", id) > 0) return true;
+          const bytes = id.startsWith(lostId) ? id.slice(lostId.length) : undefined;
+          if (bytes === undefined) return false;
+          return tx.sql.run("DELETE FROM {p}_schedules WHERE typeof(id) <> 'text' AND hex(id) = ?", bytes) > 0;
+        }),
       options.signal,
     );
   }
@@ -104,13 +131,7 @@ export class SqliteScheduleStorage implements ScheduleStorage {
     this.#life.check(options.signal);
     return this.#store.read((sql, now) => ({
       now,
-      schedules: sql
-        .all<ScheduleRow>(
-          "SELECT * FROM {p}_schedules WHERE paused = 0 AND next_at IS NOT NULL AND next_at <= ? ORDER BY next_at, id LIMIT ?",
-          now,
-          limit,
-        )
-        .map(toStoredSchedule),
+      schedules: sql.all<ScheduleRow>(dueText, now, limit).map(toStoredSchedule),
     }));
   }
 
@@ -135,6 +156,13 @@ export class SqliteScheduleStorage implements ScheduleStorage {
     );
   }
 
+  #show(row: ScheduleRow): StoredSchedule {
+    if (isSound(scheduleColumns, row)) return toStoredSchedule(row);
+    const damaged = toDamagedSchedule(row);
+    this.#store.damaged("schedule", damaged.id);
+    return damaged;
+  }
+
   close(): Promise<void> {
     return this.#life.close();
   }
@@ -151,6 +179,22 @@ function byId(sql: Sql, id: string): ScheduleRow | undefined {
 /** Random, so that a schedule that was deleted and made anew never has an old one's revision. */
 function newRevision(): string {
   return randomBytes(9).toString("base64url");
+}
+
+/** What can be read of it; paused, so that it is never due. */
+function toDamagedSchedule(row: ScheduleRow): StoredSchedule {
+  const id: unknown = row.id;
+  const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
+  const hex = id instanceof Uint8Array ? Buffer.from(id).toString("hex").toUpperCase() : "";
+  return {
+    id: typeof id === "string" ? id : `${lostId}${hex}`,
+    rule: textOf(row.rule),
+    template: textOf(row.template),
+    nextAt: holds(nextColumn, row.next_at) ? row.next_at : null,
+    runs: Number.isSafeInteger(row.runs) && row.runs >= 0 ? row.runs : 0,
+    paused: true,
+    revision: textOf(row.revision),
+  };
 }
 
 function toStoredSchedule(row: ScheduleRow): StoredSchedule {

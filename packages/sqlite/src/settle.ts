@@ -1,6 +1,7 @@
 // Settling and extending leases: everything is fenced by the token.
 import { settleRepeatMs, type LeaseExtension, type LeaseState, type Settlement, type SettleState } from "@omniq/core";
 import { completeAll, isLike, isShort, type Completion } from "./complete.ts";
+import { sound } from "./damage.ts";
 import { appendEvents } from "./event-rows.ts";
 import { leaveGroup, stateWhenDue } from "./groups.ts";
 import { decide, leave, releaseKey, tellDependents } from "./outcomes.ts";
@@ -45,7 +46,7 @@ export function settleAll(tx: Transacting, settlements: readonly Settlement[]): 
 
 function settleOne(tx: Transacting, settlement: Settlement): SettleState {
   const { sql } = tx;
-  const row = sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE id = ?`, settlement.taskId);
+  const row = sound(tx, sql.get<SlimRow>(`SELECT ${slimColumns} FROM {p}_tasks WHERE id = ?`, settlement.taskId));
   if (row === undefined || row.state !== 4 || row.token !== settlement.token)
     return wasSettled(tx, settlement) ? "settled" : "lost";
   if (settlement.outcome === "completed" || settlement.outcome === "failed" || settlement.outcome === "cancelled") {
@@ -58,7 +59,7 @@ function settleOne(tx: Transacting, settlement: Settlement): SettleState {
       tx.now + settleRepeatMs,
     );
     if (settlement.outcome === "retry") retryLater(tx, row, settlement.delayMs, settlement.error);
-    else release(tx, row);
+    else if (settlement.outcome === "release") release(tx, row, settlement.delayMs ?? 0);
   }
   if (settlement.events !== undefined && settlement.events.length > 0) appendEvents(tx, settlement.events);
   return "settled";
@@ -125,21 +126,36 @@ function finish(tx: Transacting, row: SlimRow, settlement: Terminal): void {
   });
 }
 
+/** The last millisecond that a `Date` can hold. */
+const lastTime = 8.64e15;
+
+/** A task of limit 1 keeps its group's slot while it waits, so that no other of its group overtakes it. */
+function keptSlot(row: SlimRow): number {
+  return row.slot === 1 && row.group_limit === 1 ? 1 : 0;
+}
+
 function retryLater(tx: Transacting, row: SlimRow, delayMs: number, error: string): void {
   if (row.cancelling === 1) return decide(tx, row, cancelled, { error });
   if (row.attempt >= row.max_attempts) return decide(tx, row, failed, { error });
-  const slot = row.slot === 1 && row.group_limit === 1 ? 1 : 0;
-  // A delay with jitter may have a fraction; times are whole.
-  const runAt = tx.now + Math.ceil(delayMs);
-  putBack(tx, row, { runAt, readyAt: runAt, slot, attempt: row.attempt, error });
+  const runAt = afterDelay(tx, delayMs);
+  putBack(tx, row, { runAt, readyAt: runAt, slot: keptSlot(row), attempt: row.attempt, error });
 }
 
-function release(tx: Transacting, row: SlimRow): void {
+/** A delay with jitter may have a fraction, and one that a handler chose may be no number or endless; times are whole, and within the calendar. */
+function afterDelay(tx: Transacting, delayMs: number): number {
+  const whole = Math.ceil(delayMs);
+  return Math.min(tx.now + (whole > 0 ? whole : 0), lastTime);
+}
+
+function release(tx: Transacting, row: SlimRow, delayMs: number): void {
   const attempt = row.attempt - 1;
   if (row.cancelling === 1) return decide(tx, row, cancelled, { attempt });
   // A task that was leased ahead and given back has not started yet, so its expiry counts again.
   if (attempt === 0 && row.expiries === 0) tx.sql.run("UPDATE {p}_tasks SET started_at = NULL WHERE seq = ?", row.seq);
-  putBack(tx, row, { runAt: row.run_at, readyAt: row.ready_at, slot: 0, attempt, error: row.error });
+  if (!(delayMs > 0))
+    return putBack(tx, row, { runAt: row.run_at, readyAt: row.ready_at, slot: 0, attempt, error: row.error });
+  const runAt = afterDelay(tx, delayMs);
+  putBack(tx, row, { runAt, readyAt: runAt, slot: keptSlot(row), attempt, error: row.error });
 }
 
 function putBack(

@@ -93,8 +93,12 @@ export interface Wake {
   events: boolean;
   /** Tasks whose results were stored. */
   readonly results: Set<string>;
+  /** Active tasks whose cancel was asked for. */
+  readonly cancelling: string[];
+  /** Tasks that could not be read and were set aside. */
+  readonly damaged: string[];
 }
 
 export function newWake(): Wake {
-  return { tasks: false, events: false, results: new Set() };
+  return { tasks: false, events: false, results: new Set(), cancelling: [], damaged: [] };
 }

@@ -1,13 +1,18 @@
 // What the four components share: the connection, group commit and wake-ups, and how each of them is closed.
 import { setMaxListeners } from "node:events";
-import { OmniQError } from "@omniq/core";
-import { Connection } from "./connection.ts";
-import { failure } from "./failures.ts";
+import { OmniQError, Reports } from "@omniq/core";
+import { Cancels } from "./cancels.ts";
+import { busyLimitMs, Connection } from "./connection.ts";
+import { failure, isBusy } from "./failures.ts";
 import { GroupCommit } from "./group-commit.ts";
 import type { CheckedOptions } from "./options.ts";
-import { newWake, type Sql, type Transacting } from "./sql.ts";
+import { newWake, type Sql, type Transacting, type Wake } from "./sql.ts";
 import { WakeUp } from "./wake-up.ts";
 
+/** How long `close` waits for the lock of another connection; calls that have not had it then are refused. */
+const closeGraceMs = 1_500;
+/** So many damaged items are remembered as reported. */
+const mostReported = 10_000;
 /** How long a transaction of the user's is watched for its end, in steps; beyond, polling sees it. */
 const watchTransactionMs = 30_000;
 
@@ -15,31 +20,56 @@ export class Store {
   readonly options: CheckedOptions;
   readonly connection: Connection;
   readonly wakeUp: WakeUp;
+  readonly cancels: Cancels;
+  readonly reports: Reports = new Reports();
+  /** What was reported already: such items are met again at each look. */
+  readonly #reported = new Set<string>();
   readonly #commits: GroupCommit;
+  #closing = false;
 
   constructor(options: CheckedOptions) {
     this.options = options;
     this.connection = new Connection(options);
     this.wakeUp = new WakeUp(this.connection);
-    this.#commits = new GroupCommit(this.connection, (wake) => this.wakeUp.committed(wake));
+    this.cancels = new Cancels(this.connection);
+    this.#commits = new GroupCommit(this.connection, (wake) => this.#committed(wake));
+  }
+
+  #committed(wake: Wake): void {
+    this.wakeUp.committed(wake);
+    if (wake.cancelling.length > 0) this.cancels.tell(wake.cancelling);
+    for (const id of wake.damaged) this.damaged("task", id);
+  }
+
+  /** Reports an item that cannot be read, once. */
+  damaged(kind: "task" | "result" | "event" | "schedule", id: string): void {
+    const key = `${kind} ${id}`;
+    if (this.#reported.has(key)) return;
+    if (this.#reported.size >= mostReported) this.#reported.clear();
+    this.#reported.add(key);
+    this.reports.send("error", `A stored ${kind} can't be read: OMNIQ_ITEM_DAMAGED`, { id });
   }
 
   write<T>(work: (tx: Transacting) => T, signal?: AbortSignal | undefined): Promise<T> {
     return this.#commits.write(work, signal);
   }
 
-  async read<T>(work: (sql: Sql, now: number) => T): Promise<T> {
-    let sql = this.connection.current;
-    while (sql === undefined) {
-      await this.connection.open();
-      // It may have been closed again before this call got its turn.
-      sql = this.connection.current;
-    }
-    try {
-      // A user's open transaction on the same handle sees to the lock itself.
-      return sql.handle.inTransaction ? work(sql, this.connection.now()) : this.#readOnce(sql, work);
-    } catch (error) {
-      throw failure(error, this.connection.what);
+  /** Waits, without blocking, while another connection keeps the file from being read or opened. */
+  async read<T>(work: (sql: Sql, now: number) => T, signal?: AbortSignal | undefined): Promise<T> {
+    let busySince: number | undefined;
+    for (;;) {
+      try {
+        const sql = this.connection.open();
+        this.connection.checkPlace(undefined);
+        // A user's open transaction on the same handle sees to the lock itself.
+        return sql.handle.inTransaction ? work(sql, this.connection.now()) : this.#readOnce(sql, work);
+      } catch (error) {
+        busySince ??= performance.now();
+        if (!isBusy(error) || performance.now() - busySince > busyLimitMs) throw failure(error, this.connection.what);
+      }
+      await new Promise((done) => setTimeout(done, 1 + Math.random() * 15));
+      signal?.throwIfAborted();
+      if (this.#closing) throw this.connection.closedError();
     }
   }
 
@@ -74,7 +104,7 @@ export class Store {
     }
     const until = performance.now() + watchTransactionMs;
     const look = (): void => {
-      if (!isOpen(sql)) this.wakeUp.committed(wake);
+      if (!isOpen(sql)) this.#committed(wake);
       else if (performance.now() < until) setTimeout(look, 2).unref();
     };
     setImmediate(look);
@@ -83,10 +113,14 @@ export class Store {
 
   /** Finishes what was asked, then lets go of the connection; it is opened again if needed, unless `forEver`. */
   async close(forEver: boolean): Promise<void> {
-    await this.#commits.idle();
-    if (forEver) this.wakeUp.close();
-    else this.wakeUp.release();
-    await this.connection.close(forEver);
+    this.#closing = true;
+    await this.#commits.idle(closeGraceMs);
+    this.#closing = forEver;
+    if (forEver) {
+      this.wakeUp.close();
+      this.cancels.close();
+    } else this.wakeUp.release();
+    this.connection.close(forEver);
   }
 }
 

@@ -1,5 +1,6 @@
 // The task queue on SQLite: each verb is a small function in a file of its own; here they meet group commit and waiting.
 import {
+  isOmniQError,
   type CallOptions,
   type EnqueueAnswer,
   type EnqueueCall,
@@ -14,6 +15,7 @@ import {
   type QueueSettings,
   type RemoveState,
   type ReserveRequest,
+  type RetryOptions,
   type RetryState,
   type Settlement,
   type SettleState,
@@ -31,7 +33,7 @@ import { record, unrecorded } from "./outcomes.ts";
 import { lookAhead, reserveTasks, type Outlook } from "./reserve.ts";
 import { extendLeases, settleAll } from "./settle.ts";
 import { Lifetime, type Store } from "./store.ts";
-import { sweepTasks } from "./upkeep.ts";
+import { newSweep, sweepTasks } from "./upkeep.ts";
 
 const purgeStepSize = 1_000;
 
@@ -41,6 +43,7 @@ export class SqliteTaskQueue implements TaskQueue {
   readonly capabilities: TaskQueueCapabilities;
   readonly #store: Store;
   readonly #life: Lifetime;
+  readonly #sweep = newSweep();
 
   constructor(backend: object, store: Store, capabilities: TaskQueueCapabilities, onClose: () => Promise<void>) {
     this.backend = backend;
@@ -65,9 +68,15 @@ export class SqliteTaskQueue implements TaskQueue {
     const ended = this.#life.signal;
     this.#life.check(signal);
     const until = performance.now() + request.waitMs;
-    const look = async (): Promise<Outlook> => this.#store.read((sql, now) => lookAhead(sql, request.queues, now));
+    const look = async (all?: "all"): Promise<Outlook> =>
+      this.#store.read((sql, now) => lookAhead(sql, request.queues, now, all), signal);
     const attempt = async (): Promise<readonly Lease[]> =>
-      this.#store.write((tx) => (ended.aborted ? [] : reserveTasks(tx, request)), signal);
+      this.#store
+        .write((tx) => (ended.aborted ? [] : reserveTasks(tx, request)), signal)
+        .catch((error: unknown): readonly Lease[] => {
+          if (ended.aborted && isOmniQError(error, "OMNIQ_CLOSED")) return [];
+          throw error;
+        });
     for (;;) {
       let outlook = await look();
       if (ended.aborted) return [];
@@ -76,7 +85,7 @@ export class SqliteTaskQueue implements TaskQueue {
         if (leases.length > 0 || ended.aborted) return leases;
         signal?.throwIfAborted();
         // What was tried may have put other times in place.
-        outlook = await look();
+        outlook = await look("all");
         if (ended.aborted) return [];
       }
       // Listening begins before looking again, so that what happens in between is not missed.
@@ -132,6 +141,10 @@ export class SqliteTaskQueue implements TaskQueue {
     return this.#store.write((tx) => cancelTasks(tx, ids), options.signal);
   }
 
+  onCancel(listener: (taskIds: readonly string[]) => void): () => void {
+    return this.#store.cancels.listen(listener);
+  }
+
   async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredTask | undefined)[]> {
     this.#life.check(options.signal);
     return this.#store.read((sql, now) => getTasks(sql, ids, now));
@@ -162,9 +175,9 @@ export class SqliteTaskQueue implements TaskQueue {
     await this.#store.write((tx) => setPaused(tx, queue, false), options.signal);
   }
 
-  async retry(ids: readonly string[], options: CallOptions = {}): Promise<readonly RetryState[]> {
+  async retry(ids: readonly string[], options: RetryOptions = {}): Promise<readonly RetryState[]> {
     this.#life.check(options.signal);
-    return this.#store.write((tx) => retryTasks(tx, ids), options.signal);
+    return this.#store.write((tx) => retryTasks(tx, ids, options.outcomes), options.signal);
   }
 
   async remove(ids: readonly string[], options: CallOptions = {}): Promise<readonly RemoveState[]> {
@@ -207,7 +220,7 @@ export class SqliteTaskQueue implements TaskQueue {
 
   async sweep(limit: number, options: CallOptions = {}): Promise<number> {
     this.#life.check(options.signal);
-    return this.#store.write((tx) => sweepTasks(tx, limit), options.signal);
+    return this.#store.write((tx) => sweepTasks(tx, limit, this.#sweep), options.signal);
   }
 
   close(): Promise<void> {

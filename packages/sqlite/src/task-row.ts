@@ -1,5 +1,7 @@
 // A task as it stands in its table, and as the contract shows it.
 import type { DependencyOutcome, ResultStatus, StoredTask, StoredTaskState } from "@omniq/core";
+import { holds, isSound, nullable, oneOf, soundRow, text, time, whole, type Column } from "./columns.ts";
+import { damagedTaskError } from "./damaged-error.ts";
 import type { Sql } from "./sql.ts";
 
 export const blocked = 0;
@@ -53,14 +55,73 @@ export interface TaskRow {
   readonly error: string | null;
   readonly envelope: string;
   readonly payload: string;
+  /** 1: it could not be read, and was set aside as a dead letter. */
+  readonly damaged: number;
 }
 
+/** What OmniQ writes into the columns of a task. */
+export const taskColumns: readonly Column[] = [
+  whole("seq", 1, 2 ** 52),
+  text("id"),
+  text("queue"),
+  text("name"),
+  whole("state", blocked, expired),
+  whole("priority", Number.MIN_SAFE_INTEGER),
+  time("ready_at"),
+  time("run_at"),
+  time("enqueued_at"),
+  nullable(time("expires_at")),
+  nullable(time("expires_in")),
+  nullable(time("started_at")),
+  nullable(time("finished_at")),
+  whole("run", 1),
+  whole("attempt", 0),
+  whole("expiries", 0),
+  whole("max_attempts", 1),
+  nullable(whole("result_ttl", 0)),
+  whole("remember_ms", 0),
+  whole("cancelling", 0, 1),
+  whole("unrecorded", 0, 1),
+  whole("slot", 0, 1),
+  whole("dependents", 0, 1),
+  whole("edges", 0),
+  whole("pending", 0),
+  nullable(text("token")),
+  nullable(time("deadline")),
+  nullable(text("dedup_key")),
+  nullable(whole("dedup_window", 0)),
+  nullable(text("group_key")),
+  nullable(whole("group_limit", 1)),
+  nullable(text("progress")),
+  nullable(text("error")),
+  text("envelope"),
+  text("payload"),
+  whole("damaged", 0, 1),
+];
+
 /** All but the texts, which may be large. */
-export const slimColumns: string =
+const slimNames =
   "seq, id, queue, name, state, priority, ready_at, run_at, enqueued_at, expires_at, expires_in, started_at, finished_at, run, attempt, " +
   "expiries, max_attempts, result_ttl, remember_ms, cancelling, unrecorded, slot, dependents, edges, pending, token, deadline, " +
-  "dedup_key, dedup_window, group_key, group_limit, error";
-export type SlimRow = Omit<TaskRow, "payload" | "envelope" | "progress">;
+  "dedup_key, dedup_window, group_key, group_limit, error, damaged";
+/** What stands in for the texts that are left out: 1 if all of them are texts. */
+const textsColumn = "typeof(payload) = 'text' AND typeof(envelope) = 'text' AND typeof(progress) IN ('text', 'null')";
+export const slimColumns: string = `${slimNames}, ${textsColumn} AS texts`;
+export type SlimRow = Omit<TaskRow, "payload" | "envelope" | "progress"> & { readonly texts: number };
+
+function named(names: string): readonly Column[] {
+  return names.split(", ").map((name) => taskColumns.find((column) => column.name === name) as Column);
+}
+
+const slim = named(slimNames);
+
+/** {@link isSoundSlim} as a condition of SQL: where a bounded number of rows is read and not written, bad ones must not fill it. */
+export const slimSound: string = `${soundRow(slim)} AND ${textsColumn}`;
+
+/** Whether a row holds only what OmniQ writes; one that does not is set aside. */
+export function isSoundSlim(row: SlimRow): boolean {
+  return row.texts === 1 && isSound(slim, row);
+}
 
 /** A lease's token: random for each batch, and the task's place in its table, so that it is found without its id. */
 export function tokenOf(batch: string, seq: number): string {
@@ -103,6 +164,13 @@ export const claimColumns: string =
   "seq, id, name, priority, run, attempt, expiries, max_attempts, result_ttl, enqueued_at, run_at, started_at, expires_at, cancelling, " +
   "slot, edges, group_key, group_limit, dedup_key, progress, error, envelope, payload";
 
+const claim = named(claimColumns);
+
+export function isSoundClaim(row: readonly unknown[]): boolean {
+  for (let index = 0; index < claim.length; index++) if (!holds(claim[index] as Column, row[index])) return false;
+  return true;
+}
+
 export interface EdgeRow {
   readonly child: number;
   readonly position: number;
@@ -118,6 +186,24 @@ export interface EdgeRow {
 
 export function edgesOf(sql: Sql, seq: number): EdgeRow[] {
   return sql.all<EdgeRow>("SELECT * FROM {p}_dependencies WHERE child = ? ORDER BY position", seq);
+}
+
+export const resultStatuses: readonly ResultStatus[] = ["completed", "failed", "cancelled", "expired"];
+
+const edgeColumns: readonly Column[] = [
+  whole("position", 0),
+  text("parent_id"),
+  whole("may_fail", 0, 1),
+  nullable(oneOf("status", resultStatuses)),
+  nullable(whole("run", 1)),
+  nullable(whole("attempt", 0)),
+  nullable(time("finished_at")),
+  nullable(text("error")),
+  nullable(text("value")),
+];
+
+export function isSoundEdge(edge: EdgeRow): boolean {
+  return isSound(edgeColumns, edge);
 }
 
 export function toOutcomes(edges: readonly EdgeRow[]): DependencyOutcome[] {
@@ -151,6 +237,7 @@ const stateNames: readonly StoredTaskState[] = [
 
 /** `edges` are those of the task, where it has any. */
 export function toStoredTask(row: TaskRow, now: number, edges: readonly EdgeRow[] | undefined): StoredTask {
+  if (!isSound(taskColumns, row)) return toDamagedTask(row);
   // What is due counts as ready, promoted yet or not.
   const state = row.state === scheduled && row.run_at <= now ? "ready" : (stateNames[row.state] as StoredTaskState);
   return {
@@ -177,5 +264,38 @@ export function toStoredTask(row: TaskRow, now: number, edges: readonly EdgeRow[
     ...(edges === undefined || edges.length === 0 ? {} : { dependencies: edges.map((edge) => edge.parent_id) }),
     ...(row.progress === null ? {} : { progress: row.progress }),
     ...(row.error === null ? {} : { error: row.error }),
+  };
+}
+
+/** The id that a task is set aside under when its own is lost. */
+export function lostId(seq: number): string {
+  return `omniq-damaged-${seq}`;
+}
+
+/** How a task that cannot be read looks before it is set aside: as it will afterwards. */
+function toDamagedTask(row: TaskRow): StoredTask {
+  const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
+  const numberOf = (name: keyof TaskRow, otherwise: number): number => {
+    const column = taskColumns.find((one) => one.name === name) as Column;
+    const value = row[name];
+    return typeof value === "number" && holds(column, value) ? value : otherwise;
+  };
+  return {
+    id: textOf(row.id) === "" ? lostId(row.seq) : row.id,
+    name: textOf(row.name),
+    queue: textOf(row.queue),
+    payload: textOf(row.payload),
+    envelope: textOf(row.envelope),
+    priority: numberOf("priority", 0),
+    maxAttempts: numberOf("max_attempts", 1),
+    resultTtlMs: numberOf("result_ttl", 0),
+    state: "failed",
+    run: numberOf("run", 1),
+    attempt: numberOf("attempt", 0),
+    expiries: numberOf("expiries", 0),
+    enqueuedAt: numberOf("enqueued_at", 0),
+    runAt: numberOf("run_at", 0),
+    cancelling: false,
+    error: damagedTaskError,
   };
 }

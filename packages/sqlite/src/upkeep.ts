@@ -1,8 +1,10 @@
 // Upkeep: dead leases, expired and due tasks, and what is past its time. `reserve` does it for its queues, `sweep` for all.
 import { expiriesLimit, expiryPauseMs } from "@omniq/core";
+import { sound } from "./damage.ts";
 import { leaveGroup, refill, stateWhenDue } from "./groups.ts";
 import { decide, queueError, removeTask } from "./outcomes.ts";
 import { forget } from "./result-rows.ts";
+import { newScan, scan, type ScanPosition } from "./scan.ts";
 import { cancelled, expired, failed, held, slimColumns, type SlimRow } from "./task-row.ts";
 import type { Transacting } from "./sql.ts";
 
@@ -16,7 +18,7 @@ export function upkeep(tx: Transacting, queue: string, bound: number): number {
     now,
     bound,
   );
-  for (const row of dead) endDeadLease(tx, row);
+  for (const row of dead) if (sound(tx, row) !== undefined) endDeadLease(tx, row);
   changed += dead.length;
   const late = sql.all<SlimRow>(
     `SELECT ${slimColumns} FROM {p}_tasks WHERE expires_at IS NOT NULL AND started_at IS NULL AND state < 4 AND queue = ? AND expires_at <= ?
@@ -25,7 +27,7 @@ export function upkeep(tx: Transacting, queue: string, bound: number): number {
     now,
     bound,
   );
-  for (const row of late) decide(tx, row, expired);
+  for (const row of late) if (sound(tx, row) !== undefined) decide(tx, row, expired);
   changed += late.length;
   const due = sql.all<SlimRow>(
     `SELECT ${slimColumns} FROM {p}_tasks WHERE state = 1 AND queue = ? AND run_at <= ? ORDER BY run_at, seq LIMIT ?`,
@@ -33,7 +35,7 @@ export function upkeep(tx: Transacting, queue: string, bound: number): number {
     now,
     bound,
   );
-  for (const row of due) promote(tx, row);
+  for (const row of due) if (sound(tx, row) !== undefined) promote(tx, row);
   return changed + due.length;
 }
 
@@ -72,22 +74,72 @@ function endDeadLease(tx: Transacting, row: SlimRow): void {
   tx.wake.tasks = true;
 }
 
-/** All queues, dead letters past their time, and what need not be remembered any more. */
-export function sweepTasks(tx: Transacting, limit: number): number {
+/** The queues that have something due by one of the indexes, found without looking at any other queue. */
+function queuesWith(condition: string, time: string): string {
+  const next = (from: string): string => `SELECT min(queue) FROM {p}_tasks WHERE ${condition}${from}`;
+  return `WITH RECURSIVE names(name) AS (${next("")} UNION ALL SELECT (${next(" AND queue > names.name")}) FROM names WHERE name IS NOT NULL)
+    SELECT name FROM names WHERE name IS NOT NULL AND (SELECT min(${time}) FROM {p}_tasks WHERE ${condition} AND queue = names.name) <= ?`;
+}
+const dueQueues = [
+  queuesWith("state = 4", "deadline"),
+  queuesWith("expires_at IS NOT NULL AND started_at IS NULL AND state < 4", "expires_at"),
+  queuesWith("state = 1", "run_at"),
+];
+
+/** Where the sweep of names of queues is; one for each process. */
+export interface SweepPosition extends ScanPosition {
+  name: string;
+}
+
+export function newSweep(): SweepPosition {
+  return { ...newScan(), name: "" };
+}
+
+const namesAStep = 1_000;
+
+/** Names of queues that have nothing, no settings neither, go away: what was used once must not cost for ever. */
+function forgetQueues(tx: Transacting, position: SweepPosition): void {
+  const rows = tx.sql.rows<[string]>(
+    "SELECT name FROM {p}_queues WHERE name > ? ORDER BY name LIMIT ?",
+    position.name,
+    namesAStep,
+  );
+  const last = rows.at(-1)?.[0];
+  if (typeof last === "string") {
+    const empty = [0, 1, 2, 3, 4, 5]
+      .map((state) => `NOT EXISTS (SELECT 1 FROM {p}_tasks WHERE state = ${state} AND queue = {p}_queues.name)`)
+      .join(" AND ");
+    tx.sql.run(
+      `DELETE FROM {p}_queues WHERE name > ? AND name <= ? AND paused = 0 AND max_active IS NULL AND rate_limit IS NULL AND dead_ttl IS NULL
+         AND ${empty} AND NOT EXISTS (SELECT 1 FROM {p}_tasks WHERE unrecorded = 1 AND queue = {p}_queues.name)`,
+      position.name,
+      last,
+    );
+  }
+  position.name = rows.length < namesAStep || typeof last !== "string" ? "" : last;
+}
+
+/** All queues, dead letters past their time, what need not be remembered any more, and a step of the walk over all tasks. */
+export function sweepTasks(tx: Transacting, limit: number, position: SweepPosition): number {
   const { sql, now } = tx;
   let left = limit;
-  const queues = sql.all<{ name: string; dead_ttl: number | null }>("SELECT name, dead_ttl FROM {p}_queues");
-  for (const { name, dead_ttl: deadTtl } of queues) {
+  const queues = new Set(dueQueues.flatMap((text) => sql.rows<[string]>(text, now).map(([name]) => name)));
+  for (const name of queues) {
     if (left <= 0) return limit;
     left -= upkeep(tx, name, left);
-    if (deadTtl === null || left <= 0) continue;
+  }
+  const mortal = sql.all<{ name: string; dead_ttl: number }>(
+    "SELECT name, dead_ttl FROM {p}_queues WHERE typeof(dead_ttl) = 'integer'",
+  );
+  for (const { name, dead_ttl: deadTtl } of mortal) {
+    if (left <= 0) return limit;
     const dead = sql.all<SlimRow>(
       `SELECT ${slimColumns} FROM {p}_tasks WHERE state = 5 AND queue = ? AND finished_at <= ? AND unrecorded = 0 ORDER BY finished_at LIMIT ?`,
       name,
       now - deadTtl,
       left,
     );
-    for (const row of dead) removeTask(tx, row);
+    for (const row of dead) if (sound(tx, row) !== undefined) removeTask(tx, row, "known");
     left -= dead.length;
   }
   if (left > 0) left -= forget(tx, left);
@@ -97,5 +149,8 @@ export function sweepTasks(tx: Transacting, limit: number): number {
   ]) {
     if (left > 0) left -= sql.run(statement, now, left);
   }
+  forgetQueues(tx, position);
+  // What the walk changes is not counted: it goes on with the next sweep, be there much to do or not.
+  scan(tx, position);
   return limit - Math.max(0, left);
 }

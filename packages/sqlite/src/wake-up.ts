@@ -1,5 +1,5 @@
 // Wake-ups: who waits in this process is told at once; other processes see a touched file, with polling behind it.
-import { closeSync, ftruncateSync, openSync, watch, writeSync, type FSWatcher } from "node:fs";
+import { closeSync, ftruncateSync, openSync, statSync, watch, writeSync, type FSWatcher } from "node:fs";
 import type { Connection } from "./connection.ts";
 import type { Wake } from "./sql.ts";
 
@@ -144,6 +144,12 @@ export class WakeUp {
 
   /** Did another connection commit? Our own commits do not change the number. */
   #look(): void {
+    try {
+      this.#connection.checkPlace(undefined);
+    } catch {
+      // Those who wait hear it when they look.
+      return this.wakeAll();
+    }
     const version = this.#dataVersion();
     if (version !== this.#version) {
       this.#version = version;
@@ -190,7 +196,8 @@ export class WakeUp {
     const path = this.#wakePath();
     if (path === undefined || this.#fileFailed || this.#closed) return undefined;
     try {
-      return (this.#file ??= openSync(path, "a"));
+      // Whoever may use the database may wake others.
+      return (this.#file ??= openSync(path, "a", statSync(this.#connection.path as string).mode & 0o666));
     } catch {
       // Polling alone does it.
       this.#fileFailed = true;

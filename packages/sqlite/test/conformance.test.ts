@@ -13,5 +13,6 @@ testBackend({
   options: (name) => ({ databasePath: files.path(name) }),
   transaction: (name, body) => inTransaction(files.path(name), body),
   outage: files.outage,
+  damage: (name, kind, id) => files.damage(name, kind, id),
   cleanUp: (name) => files.delete(name),
 });

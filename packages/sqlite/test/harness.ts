@@ -45,9 +45,38 @@ export class Files {
     for (const name of readdirSync(this.#folder).filter((each) => each.startsWith(`${namespace}.db`)))
       rmSync(join(this.#folder, name), { force: true });
   }
+  /** Puts bytes where a text belongs. */
+  damage(namespace: string, kind: "task" | "result" | "event" | "schedule", id: string): void {
+    const [table, key, column] = {
+      task: ["tasks", "id", "payload"],
+      result: ["past", "task_id", "value"],
+      event: ["events", "id", "task_name"],
+      schedule: ["schedules", "id", "template"],
+    }[kind] as [string, string, string];
+    const database = new (sqliteDriver())(this.path(namespace));
+    loosen(database);
+    const bytes = Buffer.from([0, 255, 1]);
+    const prefixes = database.prepare("SELECT name FROM sqlite_master WHERE name LIKE '%!_meta' ESCAPE '!'").all();
+    for (const { name } of prefixes as { name: string }[]) {
+      const prefix = name.slice(0, -"_meta".length);
+      database.prepare(`UPDATE ${prefix}_${table} SET ${column} = ? WHERE ${key} = ?`).run(bytes, id);
+    }
+    database.close();
+  }
   remove(): void {
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** Takes away what keeps columns to their types, as a damaged file does not keep to them. Other connections must be opened afterwards. */
+export function loosen(database: SqliteDriverDatabase): void {
+  (database as { unsafeMode?: (on: boolean) => void }).unsafeMode?.(true);
+  database.pragma("writable_schema = ON");
+  database.exec(
+    `UPDATE sqlite_master SET sql = replace(replace(replace(sql, 'STRICT, WITHOUT', 'WITHOUT'), ') STRICT', ')'), 'NOT NULL', '')
+     WHERE type = 'table' AND sql LIKE '%STRICT%'`,
+  );
+  database.pragma("writable_schema = RESET");
 }
 
 let counter = 0;

@@ -15,7 +15,7 @@ test("many open a new file at once, each table is made once, and a newer version
   await Promise.all(backends.map((backend) => backend.check()));
   await folder.open({ prefix: "other" }).check();
   const raw = new (sqliteDriver())(folder.file);
-  expect(raw.prepare("SELECT value FROM omniq_meta WHERE key = 'version'").get()).toEqual({ value: "1" });
+  expect(raw.prepare("SELECT value FROM omniq_meta WHERE key = 'version'").get()).toEqual({ value: "2" });
   raw.exec("UPDATE other_meta SET value = '99' WHERE key = 'version'");
   raw.close();
   await expect(folder.open({ prefix: "other" }).check()).rejects.toMatchObject({ code: "OMNIQ_ADAPTER_INCOMPATIBLE" });
@@ -52,16 +52,6 @@ test("files that can't be used name their path", async () => {
   expect(() => sqlite({ databasePath: "x", prefix: "a;b" })).toThrow(
     expect.objectContaining({ code: "OMNIQ_CONFIG_INVALID" }),
   );
-});
-
-test("URLs", () => {
-  expect(sqlite.fromUrl?.("sqlite:///var/data/q.db")).toEqual({ databasePath: "/var/data/q.db" });
-  expect(sqlite.fromUrl?.("sqlite:data/q.db?synchronous=normal")).toEqual({
-    databasePath: "data/q.db",
-    synchronous: "normal",
-  });
-  expect(sqlite.fromUrl?.("sqlite://./q%20q.db")).toEqual({ databasePath: "./q q.db" });
-  expect(() => sqlite.fromUrl?.("sqlite:")).toThrow(expect.objectContaining({ code: "OMNIQ_CONFIG_INVALID" }));
 });
 
 test("a full database says so, keeps what it has, and goes on when there is room", async () => {

@@ -105,7 +105,7 @@ function readDescription(layer: ComponentLayer, entry: Entry, problems: Problems
   }
   if (value === false || value === "none") {
     layer.off = entry;
-  } else if (typeof value === "string" && value.includes("://")) {
+  } else if (typeof value === "string" && schemeOf(value) !== undefined) {
     setField(layer, "url", { ...entry, value }, problems);
   } else if (isPlainObject(value)) {
     for (const [name, field] of readKeys(value, entry.path, entry.source, problems)) {
@@ -119,9 +119,9 @@ function readDescription(layer: ComponentLayer, entry: Entry, problems: Problems
   }
 }
 
-/** The scheme of a URL, in lower case. */
+/** The scheme of a URL, in lower case. One letter is a drive: `C:\queue`. */
 export function schemeOf(url: string): string | undefined {
-  return /^([a-z][a-z0-9+.-]*):\/\//i.exec(url)?.[1]?.toLowerCase();
+  return /^([a-z][a-z0-9+.-]+):\S/i.exec(url.trim())?.[1]?.toLowerCase();
 }
 
 /** All top-level names that do not depend on adapters. */
