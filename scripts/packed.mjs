@@ -52,10 +52,10 @@ export function usePacked(tarballs) {
   try {
     const dependencies = Object.fromEntries(Object.entries(tarballs).map(([name, file]) => [name, `file:${file}`]));
     // Linked, since compiling it takes minutes where no prebuilt binary can be had.
-    for (const name of ["better-sqlite3", "better-sqlite3-12"]) {
-      const installed = `${root}packages/sqlite/node_modules/${name}`;
-      if (existsSync(installed)) dependencies[name] = `file:${realpathSync(installed)}`;
-    }
+    const installed = ["packages/sqlite/", ""]
+      .map((place) => `${root}${place}node_modules/better-sqlite3`)
+      .find((path) => existsSync(path));
+    if (installed !== undefined) dependencies["better-sqlite3"] = `file:${realpathSync(installed)}`;
     for (const name of ["typescript", "@types/node"])
       dependencies[name] = JSON.parse(readFileSync(`${root}node_modules/${name}/package.json`, "utf8")).version;
     writeFileSync(`${project}/package.json`, JSON.stringify({ name: "new-user", private: true, dependencies }));
