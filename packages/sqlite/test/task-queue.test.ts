@@ -1,6 +1,6 @@
 // The task queue's rules where SQLite does them its own way: the group's candidate, the order, upkeep, dependencies, keys.
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { SqliteTaskQueue } from "@omniq/sqlite";
+import { sqliteDriver, type SqliteTaskQueue } from "@omniq/sqlite";
 import { complete, enqueue, Folder, ids, reserve, task } from "./harness.ts";
 
 let folder: Folder;
@@ -224,6 +224,65 @@ test("reserve alone expires what is blocked or scheduled, and retries may have f
     ["later", "expired"],
     ["blocked", "expired"],
   ]);
+});
+
+test("a delay that is no number, endless, negative or beyond the calendar settles all the same", async () => {
+  const delays = [Number.NaN, Infinity, -Infinity, 0 * Infinity, -5, 1e300, Number.MAX_SAFE_INTEGER, 0.5];
+  for (const outcome of ["retry", "release"] as const) {
+    await enqueue(queue, ...delays.map((_, index) => task({ id: `${outcome}${index}` })));
+    const leases = await reserve(queue);
+    expect(leases).toHaveLength(delays.length);
+    const settlements = leases.map((lease, index) => {
+      const { outcome: _, ...reference } = complete(lease);
+      return { ...reference, outcome, delayMs: delays[index] as number, error: "e\0" };
+    });
+    expect(await queue.settle(settlements)).toEqual(delays.map(() => "settled"));
+    const found = await queue.get(leases.map((lease) => lease.taskId));
+    expect(found.map((one) => one?.state)).toEqual([
+      ...["ready", "scheduled", "ready", "ready", "ready", "scheduled", "scheduled", "scheduled"],
+    ]);
+    for (const one of found) expect(one?.runAt).toBeLessThanOrEqual(8.64e15);
+    expect(await queue.remove(leases.map((lease) => lease.taskId))).toEqual(delays.map(() => "removed"));
+  }
+});
+
+test("a reserve with bounded bytes reads no more than it gives, counts dependencies' values, and goes on over queues", async () => {
+  const big = "x".repeat(40_000);
+  await enqueue(queue, task({ id: "p" }), task({ id: "c", dependencies: [{ taskId: "p", onFailure: "fail" }] }));
+  await queue.settle([complete((await reserve(queue))[0]!, big)]);
+  await enqueue(
+    queue,
+    task({ id: "a", payload: big }),
+    task({ id: "b" }),
+    task({ id: "other", queue: "r", payload: big }),
+  );
+  const take = (maxBytes: number) => reserve(queue, 10, { queues: ["q", "r"], maxBytes });
+  expect(ids(await take(10))).toEqual(["c"]);
+  expect(ids(await take(40_000))).toEqual(["a"]);
+  expect(ids(await take(40_000))).toEqual(["b"]);
+  expect(ids(await take(40_001))).toEqual(["other"]);
+});
+
+test("names of queues that were used once are forgotten; of many queues only those with tasks are looked at", async () => {
+  const names = Array.from({ length: 3_000 }, (_, index) => `n${index}`);
+  await enqueue(queue, ...names.map((name) => task({ id: name, queue: name })));
+  await queue.pause("n7");
+  await queue.configureQueue("n8", { deadLetterTtlMs: 5 });
+  const stays = ["n5", "n7", "n8"];
+  await queue.remove(names.filter((name) => name !== "n5"));
+  for (let sweeps = 0; sweeps < 5; sweeps++) await queue.sweep(1_000);
+  const raw = new (sqliteDriver())(folder.file);
+  expect(raw.prepare("SELECT name FROM omniq_queues ORDER BY name").all()).toEqual(stays.map((name) => ({ name })));
+  raw.close();
+  expect(ids(await reserve(queue, 10, { queues: names }))).toEqual(["n5"]);
+  await enqueue(
+    queue,
+    task({ id: "late", queue: "n2999", delayMs: 5 }),
+    task({ id: "gone", queue: "n3", expiresInMs: 2 }),
+  );
+  now += 5;
+  expect(ids(await reserve(queue, 10, { queues: names }))).toEqual(["late"]);
+  expect((await queue.get(["gone"]))[0]?.state).toBe("expired");
 });
 
 test("hostile names and texts come back as they were", async () => {
