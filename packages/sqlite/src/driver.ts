@@ -21,6 +21,8 @@ export interface SqliteDriverDatabase extends SqliteDatabaseLike {
   close(): unknown;
 }
 
+/** The second is the alias under which earlier versions of this package installed version 12. */
+const names = ["better-sqlite3", "better-sqlite3-12"];
 let loaded: SqliteDriver | undefined;
 
 /**
@@ -36,12 +38,14 @@ export function sqliteDriver(): SqliteDriver {
   for (const place of [import.meta.url as string | undefined, join(process.cwd(), "omniq.js")]) {
     if (place === undefined) continue;
     const require = createRequire(place);
-    try {
-      const { version } = require("better-sqlite3/package.json") as { version: string };
-      if (runsHere(version)) return (loaded = require("better-sqlite3") as SqliteDriver);
-      problems.push(`version ${version} is installed`);
-    } catch (error) {
-      cause ??= error;
+    for (const name of names) {
+      try {
+        const { version } = require(`${name}/package.json`) as { version: string };
+        if (runsHere(version)) return (loaded = require(name) as SqliteDriver);
+        problems.push(`version ${version} is installed`);
+      } catch (error) {
+        cause ??= error;
+      }
     }
   }
   const found = problems.length === 0 ? "found no better-sqlite3" : `needs another better-sqlite3 (${problems[0]})`;
