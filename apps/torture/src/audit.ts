@@ -23,6 +23,7 @@ export interface Findings {
   readonly ordered: number;
   /** Dead letters that were retried and have the result of their second run. */
   readonly revived: number;
+  readonly cancelled: number;
   readonly blocked: number;
   readonly occurrences: number;
   /** Tasks whose leases ran out three times in one run of faults, and their dependents: dead letters, as promised. */
@@ -41,7 +42,7 @@ export async function audit(
   const history = new History(readJournals(folder), circumstances);
   const violations: string[] = [];
   const results = await readResults(omniq);
-  const { unlucky, revived } = checkResults(history, results, violations);
+  const { unlucky, revived, cancelled } = checkResults(history, results, violations);
   checkStarts(history, violations);
   const { redeliveries, unexplained, releases } = checkLeases(history, violations);
   checkGroups(history, violations);
@@ -59,6 +60,7 @@ export async function audit(
     releases,
     ordered,
     revived,
+    cancelled,
     blocked: history.of("end").filter(({ at, started }) => at - started >= 3 * leaseMs).length,
     occurrences,
     unlucky,

@@ -1,6 +1,7 @@
 // What a process did, a JSON line each, in a file of its own. Written at once, so that a kill loses nothing that came before it.
 // All times are host time (`host-time.ts`) but for `from`, `deadline` and `runAt`, which are by the store's clock.
 import { appendFileSync } from "node:fs";
+import type { CancelState } from "@omniq/core";
 
 export type Line =
   | {
@@ -70,13 +71,18 @@ export type Line =
     }
   /** A call that took long. */
   | { readonly kind: "call"; readonly verb: string; readonly at: number; readonly ms: number }
+  /** Its cancel was asked for, and this was the answer. */
+  | { readonly kind: "cancelled"; readonly task: string; readonly state: CancelState; readonly at: number }
   /** A dead letter is about to be retried. */
   | { readonly kind: "retrying"; readonly task: string }
   | { readonly kind: "retried"; readonly task: string };
 
 export type Outcome = "completed" | "failed" | "cancelled" | "retry" | "release";
-/** What must become of a task: its output, where `dies` only once it was retried as a dead letter, or the code that it fails with. */
-export type Expected = { readonly output: unknown; readonly dies?: true } | { readonly code: string };
+/** What must become of a task: its output, where `dies` only once it was retried as a dead letter, the code that it fails with, or that it is cancelled. */
+export type Expected =
+  | { readonly output: unknown; readonly dies?: true }
+  | { readonly code: string }
+  | { readonly cancelled: true };
 /** A line with the process that wrote it. */
 export type Noted = Line & { readonly pid: number };
 export type Of<Kind extends Line["kind"]> = Extract<Noted, { kind: Kind }>;

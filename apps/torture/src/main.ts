@@ -15,7 +15,7 @@ import { openJournal } from "./journal.ts";
 import { passByWorkers } from "./pass-by.ts";
 import { patiently } from "./patience.ts";
 import { ProcessCrew } from "./processes.ts";
-import { fillPaused, retryTheDead } from "./produce.ts";
+import { cancelTheDoomed, fillPaused, retryTheDead } from "./produce.ts";
 import { leaseMs, tick } from "./tasks.ts";
 
 const options = new Command("torture")
@@ -97,9 +97,10 @@ async function main(): Promise<number> {
   const { count, storeSteps, outages } = await inject(plan, { crew, hostClock });
   const passedBy = await passing;
   for (const id of schedules) await patiently(() => omniq.schedules.pause(id));
+  if (!options.inProcess) openJournal(join(journals, "main.jsonl"));
+  await patiently(() => cancelTheDoomed(omniq));
   await settle(omniq, crew);
   const ends = [...crew.ends, ...outages.flatMap(({ from, to }) => [from, to])];
-  if (!options.inProcess) openJournal(join(journals, "main.jsonl"));
   await patiently(() => retryTheDead(omniq));
   await patiently(() => fillPaused(omniq, seed));
   await settle(omniq, crew);
@@ -117,7 +118,7 @@ function report(found: Findings, count: Count, passedBy: number, unexpected: rea
     `faults: ${count.kill} kills, ${count.stop} stops, ${count.suspend} suspensions, ${count.restart} server restarts, ${count.cut} cuts, ${count.clock} clock steps, ${found.blocked} blocked event loops, ${passedBy} passed by`,
   );
   console.log(
-    `judged: ${found.leases} leases, ${found.executions} executions, ${found.redeliveries} redeliveries (${found.unexplained} with no fault but a busy host), ${found.releases} releases, ${found.ordered} orders, ${found.revived} retried dead letters, ${found.occurrences} scheduled`,
+    `judged: ${found.leases} leases, ${found.executions} executions, ${found.redeliveries} redeliveries (${found.unexplained} with no fault but a busy host), ${found.releases} releases, ${found.ordered} orders, ${found.revived} retried dead letters, ${found.cancelled} cancelled, ${found.occurrences} scheduled`,
   );
   const { longest } = found;
   console.log(

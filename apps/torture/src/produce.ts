@@ -5,7 +5,7 @@ import { hostMs } from "./host-time.ts";
 import { journal, type Expected } from "./journal.ts";
 import { patiently } from "./patience.ts";
 import { seeded } from "./random.ts";
-import { block, flaky, hang, phoenix, poison, sum, work } from "./tasks.ts";
+import { block, doomed, flaky, hang, phoenix, poison, sum, work } from "./tasks.ts";
 
 export interface ProduceOptions {
   readonly seed: number;
@@ -46,8 +46,12 @@ export async function produce(omniq: OmniQ, options: ProduceOptions): Promise<vo
       // A backlog, so that the order matters.
       const calls = Array.from({ length: 20 }, () => work.with({ n, ms: 10 }, { priority: below(5) }));
       await accept(expect, () => omniq.enqueueMany(calls));
-    } else if (kind < 97) await accept(expect, () => omniq.enqueue(hang, { n, ms: 0 }));
-    else if (n % 3 === 0 && options.poison)
+    } else if (kind < 96) await accept(expect, () => omniq.enqueue(hang, { n, ms: 0 }));
+    else if (kind < 97) {
+      const id = await accept({ cancelled: true }, () => omniq.enqueue(doomed, { n, ms: 0 }));
+      await sleep(below(150));
+      await cancel(omniq, id);
+    } else if (n % 3 === 0 && options.poison)
       await accept({ code: "OMNIQ_LEASE_LOST" }, () => omniq.enqueue(poison, { n, ms: 0 }));
     else if (n % 7 === 0) await accept(expect, () => omniq.enqueue(block, { n, ms: 0 }));
   }
@@ -84,6 +88,19 @@ export async function fillPaused(omniq: OmniQ, seed: number): Promise<void> {
     await accept({ output: n * 2 }, () => omniq.enqueueMany(calls));
   }
   await queue.resume();
+}
+
+/** Once it is answered, the task is cancelled or its worker is told, whatever happens to either of them. */
+async function cancel(omniq: OmniQ, id: string): Promise<void> {
+  const [state] = await patiently(() => omniq.tasks.cancel([id]));
+  if (state !== undefined) journal({ kind: "cancelled", task: id, state, at: hostMs() });
+}
+
+/** Cancels what its producers died before they could. */
+export async function cancelTheDoomed(omniq: OmniQ): Promise<void> {
+  const left: string[] = [];
+  for await (const { id } of omniq.tasks.list({ queue: "torture", name: doomed.name })) left.push(id);
+  for (const id of left) await cancel(omniq, id);
 }
 
 /** Waits until a task is a dead letter with a result, and starts it again. */

@@ -81,6 +81,19 @@ export const hang = defineTask({
     }),
 });
 
+/** Takes a minute, unless it is cancelled, which its producer does at once. */
+export const doomed = defineTask({
+  name: "doomed",
+  queue: "torture",
+  retry,
+  input: typeOnly<Work>(),
+  run: (input, context) =>
+    noted(input, context, async () => {
+      await sleep(60_000, undefined, { signal: context.signal });
+      return input.n * 2;
+    }),
+});
+
 /** Blocks the event loop for three lease lengths. */
 export const block = defineTask({
   name: "block",
@@ -121,4 +134,4 @@ export const sum = defineTask({
 /** What the schedules enqueue. */
 export const tick = defineTask({ name: "tick", queue: "torture", retry, run: () => "ticked" });
 
-export const tasks = [work, flaky, phoenix, hang, block, poison, sum, tick] as const;
+export const tasks = [work, flaky, phoenix, hang, doomed, block, poison, sum, tick] as const;

@@ -3,7 +3,7 @@ import { OmniQ } from "@omniq/core";
 import { memory } from "@omniq/memory";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { phoenix, work } from "../src/tasks.ts";
-import { accepted, auditOf, type Written } from "./journals.ts";
+import { accepted, auditOf, lease, type Written } from "./journals.ts";
 
 let omniq: OmniQ;
 beforeEach(() => {
@@ -46,6 +46,25 @@ test("a dead letter has the result of the run that it was retried for, and no ot
   expect(await violations([call, asked as Written, answered as Written])).toEqual([`${id} has a result of run 1`]);
   // One that should not have died did.
   expect(await violations([accepted(id, 0, 1, { output: 4 })])).toHaveLength(1);
+});
+
+test("a task that completed though it was cancelled in time is found, and one that was leased afterwards", async () => {
+  const id = await done(2);
+  const call = accepted(id, 0, 1, { cancelled: true });
+  const cancelled = (state: "cancelled" | "cancelling" | "finished", at: number): Written => ({
+    kind: "cancelled",
+    task: id,
+    state,
+    at,
+  });
+  expect(await violations([call])).toEqual([]);
+  expect(await violations([call, cancelled("finished", 100)])).toEqual([]);
+  expect(await violations([call, cancelled("cancelling", 50_000)])).toEqual([]);
+  expect(await violations([call, cancelled("finished", 90), cancelled("cancelling", 100)])).toEqual([
+    `${id} is completed, though its cancel was answered cancelling`,
+  ]);
+  const lines = [call, lease(id, 90), cancelled("cancelled", 50_000), lease(id, 50_300, { expiries: 1 })];
+  expect(await violations(lines)).toEqual([`${id} was leased 300 ms after it was cancelled`]);
 });
 
 test("a result of a run that nobody asked for is found", async () => {
