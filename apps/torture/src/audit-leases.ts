@@ -12,6 +12,8 @@ interface Known {
   deadline: number;
   readonly sent: Set<Outcome>;
   settled: Outcome | undefined;
+  /** A release with a delay: when it was sent first, and how long the task waits from then on at least. */
+  putOff: { readonly at: number; readonly delayMs: number } | undefined;
 }
 
 /** When a lease began at the latest, by the store's clock: a command may look at the clock first and wait for its turn then. */
@@ -27,7 +29,7 @@ export function latestBegin({ from, sent, at }: Lease): number {
 export function checkLeases(
   history: History,
   violations: string[],
-): { readonly redeliveries: number; readonly unexplained: number; readonly releases: number } {
+): { readonly redeliveries: number; readonly unexplained: number; readonly releases: number; readonly putOff: number } {
   const known = knownOf(history, violations);
   const retried = new Set(history.of("retrying").map(({ task }) => task));
   const byTask = new Map<string, Lease[]>();
@@ -39,6 +41,7 @@ export function checkLeases(
   let redeliveries = 0;
   let unexplained = 0;
   let releases = 0;
+  let putOff = 0;
   for (const leases of byTask.values()) {
     leases.sort((a, b) => a.run - b.run || a.expiries - b.expiries || a.attempt - b.attempt || a.at - b.at);
     for (const [index, after] of leases.entries()) {
@@ -51,7 +54,10 @@ export function checkLeases(
         if (!history.suffered(before.pid, before.sent, after.at) && !history.disturbed(before.sent, after.at))
           unexplained++;
       }
-      if (before.expiries === after.expiries && before.attempt === after.attempt) releases++;
+      if (before.expiries === after.expiries && before.attempt === after.attempt) {
+        releases++;
+        if (end.putOff !== undefined) putOff++;
+      }
       const wrong =
         before.run === after.run
           ? sameRun(history, before, after, end)
@@ -59,14 +65,14 @@ export function checkLeases(
       if (wrong !== false) violations.push(`${after.task}: ${wrong}`);
     }
   }
-  return { redeliveries, unexplained, releases };
+  return { redeliveries, unexplained, releases, putOff };
 }
 
 function knownOf(history: History, violations: string[]): Map<string, Known> {
   const known = new Map<string, Known>();
   for (const { task, token, sent, deadline } of history.of("lease")) {
     if (known.has(token)) violations.push(`${task}: one token was given twice`);
-    known.set(token, { held: sent, deadline, sent: new Set(), settled: undefined });
+    known.set(token, { held: sent, deadline, sent: new Set(), settled: undefined, putOff: undefined });
   }
   for (const { token, sent, deadline } of history.of("extended")) {
     const lease = known.get(token);
@@ -74,7 +80,11 @@ function knownOf(history: History, violations: string[]): Map<string, Known> {
     lease.held = Math.max(lease.held, sent);
     lease.deadline = Math.max(lease.deadline, deadline);
   }
-  for (const { token, outcome } of history.of("settle")) known.get(token)?.sent.add(outcome);
+  for (const { token, outcome, at, delayMs } of history.of("settle")) {
+    const lease = known.get(token);
+    lease?.sent.add(outcome);
+    if (lease !== undefined && at !== undefined && delayMs !== undefined) lease.putOff ??= { at, delayMs };
+  }
   for (const { token, outcome } of history.of("settled")) {
     const lease = known.get(token);
     if (lease !== undefined) lease.settled = outcome;
@@ -94,6 +104,11 @@ function sameRun(history: History, before: Lease, after: Lease, end: Known): str
   if (mayBe.length === 0) return `it had two leases at a time: the first was neither settled nor did it run out`;
   if (!mayBe.includes(charged))
     return `its attempt went from ${before.attempt} to ${after.attempt} between two leases, not by ${mayBe.join(" or ")}`;
+  const { putOff } = end;
+  if (end.settled === "release" && putOff !== undefined && !history.disturbed(putOff.at, after.at)) {
+    const early = putOff.at + putOff.delayMs - history.toleranceMs - after.at;
+    if (early > 0) return `it was leased again ${Math.ceil(early)} ms before the end of its release's delay`;
+  }
   // A settlement whose answer was lost may have ended it, and another lease that nobody knows ran out.
   if (end.sent.has("retry") || end.sent.has("release") || history.disturbed(end.held, after.at)) return false;
   const leaseMs = before.deadline - before.from;

@@ -19,6 +19,8 @@ export interface Findings {
   /** Redeliveries after a lease whose holder suffered no fault: it was too slow, as a busy host makes it. */
   readonly unexplained: number;
   readonly releases: number;
+  /** Those of them that were released with a delay. */
+  readonly putOff: number;
   /** Pairs of tasks whose order was judged. */
   readonly ordered: number;
   /** Dead letters that were retried and have the result of their second run. */
@@ -44,7 +46,7 @@ export async function audit(
   const results = await readResults(omniq);
   const { unlucky, revived, cancelled } = checkResults(history, results, violations);
   checkStarts(history, violations);
-  const { redeliveries, unexplained, releases } = checkLeases(history, violations);
+  const { redeliveries, unexplained, releases, putOff } = checkLeases(history, violations);
   checkGroups(history, violations);
   checkGroupOrder(history, violations);
   const ordered = checkOrder(history, violations);
@@ -58,6 +60,7 @@ export async function audit(
     redeliveries,
     unexplained,
     releases,
+    putOff,
     ordered,
     revived,
     cancelled,

@@ -60,7 +60,15 @@ export type Line =
       readonly deadline: number;
     }
   /** Written before the settlement is sent. */
-  | { readonly kind: "settle"; readonly task: string; readonly token: string; readonly outcome: Outcome }
+  | {
+      readonly kind: "settle";
+      readonly task: string;
+      readonly token: string;
+      readonly outcome: Outcome;
+      /** Of a release with a delay: when it was sent, and the delay. */
+      readonly at?: number | undefined;
+      readonly delayMs?: number | undefined;
+    }
   /** Answered `settled`. */
   | {
       readonly kind: "settled";

@@ -118,7 +118,7 @@ function report(found: Findings, count: Count, passedBy: number, unexpected: rea
     `faults: ${count.kill} kills, ${count.stop} stops, ${count.suspend} suspensions, ${count.restart} server restarts, ${count.cut} cuts, ${count.clock} clock steps, ${found.blocked} blocked event loops, ${passedBy} passed by`,
   );
   console.log(
-    `judged: ${found.leases} leases, ${found.executions} executions, ${found.redeliveries} redeliveries (${found.unexplained} with no fault but a busy host), ${found.releases} releases, ${found.ordered} orders, ${found.revived} retried dead letters, ${found.cancelled} cancelled, ${found.occurrences} scheduled`,
+    `judged: ${found.leases} leases, ${found.executions} executions, ${found.redeliveries} redeliveries (${found.unexplained} with no fault but a busy host), ${found.releases} releases (${found.putOff} with a delay), ${found.ordered} orders, ${found.revived} retried dead letters, ${found.cancelled} cancelled, ${found.occurrences} scheduled`,
   );
   const { longest } = found;
   console.log(

@@ -76,6 +76,18 @@ describe("leases", () => {
     expect([releases, redeliveries]).toEqual([1, 1]);
   });
 
+  test("a lease before the end of its release's delay is found, by the time at which the release was sent", async () => {
+    const put: Written = { kind: "settle", task: "a", token: "a 1000", outcome: "release", at: 1_500, delayMs: 300 };
+    const [, answered] = settled("a", 1_000, "release");
+    const lines = (at: number): readonly Written[] => [first, put, answered as Written, lease("a", at)];
+    expect(await found(lines(1_700))).toEqual(["a: it was leased again 95 ms before the end of its release's delay"]);
+    expect(await found(lines(1_800))).toEqual([]);
+    expect(await found(lines(1_700), { storeSteps: [{ at: 1_600, ms: 2_000 }] })).toEqual([]);
+    // Nobody knows that it took effect.
+    expect(await found([first, put, lease("a", 1_700)])).toEqual([]);
+    expect((await auditOf(omniq, lines(1_800))).putOff).toBe(1);
+  });
+
   test("a lease that ran out is explained by a fault of its holder, of all, or of the store's clock", async () => {
     const unexplained = async (circumstances: Partial<Circumstances>): Promise<number> =>
       (await auditOf(omniq, [first, redelivered(4_500)], circumstances)).unexplained;
