@@ -8,6 +8,7 @@ import type {
   TaskQueue,
   TaskQueueCapabilities,
 } from "@omniq/core";
+import { CheckedExecutor } from "./checked-executor.ts";
 import { ReplicaEventStorage } from "./event-storage.ts";
 import type { Executor } from "./executor.ts";
 import { ReplicaResultStorage } from "./result-storage.ts";
@@ -38,7 +39,8 @@ export interface ComponentMakers {
   readonly close: () => Promise<void>;
 }
 
-export function createComponents(executor: Executor, options: ComponentOptions): ComponentMakers {
+export function createComponents(unchecked: Executor, options: ComponentOptions): ComponentMakers {
+  const executor = new CheckedExecutor(unchecked);
   const { backend, durable, push, reach, maxPayloadBytes, maxBatch, minimumLeaseMs } = options;
   const common = { durable, push, reach };
   const queueCapabilities: TaskQueueCapabilities = {

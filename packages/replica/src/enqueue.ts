@@ -3,7 +3,9 @@ import type { Dependency, EnqueueAnswer, EnqueueCall, EnqueueReceipt, NewTask } 
 import { judgeKey, isWaiting, keyHolder, takeKey } from "./deduplication.ts";
 import { linkDependencies } from "./dependencies.ts";
 import { appendEvents } from "./events.ts";
+import { finishRecorded, queueError } from "./finish.ts";
 import { placeByTime, unplace } from "./placement.ts";
+import type { ReadTask } from "./read-items.ts";
 import {
   dropEntry,
   openQueue,
@@ -102,7 +104,7 @@ function bornLate(task: NewTask, at: number): boolean {
 
 function enqueueTask(
   state: ReplicaState,
-  task: NewTask,
+  task: ReadTask,
   aliases: ReadonlyMap<string, string>,
   made: TaskRecord[],
   moment: Moment,
@@ -123,6 +125,10 @@ function enqueueTask(
   }
   const record = createTask(state, task, aliases, at);
   if (deduplicate !== undefined) takeKey(state, record.queue, record.id, deduplicate, at);
+  if (task.damaged) {
+    setAside(state, record, moment);
+    return { id: task.id, state: "enqueued" };
+  }
   made.push(record);
   if (record.state !== "blocked") placeByTime(state, record, at);
   return { id: task.id, state: "enqueued" };
@@ -199,6 +205,14 @@ function dependencyRecords(
     onFailure,
     outcome,
   }));
+}
+
+/** What of a task can be read becomes a dead letter, for people to see and to remove. */
+function setAside(state: ReplicaState, task: TaskRecord, moment: Moment): void {
+  task.damaged = true;
+  state.journal.damagedTasks.add(task.id);
+  const error = queueError("OMNIQ_ITEM_DAMAGED", "What is stored of the task cannot be read");
+  finishRecorded(state, task, "failed", moment, { error });
 }
 
 /** Expiry counts until the first start. */

@@ -9,7 +9,7 @@ import type {
   PageRequest,
   StoredEvent,
 } from "@omniq/core";
-import { eventNumber, eventsAfter, lastEventCursor } from "./events.ts";
+import { checkEventFilter, eventNumber, eventsAfter, lastEventCursor } from "./events.ts";
 import type { Executor } from "./executor.ts";
 import { Lifetime } from "./waiting.ts";
 
@@ -48,6 +48,7 @@ export class ReplicaEventStorage implements EventStorage {
   ): AsyncGenerator<StoredEvent, void, undefined> {
     const { signal } = options;
     this.#lifetime.check();
+    checkEventFilter(filter);
     if (signal?.aborted === true) return;
     // One command, so that whatever was appended anywhere before this call is known here.
     const [last] = await this.#executor.execute([{ verb: "lastEvent" }]);

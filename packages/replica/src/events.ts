@@ -1,7 +1,7 @@
 // Events: append-only, idempotent by id, in one order that cursors number.
-import type { EventFilter, NewEvent, Page, PageRequest, StoredEvent } from "@omniq/core";
+import type { EventFilter, NewEvent, Page, PageRequest, StoredEvent, TaskEventType } from "@omniq/core";
 import { Heap } from "./heap.ts";
-import { cutPage, listKey, pageLimit, readCursor } from "./page.ts";
+import { checkKnown, cutPage, listKey, pageLimit, readCursor } from "./page.ts";
 import { SequenceList } from "./sequence-list.ts";
 import type { ReplicaState } from "./state.ts";
 
@@ -64,9 +64,27 @@ export function queryEvents(
   at: number,
 ): Page<StoredEvent> {
   const limit = pageLimit(page);
+  checkEventFilter(filter);
   const key = listKey("q", filter);
   const { items, next } = eventsAfter(state, filter, readCursor(key, page.cursor), limit, at);
   return next === undefined ? { items } : { items, next: `${key}${next}` };
+}
+
+const eventTypes: ReadonlySet<unknown> = new Set<TaskEventType>([
+  "enqueued",
+  "started",
+  "progress",
+  "log",
+  "retrying",
+  "released",
+  "completed",
+  "failed",
+  "cancelled",
+  "expired",
+]);
+/** An unknown type is `OMNIQ_INVALID_OPTION`: it would find nothing, for ever. */
+export function checkEventFilter({ types }: EventFilter): void {
+  checkKnown("type of events", types, eventTypes);
 }
 
 /** The cursor with which a query with this filter goes on behind an event; without one, what all cursors of such a query begin with. */

@@ -8,7 +8,7 @@ import type {
   TaskFilter,
   UnrecordedOutcome,
 } from "@omniq/core";
-import { cutPage, listKey, pageLimit, readCursor } from "./page.ts";
+import { checkKnown, cutPage, listKey, pageLimit, readCursor } from "./page.ts";
 import { hasSettings, type QueueRecord, type ReplicaState, type TaskRecord } from "./state.ts";
 
 /** The state of a task at a time: what is due shows as ready. An expiry shows once the queue has decided it, in every verb alike. */
@@ -52,8 +52,19 @@ export function getTasks(state: ReplicaState, ids: readonly string[], at: number
   });
 }
 
+const taskStates: ReadonlySet<unknown> = new Set<StoredTaskState>([
+  "blocked",
+  "scheduled",
+  "ready",
+  "active",
+  "failed",
+  "cancelled",
+  "expired",
+]);
+
 export function listTasks(state: ReplicaState, filter: TaskFilter, page: PageRequest, at: number): Page<StoredTask> {
   const limit = pageLimit(page);
+  checkKnown("state of tasks", filter.states, taskStates);
   const key = listKey("t", filter);
   const after = readCursor(key, page.cursor);
   const tasks = filter.queue === undefined ? state.order : state.queues.get(filter.queue)?.tasks;

@@ -3,6 +3,7 @@ import { OmniQError } from "@omniq/core";
 import { apply } from "./apply.ts";
 import type { Commit, CommitRequest } from "./commit.ts";
 import { failureOf, type CommandFailure } from "./executor.ts";
+import { readCommand } from "./read-command.ts";
 import { damagedCheckpoint, decodePieces, encodePieces } from "./pieces.ts";
 import { decodeState, encodeState } from "./snapshot.ts";
 import { createState, newestRules, type Moment, type ReplicaState } from "./state.ts";
@@ -18,6 +19,11 @@ interface LaneRecord {
   answers: readonly OperationAnswer[];
   usedAt: number;
 }
+
+const unreadableCommand: CommandFailure = {
+  code: "OMNIQ_ITEM_DAMAGED",
+  message: "The command cannot be read, so it has changed nothing",
+};
 
 /** How many lanes are kept: well above the number of live processes. Part of the format: all replicas evict alike. */
 export const laneLimit = 4_096;
@@ -114,9 +120,12 @@ export class Machine {
   }
 
   #run(operations: CommitRequest["operations"], { at, commitId, rules }: Moment): readonly OperationAnswer[] {
+    const { unreadable } = this.state.journal;
     return operations.map((operation): OperationAnswer => {
       try {
-        return { value: apply(this.state, operation, at, commitId, rules) };
+        const command = readCommand(operation, (what) => void unreadable.add(what));
+        if (command === undefined) return { failure: unreadableCommand };
+        return { value: apply(this.state, command, at, commitId, rules) };
       } catch (error) {
         return { failure: failureOf(error) };
       }

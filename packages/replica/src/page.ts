@@ -10,6 +10,15 @@ export function pageLimit(page: PageRequest): number {
   return page.limit;
 }
 
+/** Checks that a filter asks for what there is. Anything else is `OMNIQ_INVALID_OPTION`. */
+export function checkKnown(what: string, asked: readonly unknown[] | undefined, known: ReadonlySet<unknown>): void {
+  const at = asked?.findIndex((each) => !known.has(each)) ?? -1;
+  if (at < 0) return;
+  const unknown = asked?.[at];
+  const named = typeof unknown === "string" ? JSON.stringify(unknown.slice(0, 100)) : `of type ${typeof unknown}`;
+  throw new OmniQError("OMNIQ_INVALID_OPTION", `There is no ${what} ${named}; there are ${[...known].join(", ")}`);
+}
+
 /** What the cursors of a list begin with: its kind and a digest of its filter, so that no cursor fits another list. */
 export function listKey(kind: string, filter: object): string {
   const entries = Object.entries(filter)
@@ -21,7 +30,7 @@ export function listKey(kind: string, filter: object): string {
 /** The number in a cursor of the list with this key; 0 without a cursor. A cursor of another list is `OMNIQ_INVALID_OPTION`. */
 export function readCursor(key: string, cursor: string | undefined): number {
   if (cursor === undefined) return 0;
-  const digits = cursor.startsWith(key) ? cursor.slice(key.length) : "";
+  const digits = typeof cursor === "string" && cursor.startsWith(key) ? cursor.slice(key.length) : "";
   const sequence = Number(digits);
   if (!/^\d{1,16}$/.test(digits) || !Number.isSafeInteger(sequence)) throw foreignCursor();
   return sequence;

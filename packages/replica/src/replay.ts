@@ -131,6 +131,7 @@ export class Replay {
     if (this.#machine.state.at > before) this.#atSince = performance.now();
     this.checkpointer.grew(length);
     if (!commit.requests.every(({ lane }) => lane?.id === this.lane.id)) this.#foreign = true;
+    this.#reportDamage(position);
     this.crowd.saw(commit, position, this.lane.id);
     for (const [index, request] of commit.requests.entries()) {
       const outcome = outcomes[index];
@@ -234,6 +235,21 @@ export class Replay {
   }
   #newMachine(): Machine {
     return new Machine(createState({ eventTtlMs: this.#options.eventTtlMs }), this.#options.laneLimit);
+  }
+
+  #reportDamage(position: number): void {
+    const { damagedTasks, unreadable } = this.#machine.state.journal;
+    for (const taskId of damagedTasks)
+      this.#report(`A task cannot be read: it is a dead letter (${taskId})`, { taskId, position });
+    if (unreadable.size > 0) {
+      const name = this.#chain.nameOf(position);
+      this.#report(`${name} holds what cannot be read: it is left out (${[...unreadable].join(", ")})`, {
+        position,
+        name,
+      });
+    }
+    damagedTasks.clear();
+    unreadable.clear();
   }
 
   /** Once for each. */

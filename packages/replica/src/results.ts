@@ -1,7 +1,7 @@
 // Results: one for each task, the highest run wins and within a run the first.
-import type { NewResult, Page, PageRequest, ResultFilter, StoredResult } from "@omniq/core";
+import type { NewResult, Page, PageRequest, ResultFilter, ResultStatus, StoredResult } from "@omniq/core";
 import { Heap } from "./heap.ts";
-import { cutPage, listKey, pageLimit, readCursor } from "./page.ts";
+import { checkKnown, cutPage, listKey, pageLimit, readCursor } from "./page.ts";
 import { SequenceList } from "./sequence-list.ts";
 import type { ReplicaState } from "./state.ts";
 
@@ -79,6 +79,13 @@ export function deleteResults(state: ReplicaState, ids: readonly string[]): void
   }
 }
 
+export const resultStatuses: ReadonlySet<unknown> = new Set<ResultStatus>([
+  "completed",
+  "failed",
+  "cancelled",
+  "expired",
+]);
+
 export function listResults(
   state: ReplicaState,
   filter: ResultFilter,
@@ -89,6 +96,7 @@ export function listResults(
   const key = listKey("r", filter);
   const after = readCursor(key, page.cursor);
   const { queue, name, status } = filter;
+  checkKnown("status of results", status === undefined ? undefined : [status], resultStatuses);
   return cutPage(
     state.results.order.after(after),
     limit,

@@ -65,7 +65,7 @@ export function listSchedules(state: ReplicaState, page: PageRequest): Page<Stor
   const { byId } = state.schedules;
   const ids = (state.schedules.sorted ??= [...byId.keys()].sort(compareBytes));
   const { cursor } = page;
-  if (cursor !== undefined && !cursor.startsWith("s:")) throw foreignCursor();
+  if (cursor !== undefined && !(typeof cursor === "string" && cursor.startsWith("s:"))) throw foreignCursor();
   const after = cursor?.slice(2);
   return cutPage(
     ids,

@@ -110,6 +110,9 @@ export interface Journal {
   /** Active tasks whose cancel was asked for. */
   readonly cancels: Set<string>;
   events: boolean;
+  /** What of a log could not be read: ids of tasks, and kinds of things that were left out. */
+  readonly damagedTasks: Set<string>;
+  readonly unreadable: Set<string>;
 }
 
 export interface RememberedId {
@@ -195,7 +198,14 @@ export function createState(options: { readonly eventTtlMs?: number | undefined 
     results: createResultState(),
     events: createEventState(),
     schedules: createScheduleState(),
-    journal: { queues: new Set(), results: new Set(), cancels: new Set(), events: false },
+    journal: {
+      queues: new Set(),
+      results: new Set(),
+      cancels: new Set(),
+      events: false,
+      damagedTasks: new Set(),
+      unreadable: new Set(),
+    },
   };
 }
 

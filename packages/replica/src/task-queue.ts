@@ -79,9 +79,7 @@ export class ReplicaTaskQueue implements TaskQueue {
         "This task queue has no transactions; enqueue without `transaction`, or use PostgreSQL or SQLite",
       );
     }
-    // The log keeps what a replica reads, and no more.
-    const kept = calls.map(({ tasks, events }): EnqueueCall => (events === undefined ? { tasks } : { tasks, events }));
-    const [answers] = await this.#executor.execute([{ verb: "enqueue", calls: kept }], options);
+    const [answers] = await this.#executor.execute([{ verb: "enqueue", calls }], options);
     return answers;
   }
 
