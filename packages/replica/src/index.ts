@@ -18,7 +18,7 @@ export { ReplicaScheduleStorage } from "./schedule-storage.ts";
 export { ReplicaTaskQueue } from "./task-queue.ts";
 export { decodeState, encodeState, snapshotVersion, type StateSnapshot } from "./snapshot.ts";
 export { queryCursor } from "./events.ts";
-export { createState, defaultEventTtlMs, type ReplicaState } from "./state.ts";
+export { createState, defaultEventTtlMs, newestRules, type ReplicaState } from "./state.ts";
 export { nextChance } from "./wake.ts";
 export {
   decodeCommit,
