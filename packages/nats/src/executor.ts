@@ -3,7 +3,7 @@ import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isOmniQError } from "@omniq/core";
 import type { AnswerOf, Changes, Command, Executor, ReplicaOptions, ReplicaState } from "@omniq/replica";
-import { abortable, createState, Listeners, Replica } from "@omniq/replica";
+import { abortable, allChanged, createState, Listeners, Replica } from "@omniq/replica";
 import type { Connection } from "./connection.ts";
 import { DirectEnqueue } from "./direct-enqueue.ts";
 import { NatsLog } from "./log.ts";
@@ -13,6 +13,8 @@ import { defaultPartition, type Partitions } from "./partitions.ts";
 
 /** How long a call rests before it asks again whether the server is back. */
 const awayMs = 50;
+/** How long whoever only listens rests before the log is opened again. */
+const followMs = 1_000;
 
 export class LogExecutor implements Executor {
   readonly #connection: Connection;
@@ -77,6 +79,14 @@ export class LogExecutor implements Executor {
     return this.#listeners.add(listener);
   }
 
+  /** Opens it where that was not done yet, and again while that fails. */
+  follow(): void {
+    if (this.#replica !== undefined || this.#ended.signal.aborted) return;
+    this.open().catch(() => {
+      setTimeout(() => this.follow(), followMs).unref();
+    });
+  }
+
   /** Before the state is known, too, a call waits for a server that went away: who asks again at once would be refused as fast, and never rest. */
   async #outlast<T>(work: () => Promise<T>): Promise<T> {
     const deadline = performance.now() + this.#options.giveUpMs;
@@ -105,6 +115,8 @@ export class LogExecutor implements Executor {
     const replica = await Replica.open(this.#log, { eventTtlMs, checkpointBytes, giveUpMs, report });
     replica.subscribe((changes) => this.#listeners.notify(changes));
     this.#replica = replica;
+    // What happened while it was loaded stands in the state alone.
+    this.#listeners.notify(allChanged);
     return replica;
   }
 

@@ -17,6 +17,15 @@ export interface Changes {
   readonly pauseMs?: number | undefined;
 }
 
+/** The state was loaded anew. */
+export const allChanged: Changes = {
+  queues: new Set(),
+  results: new Set(),
+  cancels: new Set(),
+  events: true,
+  all: true,
+};
+
 /**
  * Runs commands. One executor stands for one store.
  *
@@ -34,6 +43,8 @@ export interface Executor {
   view(): ReplicaState;
   /** Calls the listener after commands changed the state, this process's or another's. Answers with a function that ends it. */
   subscribe(listener: (changes: Changes) => void): () => void;
+  /** For whoever only listens: sees to it that changes of others are heard, where that begins with the first command else. */
+  follow?(): void;
   /** Where the clock may jump by itself: how often waits look again. */
   readonly recheckMs?: number | undefined;
 }

@@ -3,6 +3,7 @@ export * from "./apply.ts";
 export type * from "./command.ts";
 export * from "./components.ts";
 export {
+  allChanged,
   failureOf,
   Listeners,
   LocalExecutor,

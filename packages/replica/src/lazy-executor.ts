@@ -3,11 +3,14 @@ import { setMaxListeners } from "node:events";
 import { OmniQError } from "@omniq/core";
 import { abortable, endSoon } from "./abortable.ts";
 import type { AnswerOf, Command } from "./command.ts";
-import { Listeners, type Changes, type Executor } from "./executor.ts";
+import { allChanged, Listeners, type Changes, type Executor } from "./executor.ts";
 import type { OrderedLog } from "./ordered-log.ts";
 import { Replica } from "./replica.ts";
 import type { ReplicaOptions } from "./replica-options.ts";
 import { createState, type ReplicaState } from "./state.ts";
+
+/** How long whoever only listens rests before the log is opened again. */
+const followMs = 1_000;
 
 /** Opens at the first command; a failed opening is tried again by the next one. */
 export class LazyExecutor implements Executor {
@@ -48,9 +51,17 @@ export class LazyExecutor implements Executor {
     return this.#listeners.add(listener);
   }
 
+  /** Opens it where that was not done yet, and again while that fails. */
+  follow(): void {
+    if (this.#replica !== undefined || this.#ended.signal.aborted) return;
+    this.open().catch(() => {
+      setTimeout(() => this.follow(), followMs).unref();
+    });
+  }
+
   /** The replica, loaded, following its log. */
   open(): Promise<Replica> {
-    this.#ended.signal.throwIfAborted();
+    if (this.#ended.signal.aborted) return Promise.reject(this.#ended.signal.reason as Error);
     return (this.#opening ??= this.#open().catch((error: unknown) => {
       this.#opening = undefined;
       throw error;
@@ -65,6 +76,8 @@ export class LazyExecutor implements Executor {
       replica.subscribe((changes) => this.#listeners.notify(changes));
       this.#replica = replica;
       if (this.#ended.signal.aborted) await replica.close();
+      // What happened while it was loaded stands in the state alone.
+      this.#listeners.notify(allChanged);
       return replica;
     } catch (error) {
       await log.close();

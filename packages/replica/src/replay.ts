@@ -4,7 +4,7 @@ import { Chain } from "./chain.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { voidId, type Commit } from "./commit.ts";
 import { Crowd } from "./crowd.ts";
-import { Listeners, takeChanges, type Changes } from "./executor.ts";
+import { allChanged, Listeners, takeChanges } from "./executor.ts";
 import { Machine } from "./machine.ts";
 import type { LogCheckpoint, OrderedLog } from "./ordered-log.ts";
 import { OwnLane } from "./own-lane.ts";
@@ -13,13 +13,6 @@ import { defaultResendMs, type ReplicaOptions } from "./replica-options.ts";
 import { createState } from "./state.ts";
 import { pause } from "./waiting.ts";
 
-const allChanged: Changes = {
-  queues: new Set(),
-  results: new Set(),
-  cancels: new Set(),
-  events: true,
-  all: true,
-};
 /** A log that can't be read as it is, is not read again sooner, whoever asks. */
 const refusalMs = 1_000;
 /** The follower's pauses grow to this while the log can't be read. */

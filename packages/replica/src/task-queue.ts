@@ -130,6 +130,7 @@ export class ReplicaTaskQueue implements TaskQueue {
     if (this.#lifetime.closed) return () => undefined;
     const own = (taskIds: readonly string[]): void => listener(taskIds);
     this.#cancelListeners.add(own);
+    this.#executor.follow?.();
     return () => void this.#cancelListeners.delete(own);
   }
   async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredTask | undefined)[]> {
