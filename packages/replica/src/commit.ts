@@ -50,21 +50,21 @@ const checksumOf = (rules: number, text: string): string =>
     .slice(0, 22);
 
 /** The body of a commit, whose format is the number of its rules. One that is too long is `OMNIQ_INVALID_INPUT`. */
-export function encodeCommit({ rules = newestRules, ...commit }: Commit): string {
+export function encodeCommit({ rules = newestRules, ...commit }: Commit, most: number = maxCommitLength): string {
   let text: string;
   try {
     text = JSON.stringify(commit);
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
-    throw tooLong();
+    throw tooLong(most);
   }
-  if (text.length > maxCommitLength) throw tooLong();
+  if (text.length > most) throw tooLong(most);
   return `${rules} ${checksumOf(rules, text)} ${text}`;
 }
-function tooLong(): OmniQError {
+function tooLong(most: number): OmniQError {
   return new OmniQError(
     "OMNIQ_INVALID_INPUT",
-    `One call is too large for a commit: its JSON has more than ${maxCommitLength} characters, the limit; make several calls of it`,
+    `One call is too large for a commit: its JSON has more than ${most} characters, the limit; make several calls of it`,
   );
 }
 
