@@ -17,7 +17,7 @@ describe.each(backendNames)("%s", (name) => {
     const open = await storeOf(name);
     await using one = new OmniQ({ taskQueue: open(), logger: quiet });
     await using two = new OmniQ({ taskQueue: open(), logger: quiet });
-    const longMs = 3_000;
+    const longMs = 8_000;
     let long = 0;
     const slow = defineTask({
       name: "slow",
@@ -54,7 +54,8 @@ describe.each(backendNames)("%s", (name) => {
     await until(() => waits.length === 600);
     const longest = Math.max(...waits);
     if (process.env["OMNIQ_WORKER_SAY"] !== undefined) console.log(`${name}: the longest wait was ${longest} ms`);
-    expect(longest).toBeLessThan(1_000);
+    // A fifth of a second and a round trip, where the machine does nothing else; as long as the handlers where it is not kept.
+    expect(longest).toBeLessThan(longMs / 2);
     await Promise.all([busy.stop({ graceMs: 0 }), idle.stop()]);
   });
 
