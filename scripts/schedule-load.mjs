@@ -16,11 +16,15 @@ const { values, positionals } = readArguments(usage, {
 });
 const count = Number(values.schedules);
 const seconds = Number(values.seconds);
-const url = (name, standard) => process.env[`OMNIQ_TEST_${name}_URL`] ?? standard;
+const url = (name, standard) => (process.env[`OMNIQ_TEST_${name}_URL`] ??= standard);
 const descriptions = {
   memory: ({ name }) => ({ type: "memory", name }),
   sqlite: ({ folder }) => ({ type: "sqlite", databasePath: join(folder, "omniq.db") }),
-  postgres: ({ name }) => ({ type: "postgres", dsn: url("POSTGRES", "postgres://postgres@127.0.0.1:5432/postgres"), schema: name }),
+  postgres: ({ name }) => ({
+    type: "postgres",
+    dsn: url("POSTGRES", "postgres://postgres@127.0.0.1:5432/postgres"),
+    schema: name,
+  }),
   redis: ({ name }) => ({ type: "redis", url: url("REDIS", "redis://127.0.0.1:6379"), prefix: name }),
   nats: ({ name }) => ({ type: "nats", servers: [url("NATS", "nats://127.0.0.1:4222")], prefix: name }),
   file: ({ folder }) => ({ type: "file", baseDir: join(folder, "files") }),
@@ -82,7 +86,7 @@ for (const backend of positionals.length > 0 ? positionals : Object.keys(descrip
   );
   for (const line of new Set(lines)) console.log(`  ${line}`);
   await omniq.close();
-  await cleanUpAfter?.(name);
+  await cleanUpAfter(name, [backend]);
   rmSync(folder, { recursive: true, force: true });
   if (ran !== expected) process.exitCode = 1;
 }

@@ -1,5 +1,6 @@
 // Looking at tasks and queues, and acting on them: lists, counts, cancel, retry, remove, pause, settings.
 import type {
+  DependencyOutcome,
   Page,
   PageRequest,
   QueueCounts,
@@ -13,8 +14,8 @@ import type {
 import { maxDurationMs } from "./duration.ts";
 import { OmniQError } from "./errors.ts";
 import type { CancelState, TaskStatus } from "./handle.ts";
-import { checkInteger, checkKey } from "./limits.ts";
-import { refuseUnknown } from "./option-checks.ts";
+import { checkInteger, checkKey, describeType } from "./limits.ts";
+import { checkWords, refuseUnknown } from "./option-checks.ts";
 import type { Runtime } from "./runtime.ts";
 import { statusOfResult, statusOfTask } from "./task-outcome.ts";
 import { recordOutcomes } from "./unrecorded.ts";
@@ -31,9 +32,15 @@ export interface TaskAdministration {
   /** As its queue holds it; `undefined` once it has left. */
   get(id: string): Promise<StoredTask | undefined>;
   cancel(ids: readonly string[]): Promise<readonly CancelState[]>;
-  /** Starts dead letters again, as a new run. */
+  /**
+   * Starts dead letters again, as a new run, with the outcomes of their dependencies that stand now: it waits again for those that are retried
+   * too, in this call or before.
+   */
   retry(ids: readonly string[]): Promise<readonly RetryState[]>;
-  /** Removes waiting tasks and dead letters, without a result. */
+  /**
+   * Removes waiting tasks and dead letters, frees ids that are only remembered (`freed`), and deletes the stored results of all that are not
+   * `busy`. Calling it again is harmless. Afterwards the ids can be enqueued anew.
+   */
   remove(ids: readonly string[]): Promise<readonly RemoveState[]>;
 }
 
@@ -50,11 +57,21 @@ export interface Queue {
   purge(states?: readonly StoredTaskState[]): Promise<number>;
 }
 
+const storedStates: readonly StoredTaskState[] = [
+  ...(["blocked", "scheduled", "ready", "active", "failed", "cancelled", "expired"] as const),
+];
+
 /** A list from its pages. */
 export function paginated<T>(page: (request: PageRequest) => Promise<Page<T>>): Paginated<T> {
   return {
     page: async (request = {}) => {
+      refuseUnknown(request, ["limit", "cursor"], "The request of a page");
       if (request.limit !== undefined) checkInteger("limit", request.limit, 1, 1_000);
+      if (request.cursor !== undefined && typeof request.cursor !== "string")
+        throw new OmniQError(
+          "OMNIQ_INVALID_OPTION",
+          `cursor must be the \`next\` of a page, not ${describeType(request.cursor)}`,
+        );
       return await page(request);
     },
     async *[Symbol.asyncIterator]() {
@@ -73,6 +90,8 @@ export class Administration implements TaskAdministration {
   readonly #runtime: Runtime;
   /** How often dead letters were retried through this client; handles look at it. */
   retries: number = 0;
+  readonly #cancelling: Set<string> = new Set();
+  #cancels: Promise<ReadonlyMap<string, CancelState>> | undefined;
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
@@ -80,6 +99,9 @@ export class Administration implements TaskAdministration {
 
   list(filter: TaskFilter = {}): Paginated<TaskStatus> {
     refuseUnknown(filter, ["queue", "name", "states"], "The filter");
+    if (filter.queue !== undefined) checkKey("queue of the filter", filter.queue);
+    if (filter.name !== undefined) checkKey("name of the filter", filter.name);
+    if (filter.states !== undefined) checkWords("states of the filter", filter.states, storedStates);
     const { taskQueue, serializer } = this.#runtime;
     return paginated(async (request) => {
       const { items, next } = await taskQueue.list(filter, request);
@@ -105,15 +127,14 @@ export class Administration implements TaskAdministration {
 
   async cancel(ids: readonly string[]): Promise<readonly CancelState[]> {
     checkIds(ids);
-    const { taskQueue } = this.#runtime;
-    const states: CancelState[] = [];
-    for (const batch of batches(ids, taskQueue.capabilities.maxBatch)) states.push(...(await taskQueue.cancel(batch)));
+    const { taskQueue, resultStorage } = this.#runtime;
+    const states = await this.#inBatches(ids, async (batch) => await taskQueue.cancel(batch));
     if (states.includes("cancelled")) await this.#record();
     const unknown = ids.filter((_, index) => states[index] === "unknown");
     const finished = new Set<string>();
     for (const batch of batches([...new Set(unknown)], this.#lookupSize())) {
       const tasks = await taskQueue.get(batch);
-      const results = (await this.#runtime.resultStorage?.get(batch)) ?? [];
+      const results = (await resultStorage?.get(batch)) ?? [];
       batch.forEach((id, index) => {
         if (tasks[index] !== undefined || results[index] !== undefined) finished.add(id);
       });
@@ -123,29 +144,70 @@ export class Administration implements TaskAdministration {
     );
   }
 
+  /** Cancels that are asked for side by side go together. */
+  async cancelOne(id: string): Promise<CancelState> {
+    this.#cancels ??= Promise.resolve().then(async () => {
+      const ids = [...this.#cancelling];
+      this.#cancelling.clear();
+      this.#cancels = undefined;
+      const states = await this.cancel(ids);
+      return new Map(ids.map((one, index) => [one, states[index] as CancelState]));
+    });
+    this.#cancelling.add(id);
+    return (await this.#cancels).get(id) ?? "unknown";
+  }
+
   async retry(ids: readonly string[]): Promise<readonly RetryState[]> {
     checkIds(ids);
     const { taskQueue } = this.#runtime;
     this.retries++;
-    const act = async (some: readonly string[]): Promise<RetryState[]> => {
-      const states: RetryState[] = [];
-      for (const batch of batches(some, taskQueue.capabilities.maxBatch))
-        states.push(...(await taskQueue.retry(batch)));
-      return states;
-    };
+    const act = async (some: readonly string[]): Promise<RetryState[]> =>
+      await this.#inBatches(
+        some,
+        async (batch) => await taskQueue.retry(batch, { outcomes: await this.#outcomesFor(batch) }),
+      );
     return await this.#afterRecording(ids, await act(ids), act);
   }
 
   async remove(ids: readonly string[]): Promise<readonly RemoveState[]> {
     checkIds(ids);
-    const { taskQueue } = this.#runtime;
-    const act = async (some: readonly string[]): Promise<RemoveState[]> => {
-      const states: RemoveState[] = [];
-      for (const batch of batches(some, taskQueue.capabilities.maxBatch))
-        states.push(...(await taskQueue.remove(batch)));
-      return states;
-    };
-    return await this.#afterRecording(ids, await act(ids), act);
+    const { taskQueue, resultStorage } = this.#runtime;
+    const act = async (some: readonly string[]): Promise<RemoveState[]> =>
+      await this.#inBatches(some, async (batch) => await taskQueue.remove(batch));
+    const states = await this.#afterRecording(ids, await act(ids), act);
+    // Its result goes with it: a new task of the id is run 1 again. Also where the queue knows nothing of it: a call that ended between the two
+    // is made good by the next.
+    const gone = ids.filter((_, index) => states[index] !== "busy");
+    if (resultStorage !== undefined)
+      for (const batch of batches(gone, resultStorage.capabilities.maxBatch)) await resultStorage.delete(batch);
+    return states;
+  }
+
+  /** Stored results of what these tasks depend on: outcomes that stand now, where the queue may have older ones. */
+  async #outcomesFor(ids: readonly string[]): Promise<readonly DependencyOutcome[] | undefined> {
+    const { taskQueue, resultStorage } = this.#runtime;
+    if (resultStorage === undefined || !taskQueue.capabilities.dependencies) return undefined;
+    const depended = new Set<string>();
+    for (const task of await taskQueue.get(ids)) for (const id of task?.dependencies ?? []) depended.add(id);
+    const outcomes: DependencyOutcome[] = [];
+    for (const batch of batches([...depended], resultStorage.capabilities.maxBatch)) {
+      for (const result of await resultStorage.get(batch)) {
+        if (result === undefined) continue;
+        const { taskId, run, attempt, status, value, error, finishedAt } = result;
+        outcomes.push({ taskId, run, attempt, status, value, error, finishedAt });
+      }
+    }
+    return outcomes.length === 0 ? undefined : outcomes;
+  }
+
+  async #inBatches<State>(
+    ids: readonly string[],
+    act: (batch: readonly string[]) => Promise<readonly State[]>,
+  ): Promise<State[]> {
+    const states: State[] = [];
+    for (const batch of batches(ids, this.#runtime.taskQueue.capabilities.maxBatch))
+      for (const state of await act(batch)) states.push(state);
+    return states;
   }
 
   /** A queue by name; it need not have been used. */
@@ -163,7 +225,10 @@ export class Administration implements TaskAdministration {
       pause: async () => await taskQueue.pause(name),
       resume: async () => await taskQueue.resume(name),
       configure: async (settings) => await configureQueue(this.#runtime, name, settings),
-      purge: async (states = ["blocked", "scheduled", "ready"]) => await taskQueue.purge(name, states),
+      purge: async (states = ["blocked", "scheduled", "ready"]) => {
+        checkWords("states of purge", states, ["blocked", "scheduled", "ready", "failed"]);
+        return await taskQueue.purge(name, states);
+      },
     };
   }
 

@@ -1,5 +1,6 @@
 // Lets calls that are made while a round trip is under way ride together in the next one.
-import type { EnqueueAnswer, EnqueueCall, TaskQueue } from "./contracts/index.ts";
+import { onAbort } from "./abort-listeners.ts";
+import type { EnqueueAnswer, EnqueueCall, NewTask, TaskQueue } from "./contracts/index.ts";
 import { OmniQError, isOmniQError } from "./errors.ts";
 
 /** One call, and who is told. */
@@ -9,8 +10,10 @@ export interface Submission {
   readonly reject: (reason: unknown) => void;
 }
 
-/** Bytes of payloads after which a batch is cut, whatever `maxBatch` allows. */
-const maxBytes = 4_194_304;
+/** Characters of tasks after which a batch is cut, whatever `maxBatch` allows. */
+const maxCharacters = 4_194_304;
+/** Pauses before calls whose outcome is unknown are sent again, under the same ids. */
+const resendAfterMs = [50, 200, 500, 1_000, 2_000, 4_000];
 /** A batch of at least so many calls is worth a second round trip while one is under way. */
 const worthCalls = 24;
 /** Round trips that take longer are the store's own work, which larger batches make cheaper, and smaller ones dearer. */
@@ -36,6 +39,7 @@ export class EnqueueCoalescer {
     this.#run();
   };
   #closed = false;
+  readonly #pauses: Set<() => void> = new Set();
 
   constructor(queue: TaskQueue) {
     this.#queue = queue;
@@ -52,7 +56,6 @@ export class EnqueueCoalescer {
         reject(signal.reason as Error);
         return;
       }
-      const settled = (): void => signal.removeEventListener("abort", abort);
       const submission: Submission = {
         call,
         resolve: (answer) => {
@@ -64,11 +67,10 @@ export class EnqueueCoalescer {
           reject(reason as Error);
         },
       };
-      const abort = (): void => {
+      const settled = onAbort(signal, () => {
         this.#waiting = this.#waiting.filter((one) => one !== submission);
         reject(signal.reason as Error);
-      };
-      signal.addEventListener("abort", abort, { once: true });
+      });
       this.submit(submission);
     });
   }
@@ -87,6 +89,7 @@ export class EnqueueCoalescer {
   /** Refuses new calls and resolves when what was taken on is answered. */
   async close(): Promise<void> {
     this.#closed = true;
+    for (const end of [...this.#pauses]) end();
     if (this.#waiting.length > 0 || this.#underWay > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
@@ -116,12 +119,12 @@ export class EnqueueCoalescer {
   #take(most: number): readonly Submission[] {
     const { maxBatch } = this.#queue.capabilities;
     let tasks = 0;
-    let bytes = 0;
+    let characters = 0;
     let count = 0;
     for (const { call } of this.#waiting) {
       tasks += call.tasks.length;
-      for (const task of call.tasks) bytes += task.payload.length;
-      if (count > 0 && (tasks > maxBatch || bytes > maxBytes || count >= most)) break;
+      for (const task of call.tasks) characters += charactersOf(task);
+      if (count > 0 && (tasks > maxBatch || characters > maxCharacters || count >= most)) break;
       count++;
     }
     if (count < this.#waiting.length) return this.#waiting.splice(0, count);
@@ -142,9 +145,41 @@ export class EnqueueCoalescer {
     });
   }
 
+  /** Sends, and where no answer comes sends the same tasks again, under the same ids: those that were stored are there once. */
+  async #enqueue(batch: readonly Submission[]): Promise<readonly EnqueueAnswer[]> {
+    const calls = batch.map(({ call }) => call);
+    let unknown: unknown;
+    for (const pauseMs of resendAfterMs) {
+      try {
+        return await this.#queue.enqueue(calls);
+      } catch (error) {
+        if (isOmniQError(error, "OMNIQ_OUTCOME_UNKNOWN")) unknown = error;
+        // After a call without an answer, one that was not sent does not say what became of the first.
+        else if (unknown === undefined || !isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE")) throw error;
+        if (this.#closed) break;
+      }
+      await this.#pause(pauseMs);
+    }
+    throw unknown;
+  }
+
+  /** Until the time is over, or the client closes. */
+  #pause(ms: number): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#pauses.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      this.#pauses.add(end);
+    });
+  }
+
   async #send(batch: readonly Submission[]): Promise<void> {
     try {
-      const answers = await this.#queue.enqueue(batch.map(({ call }) => call));
+      const answers = await this.#enqueue(batch);
       if (answers.length !== batch.length) {
         throw new OmniQError(
           "OMNIQ_BACKEND_FAILED",
@@ -158,7 +193,8 @@ export class EnqueueCoalescer {
       // harmless.
       const forAll = isOmniQError(error) && (error.retryable || error.code === "OMNIQ_CLOSED");
       if (batch.length === 1 || forAll) {
-        for (const { reject } of batch) reject(error);
+        const unknown = isOmniQError(error, "OMNIQ_OUTCOME_UNKNOWN");
+        for (const { call, reject } of batch) reject(unknown ? unknownOutcome(call, error) : error);
         return;
       }
       const half = batch.length >> 1;
@@ -166,6 +202,29 @@ export class EnqueueCoalescer {
       await this.#send(batch.slice(half));
     }
   }
+}
+
+/** What a task adds to a batch. */
+export function charactersOf({ payload, envelope, dependencies }: NewTask): number {
+  let characters = payload.length + envelope.length;
+  if (dependencies !== undefined)
+    for (const { outcome } of dependencies)
+      if (outcome !== undefined) characters += (outcome.value?.length ?? 0) + (outcome.error?.length ?? 0);
+  return characters;
+}
+
+function unknownOutcome({ tasks }: EnqueueCall, cause: OmniQError): OmniQError {
+  const ids = tasks
+    .slice(0, 5)
+    .map(({ id }) => JSON.stringify(id))
+    .join(", ");
+  const more = tasks.length > 5 ? ` and ${tasks.length - 5} more` : "";
+  return new OmniQError(
+    "OMNIQ_OUTCOME_UNKNOWN",
+    `It is not known whether ${ids}${more} was enqueued: the backend did not answer. Look with tasks.get, or enqueue again with the option id, ` +
+      "which is harmless: the same id is one task",
+    { cause, taskId: tasks[0]?.id },
+  );
 }
 
 function closedError(): OmniQError {

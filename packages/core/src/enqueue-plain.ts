@@ -1,13 +1,14 @@
 // The quick way from a call to a task: calls without options, of definitions whose options do not depend on the input.
 import type { NewTask } from "./contracts/index.ts";
 import { definitionOf, type Definition } from "./definition.ts";
-import { payloadOf, rememberGeneratedMs, sharedPart, type PrepareContext } from "./enqueue-prepare.ts";
+import { atLeastResult, payloadOf, rememberGeneratedMs, sharedPart, type PrepareContext } from "./enqueue-prepare.ts";
 import { isPromise, parseWith } from "./standard-schema.ts";
 import { newId } from "./task-id.ts";
 
 interface Template {
   readonly where: string;
   readonly shared: ReturnType<typeof sharedPart>;
+  readonly rememberMs: number;
 }
 
 /** Merges and checks a definition's options once, not for each task. */
@@ -46,10 +47,9 @@ export class PlainTasks {
     return template;
   }
 
-  #build({ where, shared }: Template, input: unknown): NewTask {
+  #build({ where, shared, rememberMs }: Template, input: unknown): NewTask {
     const { name, queue, envelope, priority, maxAttempts, resultTtlMs } = shared;
     const payload = payloadOf(input, where, this.#context);
-    const rememberMs = rememberGeneratedMs;
     return { id: newId(), name, queue, payload, envelope, priority, maxAttempts, resultTtlMs, rememberMs };
   }
 
@@ -58,6 +58,12 @@ export class PlainTasks {
     const timed = delayMs ?? expiresInMs ?? this.#context.defaults.expiresInMs;
     if (deduplicate || group || timed !== undefined || Object.keys(inside.slots).length > 0) return null;
     const where = `of task ${JSON.stringify(inside.name)}`;
-    return { where, shared: sharedPart(inside, {}, [], where, this.#context) };
+    const shared = sharedPart(inside, {}, [], where, this.#context);
+    const given = inside.options.rememberMs ?? this.#context.defaults.rememberMs;
+    return {
+      where,
+      shared,
+      rememberMs: given === undefined ? rememberGeneratedMs : atLeastResult(given, shared.resultTtlMs),
+    };
   }
 }

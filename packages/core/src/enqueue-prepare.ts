@@ -3,11 +3,12 @@
 import type { Dependency, NewTask, TaskQueueCapabilities } from "./contracts/index.ts";
 import { definitionOf, type Definition } from "./definition.ts";
 import { encodeEnvelope, type ResolvedRetry } from "./envelope.ts";
-import { OmniQError } from "./errors.ts";
+import { maxDurationMs } from "./duration.ts";
+import { isOmniQError, OmniQError } from "./errors.ts";
 import { checkKey } from "./limits.ts";
 import { checkCallOptions, checkTime } from "./option-checks.ts";
 import type { TaskDefaults, TaskEnqueueOptions } from "./options.ts";
-import type { Serializer } from "./serializer.ts";
+import { serializeWith, type Serializer } from "./serializer.ts";
 import { gather, isPromise, parseWith } from "./standard-schema.ts";
 import { newId } from "./task-id.ts";
 import type { TaskCall } from "./task-definition.ts";
@@ -197,11 +198,27 @@ function build(node: Node, parsed: unknown, context: PrepareContext): NewTask {
     id: node.id,
     payload: payloadOf(node.input, where, context),
     ...times(node, defaults),
-    rememberMs: node.generated ? rememberGeneratedMs : rememberGivenMs,
+    rememberMs: rememberMsOf(node, shared.resultTtlMs, defaults),
     ...(deduplicate ? { deduplicate } : {}),
     ...(group ? { group } : {}),
     ...(node.dependencies.length > 0 ? { dependencies: node.dependencies } : {}),
   };
+}
+
+/** At least as long as the result is kept: a new task of the same id is run 1 again, and must not meet the result of the old one. */
+function rememberMsOf(
+  { generated, inside, options }: Node,
+  resultTtlMs: number | null,
+  defaults: TaskDefaults,
+): number {
+  const given = options.rememberMs ?? inside.options.rememberMs ?? defaults.rememberMs;
+  if (generated && given === undefined) return rememberGeneratedMs;
+  return atLeastResult(given ?? rememberGivenMs, resultTtlMs);
+}
+
+/** How long an id is remembered whose result is kept for so long. */
+export function atLeastResult(rememberMs: number, resultTtlMs: number | null): number {
+  return Math.max(rememberMs, resultTtlMs ?? maxDurationMs);
 }
 
 function need(
@@ -218,9 +235,9 @@ function need(
 export function payloadOf(input: unknown, where: string, { serializer, capabilities }: PrepareContext): string {
   let payload: string;
   try {
-    payload = serializer.serialize(input);
+    payload = serializeWith(serializer, input);
   } catch (cause) {
-    const reason = cause instanceof OmniQError ? cause.message : "the serializer failed";
+    const reason = isOmniQError(cause) ? cause.message : "the serializer failed";
     throw new OmniQError("OMNIQ_SERIALIZATION_FAILED", `The input ${where} cannot be stored: ${reason}`, { cause });
   }
   // A UTF-16 unit has at most three bytes of UTF-8, so that small inputs need no count.

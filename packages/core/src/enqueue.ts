@@ -9,21 +9,27 @@ import type {
   NewTask,
   StoredResult,
 } from "./contracts/index.ts";
-import { EnqueueCoalescer } from "./enqueue-coalescer.ts";
+import { charactersOf, EnqueueCoalescer } from "./enqueue-coalescer.ts";
 import { PlainTasks } from "./enqueue-plain.ts";
 import { prepareCalls, type PreparedCalls, type PrepareContext } from "./enqueue-prepare.ts";
 import { OmniQError } from "./errors.ts";
+import { checkSignal } from "./option-checks.ts";
 import type { EnqueueCallOptions } from "./options.ts";
 import type { Runtime } from "./runtime.ts";
 import { gather, isPromise } from "./standard-schema.ts";
 import type { TaskCall } from "./task-definition.ts";
 
+/** Characters of the tasks of one atomic call: stores take it as one text, which may be twice as long escaped, and Node's end at 512 Mi. */
+export const maxCallCharacters = 134_217_728;
+/** How long closing waits for enqueues that are not answered. */
+const closeMs = 1_000;
+
 /** What became of one call of the user's. */
 export interface Enqueued {
   readonly task: NewTask;
   readonly id: string;
-  /** An existing task was found in its place. */
-  readonly deduplicated: boolean;
+  /** What the queue said of it; `enqueued` for this client's own resend. */
+  readonly receipt: EnqueueReceipt["state"];
 }
 
 type Lent = Pick<Runtime, "taskQueue" | "resultStorage" | "eventStorage" | "eventsTogether" | "logger" | "event">;
@@ -81,13 +87,14 @@ export class Enqueuer {
 
   /** Enqueues calls all or none. */
   async enqueue(calls: readonly TaskCall<unknown>[], options: EnqueueCallOptions = {}): Promise<readonly Enqueued[]> {
+    checkSignal(options.signal);
     options.signal?.throwIfAborted();
     if (calls.length === 0) return [];
     if (options.transaction !== undefined) this.#needTransactions(false);
     // Nothing is awaited without need, so that calls made side by side are sent in their order, whatever their options.
     const made = this.#plainCalls(calls) ?? prepareCalls(calls, this.#context);
     const prepared = isPromise(made) ? await made : made;
-    this.#checkSize(prepared.tasks.length);
+    this.#checkSize(prepared.tasks);
     if (!this.#isReady) await this.#untilReady();
     let tasks = prepared.tasks;
     const generatedIds = tasks.every(({ id }) => prepared.generated.has(id));
@@ -140,7 +147,7 @@ export class Enqueuer {
         `The input schema of task ${JSON.stringify(call.task.name)} is asynchronous; enqueueSync needs a synchronous one`,
       );
     }
-    this.#checkSize(prepared.tasks.length);
+    this.#checkSize(prepared.tasks);
     const [answer] = taskQueue.enqueueSync([this.#call(prepared.tasks, false)], { transaction });
     if (answer?.state !== "accepted")
       throw notFound(answer?.taskIds ?? [], "enqueueSync cannot look for results of tasks that are over");
@@ -171,7 +178,7 @@ export class Enqueuer {
     let timer: NodeJS.Timeout | undefined;
     // A backend that is away may keep a call for long; closing does not wait for it for ever.
     const limit = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, 5_000);
+      timer = setTimeout(resolve, closeMs);
     });
     await Promise.race([this.#coalescer.close(), limit]);
     clearTimeout(timer);
@@ -190,12 +197,21 @@ export class Enqueuer {
     }
   }
 
-  #checkSize(count: number): void {
+  #checkSize(tasks: readonly NewTask[]): void {
     const { maxBatch } = this.#runtime.taskQueue.capabilities;
-    if (count > maxBatch) {
+    if (tasks.length > maxBatch) {
       throw new OmniQError(
         "OMNIQ_INVALID_OPTION",
-        `One atomic call has ${count} tasks; this backend takes at most ${maxBatch}. Cut it into several calls`,
+        `One atomic call has ${tasks.length} tasks; this backend takes at most ${maxBatch}. Cut it into several calls`,
+      );
+    }
+    if (tasks.length < 2) return;
+    let characters = 0;
+    for (const task of tasks) characters += charactersOf(task);
+    if (characters > maxCallCharacters) {
+      throw new OmniQError(
+        "OMNIQ_INVALID_INPUT",
+        `The inputs of one atomic call have ${characters} characters as text; at most ${maxCallCharacters} go in one. Cut it into several calls`,
       );
     }
   }
@@ -256,7 +272,7 @@ export class Enqueuer {
       const task = tasks[root] as NewTask;
       const receipt = receipts[root] as EnqueueReceipt;
       const own = receipt.state === "duplicate" && prepared.generated.has(task.id);
-      return { task, id: receipt.id, deduplicated: receipt.state !== "enqueued" && !own };
+      return { task, id: receipt.id, receipt: own ? "enqueued" : receipt.state };
     });
   }
 

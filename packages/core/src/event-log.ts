@@ -1,10 +1,10 @@
 // The events of a client's event storage, as users query and follow them.
 import { paginated, type Paginated } from "./administration.ts";
-import type { EventFilter, EventStorage } from "./contracts/index.ts";
+import type { EventFilter, EventStorage, TaskEventType } from "./contracts/index.ts";
 import { OmniQError } from "./errors.ts";
 import { taskEvent, type TaskEvent } from "./events.ts";
-import { checkKey } from "./limits.ts";
-import { refuseUnknown } from "./option-checks.ts";
+import { checkInteger, checkKey, describeType } from "./limits.ts";
+import { checkSignal, checkWords, refuseUnknown } from "./option-checks.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** How to follow events. */
@@ -23,6 +23,21 @@ export interface Events {
 }
 
 const filterKeys = ["taskId", "types", "queue", "from", "to"];
+const eventTypes: readonly TaskEventType[] = [
+  ...(["enqueued", "started", "progress", "log", "retrying", "released"] as const),
+  ...(["completed", "failed", "cancelled", "expired"] as const),
+];
+const endings: ReadonlySet<TaskEventType> = new Set(["completed", "failed", "cancelled", "expired"]);
+/** How often it is looked whether a task that is followed is still there. */
+const watchEveryMs = 2_000;
+
+function checkFilter({ taskId, types, queue, from, to }: EventFilter): void {
+  if (taskId !== undefined) checkKey("taskId of the filter", taskId);
+  if (queue !== undefined) checkKey("queue of the filter", queue);
+  if (types !== undefined) checkWords("types of the filter", types, eventTypes);
+  if (from !== undefined) checkInteger("from of the filter", from, 0);
+  if (to !== undefined) checkInteger("to of the filter", to, 0);
+}
 
 /** The events of one client. */
 export class EventLog implements Events {
@@ -34,6 +49,7 @@ export class EventLog implements Events {
 
   query(filter: EventFilter = {}): Paginated<TaskEvent> {
     refuseUnknown(filter, filterKeys, "The filter");
+    checkFilter(filter);
     const storage = this.#storage();
     return paginated(async (request) => {
       const { items, next } = await storage.query(filter, request);
@@ -45,6 +61,13 @@ export class EventLog implements Events {
   tail(options: TailOptions = {}): AsyncIterable<TaskEvent> {
     refuseUnknown(options, [...filterKeys, "after", "signal"], "The options of tail");
     const { after = "now", signal, ...filter } = options as TailOptions;
+    checkFilter(filter);
+    checkSignal(signal);
+    if (typeof after !== "string")
+      throw new OmniQError(
+        "OMNIQ_INVALID_OPTION",
+        `after must be a cursor, "start" or "now", not ${describeType(after)}`,
+      );
     return this.#follow(this.#storage(), filter, after, signal);
   }
 
@@ -52,19 +75,51 @@ export class EventLog implements Events {
   async *ofTask(taskId: string, signal: AbortSignal | undefined): AsyncIterable<TaskEvent> {
     checkKey("id", taskId);
     const storage = this.#storage();
-    for await (const event of this.#follow(storage, { taskId }, "start", signal)) {
-      yield event;
-      if (
-        event.type !== "completed" &&
-        event.type !== "failed" &&
-        event.type !== "cancelled" &&
-        event.type !== "expired"
-      )
-        continue;
-      // It may be the end of an earlier run: only one that is not live again has nothing more to tell.
-      const [task] = await this.#runtime.taskQueue.get([taskId], { signal });
-      if (task === undefined || task.run <= event.run) return;
+    if (await this.#isOver(taskId, 0, signal)) {
+      yield* this.query({ taskId });
+      return;
     }
+    // The tail ends a while after the task is over: one that was removed has no event that says so.
+    const end = new AbortController();
+    const watch = this.#watch(taskId, end, signal);
+    try {
+      const either = signal === undefined ? end.signal : AbortSignal.any([signal, end.signal]);
+      for await (const event of this.#follow(storage, { taskId }, "start", either)) {
+        yield event;
+        // It may be the end of an earlier run: only one that is not live again has nothing more to tell.
+        if (endings.has(event.type) && (await this.#isOver(taskId, event.run, signal))) return;
+      }
+    } finally {
+      clearInterval(watch);
+    }
+  }
+
+  /** Whether no run of the task that comes after this one is live. */
+  async #isOver(taskId: string, run: number, signal: AbortSignal | undefined): Promise<boolean> {
+    const [task] = await this.#runtime.taskQueue.get([taskId], { signal });
+    if (task === undefined || (run > 0 && task.run <= run)) return true;
+    return task.state === "failed" || task.state === "cancelled" || task.state === "expired";
+  }
+
+  #watch(taskId: string, end: AbortController, signal: AbortSignal | undefined): NodeJS.Timeout {
+    let wasOver = false;
+    const timer = setInterval(() => {
+      if (signal?.aborted === true || this.#runtime.closed.aborted) {
+        clearInterval(timer);
+        return;
+      }
+      this.#isOver(taskId, 0, signal).then(
+        (isOver) => {
+          // Twice in a row: its last events may come a moment after it has left the queue.
+          if (isOver && wasOver) end.abort();
+          wasOver = isOver;
+        },
+        () => undefined,
+      );
+    }, watchEveryMs);
+    // Whoever drops the iterator must not be kept alive by it.
+    timer.unref();
+    return timer;
   }
 
   async *#follow(

@@ -3,11 +3,12 @@
 import { maxDurationMs } from "./duration.ts";
 import { OmniQError } from "./errors.ts";
 import { checkInteger, checkKey, describeType, isWellFormed, maxPriority, minPriority } from "./limits.ts";
+import { isInstance } from "./thrown-text.ts";
 
 /** UTF-8 bytes of a task's headers, names and values together. */
 export const maxHeaderBytes = 65_536;
 
-const shared = ["queue", "priority", "retry", "timeoutMs", "resultTtlMs", "headers"];
+const shared = ["queue", "priority", "retry", "timeoutMs", "resultTtlMs", "rememberMs", "headers"];
 const ofDefaults = [...shared, "expiresInMs"];
 const ofDefinition = [...shared, "delayMs", "expiresInMs", "deduplicate", "group"];
 const ofCall = [...ofDefinition, "id", "runAt", "expiresAt", "after", "dependsOn", "transaction", "signal"];
@@ -70,6 +71,30 @@ export function checkCallOptions(options: unknown, where: string): void {
     throw invalid(`after ${where} must be an array of handles and ids`);
 }
 
+/** Checks a user's abort signal. */
+export function checkSignal(signal: unknown): void {
+  if (signal !== undefined && !isInstance(signal, AbortSignal))
+    throw invalid(`signal must be an AbortSignal, not ${describeType(signal)}`);
+}
+
+/** Checks what says how long to wait. */
+export function checkWaitOptions(options: unknown): void {
+  refuseUnknown(options, ["timeoutMs", "signal"], "The options of a wait");
+  if (options["timeoutMs"] !== undefined) checkInteger("timeoutMs", options["timeoutMs"], 0, 2_147_483_647);
+  checkSignal(options["signal"]);
+}
+
+/** Checks a list of words of which there are only some. */
+export function checkWords(what: string, value: unknown, known: readonly string[]): void {
+  if (!Array.isArray(value)) throw invalid(`${what} must be an array of ${known.join(", ")}`);
+  for (const word of value as readonly unknown[]) {
+    if (typeof word !== "string" || !known.includes(word))
+      throw invalid(
+        `${what}: there is no ${typeof word === "string" ? JSON.stringify(word.slice(0, 100)) : describeType(word)}; there are ${known.join(", ")}`,
+      );
+  }
+}
+
 /** Milliseconds of a `Date` or a number. */
 export function checkTime(what: string, value: unknown): number {
   const time = value instanceof Date ? value.getTime() : value;
@@ -100,11 +125,12 @@ function checkShared(options: Record<string, unknown>, where: string): void {
   if (options["queue"] !== undefined) checkKey(`queue ${where}`, options["queue"]);
   if (options["priority"] !== undefined)
     checkInteger(`priority ${where}`, options["priority"], minPriority, maxPriority);
-  const { timeoutMs, resultTtlMs, delayMs, expiresInMs, retry, headers } = options;
+  const { timeoutMs, resultTtlMs, rememberMs, delayMs, expiresInMs, retry, headers } = options;
   // Node's timers end at 2^31 - 1 milliseconds; a longer limit would fire at once.
   if (timeoutMs !== undefined && timeoutMs !== null) checkInteger(`timeoutMs ${where}`, timeoutMs, 1, 2_147_483_647);
   if (resultTtlMs !== undefined && resultTtlMs !== null)
     checkInteger(`resultTtlMs ${where}`, resultTtlMs, 0, maxDurationMs);
+  if (rememberMs !== undefined) checkInteger(`rememberMs ${where}`, rememberMs, 0, maxDurationMs);
   if (delayMs !== undefined) checkInteger(`delayMs ${where}`, delayMs, 0, maxDurationMs);
   if (expiresInMs !== undefined) checkInteger(`expiresInMs ${where}`, expiresInMs, 1, maxDurationMs);
   if (retry !== undefined) checkRetry(retry, where);

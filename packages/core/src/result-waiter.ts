@@ -2,7 +2,8 @@
 // ends its wait.
 import type { ResultReference, StoredResult, StoredTask } from "./contracts/index.ts";
 import { OmniQError, isOmniQError } from "./errors.ts";
-import { checkInteger } from "./limits.ts";
+import { onAbort } from "./abort-listeners.ts";
+import { checkWaitOptions } from "./option-checks.ts";
 import type { WaitOptions } from "./options.ts";
 import type { Runtime } from "./runtime.ts";
 import { recordOutcomes } from "./unrecorded.ts";
@@ -63,7 +64,7 @@ export class ResultWaiter {
   wait(id: string, options: WaitOptions, fresh: boolean): Promise<StoredResult> {
     return new Promise((resolve, reject) => {
       const { timeoutMs, signal } = options;
-      if (timeoutMs !== undefined) checkInteger("timeoutMs", timeoutMs, 0, 2_147_483_647);
+      checkWaitOptions(options);
       if (this.#runtime.resultStorage === undefined) {
         throw new OmniQError(
           "OMNIQ_UNSUPPORTED",
@@ -97,10 +98,10 @@ export class ResultWaiter {
     const abort = (): void => this.#reject(wait, signal?.reason);
     const late = (): void => this.#reject(wait, timeoutError(id, timeoutMs as number));
     const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs);
-    signal?.addEventListener("abort", abort, { once: true });
+    const forget = signal === undefined ? undefined : onAbort(signal, abort);
     const end = (): void => {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
+      forget?.();
     };
     wait.resolve = (result) => {
       end();

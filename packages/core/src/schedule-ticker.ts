@@ -1,6 +1,6 @@
 // Makes due schedules into tasks, on time: one ticker a client, whatever number of workers and schedulers it has.
 import type { NewTask, StoredSchedule } from "./contracts/index.ts";
-import { rememberGivenMs } from "./enqueue-prepare.ts";
+import { atLeastResult, rememberGivenMs } from "./enqueue-prepare.ts";
 import { isOmniQError } from "./errors.ts";
 import type { Runtime } from "./runtime.ts";
 import { decideDue, lastInstant } from "./schedule-rule.ts";
@@ -263,7 +263,7 @@ export class ScheduleTicker {
       const tasks = due.occurrences.map((at) => ({
         ...template,
         id: occurrenceId(id, at, rule.at === undefined ? undefined : anchor),
-        rememberMs: rememberGivenMs,
+        rememberMs: atLeastResult(rememberGivenMs, template.resultTtlMs),
       }));
       return { schedule, tasks, next: { nextAt: due.nextAt, runs: due.runs } };
     } catch (error) {

@@ -1,8 +1,9 @@
 // The handle that the client gives: one task's verbs over the client's components.
-import type { StoredResult } from "./contracts/index.ts";
+import type { EnqueueReceipt, StoredResult } from "./contracts/index.ts";
 import type { CancelState, TaskHandle, TaskOutcome, TaskStatus } from "./handle.ts";
 import type { TaskAdministration } from "./administration.ts";
 import type { TaskEvent } from "./events.ts";
+import { checkSignal, refuseUnknown } from "./option-checks.ts";
 import type { WaitOptions } from "./options.ts";
 import type { ResultWaiter } from "./result-waiter.ts";
 import type { Runtime } from "./runtime.ts";
@@ -14,6 +15,7 @@ export interface HandleContext {
   readonly waiter: ResultWaiter;
   readonly tasks: TaskAdministration & {
     status(id: string): Promise<TaskStatus | undefined>;
+    cancelOne(id: string): Promise<CancelState>;
     readonly retries: number;
   };
   events(id: string, signal: AbortSignal | undefined): AsyncIterable<TaskEvent>;
@@ -24,30 +26,33 @@ export interface HandleContext {
  */
 const freshMs = 1_000;
 
-/** A handle on a task; `enqueued` says that this client has just made it. */
+/** A handle on a task; `receipt` is what the enqueue that has just made it said. */
 export function makeHandle(
   context: HandleContext,
   id: string,
-  deduplicated: boolean,
-  enqueued: boolean,
+  receipt: EnqueueReceipt["state"] | undefined,
 ): TaskHandle<unknown> {
-  return new Handle(context, id, deduplicated, enqueued && !deduplicated ? performance.now() + freshMs : 0);
+  return new Handle(context, id, receipt, receipt === "enqueued" ? performance.now() + freshMs : 0);
 }
 
 /** A class, since one is made for each task, and most are never asked anything. */
 class Handle implements TaskHandle<unknown> {
   readonly id: string;
-  readonly deduplicated: boolean;
+  readonly receipt: EnqueueReceipt["state"] | undefined;
   readonly #context: HandleContext;
   readonly #retries: number;
   #freshUntil: number;
 
-  constructor(context: HandleContext, id: string, deduplicated: boolean, freshUntil: number) {
+  constructor(context: HandleContext, id: string, receipt: EnqueueReceipt["state"] | undefined, freshUntil: number) {
     this.id = id;
-    this.deduplicated = deduplicated;
+    this.receipt = receipt;
     this.#context = context;
     this.#retries = context.tasks.retries;
     this.#freshUntil = freshUntil;
+  }
+
+  get deduplicated(): boolean {
+    return this.receipt !== undefined && this.receipt !== "enqueued";
   }
 
   async outcome(options: WaitOptions = {}): Promise<TaskOutcome<unknown>> {
@@ -72,10 +77,12 @@ class Handle implements TaskHandle<unknown> {
   }
 
   async cancel(): Promise<CancelState> {
-    return (await this.#context.tasks.cancel([this.id]))[0] ?? "unknown";
+    return await this.#context.tasks.cancelOne(this.id);
   }
 
   events(options: { readonly signal?: AbortSignal | undefined } = {}): AsyncIterable<TaskEvent> {
+    refuseUnknown(options, ["signal"], "The options of events");
+    checkSignal(options.signal);
     return this.#context.events(this.id, options.signal);
   }
 }

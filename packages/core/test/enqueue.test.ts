@@ -209,7 +209,10 @@ describe("flows", () => {
 
 describe("coalescing", () => {
   const call = (id: string, tasks = 1): EnqueueCall => ({
-    tasks: Array.from({ length: tasks }, (_, index) => ({ id: `${id}${index}`, payload: id }) as NewTask),
+    tasks: Array.from(
+      { length: tasks },
+      (_, index) => ({ id: `${id}${index}`, payload: id, envelope: "{}" }) as NewTask,
+    ),
   });
   const accept = (calls: readonly EnqueueCall[]): EnqueueAnswer[] =>
     calls.map(({ tasks }) => ({ state: "accepted", receipts: tasks.map(({ id }) => ({ id, state: "enqueued" })) }));

@@ -153,6 +153,7 @@ const defaults: Fields = {
   retry: { name: "retry", read: objectReader(retry) },
   timeout_ms: { name: "timeoutMs", read: milliseconds(1, "none") },
   result_ttl_ms: { name: "resultTtlMs", read: milliseconds(0, "forever") },
+  remember_ms: { name: "rememberMs", read: milliseconds(0) },
   expires_in_ms: { name: "expiresInMs", read: milliseconds(1, "none") },
   headers: { name: "headers", read: headersReader },
 };
