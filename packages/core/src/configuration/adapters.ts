@@ -1,10 +1,10 @@
-// Finds adapters by type: among those passed in code, else as packages, seen from the configuration file's folder.
-import { existsSync, readFileSync } from "node:fs";
+// Finds adapters by type: among those passed in code, else as packages, as the program itself sees them, then the configuration's folder.
+import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { createRequire, isBuiltin } from "node:module";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { AdapterLoader, AnyAdapter } from "../backend.ts";
-import { OmniQError } from "../errors.ts";
+import { OmniQError, reasonOf } from "../errors.ts";
 import { suggestion } from "./names.ts";
 
 /** Other names of the types that OmniQ's own packages serve, which must be known before the package is loaded. */
@@ -47,8 +47,15 @@ export async function findAdapter(name: string, adapters: readonly AnyAdapter[],
       `${JSON.stringify(name)} is neither a type nor the name of a package${suggestion(name.toLowerCase(), known)}`,
     );
   }
-  // A bare name is tried as a package only where it says that it is meant for OmniQ, so that a typing error never runs
+  const near = known.includes(type) ? "" : suggestion(name, known);
+  // A name is tried as a package only where it says that it is meant for OmniQ, so that neither a typing error nor a configuration runs
   // whatever package has that name.
+  if (type.startsWith("@") && !type.includes("omniq")) {
+    throw new OmniQError(
+      "OMNIQ_ADAPTER_NOT_FOUND",
+      `${type} does not say that it is an adapter: only packages with "omniq" in their name are imported. Pass it in \`adapters\``,
+    );
+  }
   const candidates = type.startsWith("@")
     ? [type]
     : type.includes("omniq")
@@ -58,11 +65,14 @@ export async function findAdapter(name: string, adapters: readonly AnyAdapter[],
     const module = await importFrom(candidate, folder);
     if (module !== undefined) return checkAdapter(module["adapter"], candidate);
   }
-  const near = known.includes(type) ? "" : suggestion(name, known);
+  const isOwn = Object.hasOwn(knownTypes, type) || type.includes("omniq");
   throw new OmniQError(
     "OMNIQ_ADAPTER_NOT_FOUND",
-    `no adapter for type ${name}: package ${candidates[0]} is not installed where ${folder} can see it; ` +
-      `run \`npm install ${candidates[0]}\`, or pass the adapter in \`adapters\`${near}`,
+    isOwn
+      ? `no adapter for type ${name}: package ${candidates[0]} is not installed where this program or ${folder} can see it; ` +
+          `run \`npm install ${candidates[0]}\`, or pass the adapter in \`adapters\`${near}`
+      : `no adapter for type ${name} is known: OmniQ has ${Object.keys(knownTypes).join(", ")}. Pass another one in \`adapters\`, or give the ` +
+          `name of its package as type, such as @example/omniq-${type}${near}`,
   );
 }
 
@@ -85,7 +95,7 @@ export function checkAdapter(adapter: unknown, origin: string): AnyAdapter {
   return adapter as unknown as AnyAdapter;
 }
 
-/** What an adapter's `load` imports with: the configuration file's folder first. */
+/** What an adapter's `load` imports with: what the program itself can see first. */
 export function adapterLoader(folder: string): AdapterLoader {
   return {
     import: async (specifier) => {
@@ -101,20 +111,47 @@ export function adapterLoader(folder: string): AdapterLoader {
 
 type Module = Readonly<Record<string, unknown>>;
 
-/** The module, or undefined where no such package is installed. */
+/**
+ * The module, or undefined where no such package is installed. What the program itself can see comes first: from its main module, then from core's
+ * own place. The folder of the configuration file, or the working folder, comes last: others may have filled it, or what is above it.
+ */
 async function importFrom(specifier: string, folder: string): Promise<Module | undefined> {
-  const path = resolveFrom(specifier, folder);
+  const main = mainFolder();
+  const path = main === undefined ? undefined : resolveFrom(specifier, main);
+  if (path !== undefined) return await load(specifier, pathToFileURL(path).href);
   try {
-    // Core's own place is the fallback: it sees what stands beside it in a workspace.
-    return (await import(path === undefined ? specifier : pathToFileURL(path).href)) as Module;
+    return (await import(specifier)) as Module;
   } catch (cause) {
-    if (path === undefined && isMissing(cause, specifier)) return undefined;
-    const reason = cause instanceof Error ? cause.message : "it threw something that is not an error";
-    throw new OmniQError(
-      "OMNIQ_ADAPTER_INCOMPATIBLE",
-      `package ${specifier} was found, but it can't be loaded: ${reason}`,
-      { cause },
-    );
+    if (!isMissing(cause, specifier)) throw notLoadable(specifier, cause);
+  }
+  const last = resolveFrom(specifier, folder);
+  return last === undefined ? undefined : await load(specifier, pathToFileURL(last).href);
+}
+
+async function load(specifier: string, target: string): Promise<Module> {
+  try {
+    return (await import(target)) as Module;
+  } catch (cause) {
+    throw notLoadable(specifier, cause);
+  }
+}
+
+function notLoadable(specifier: string, cause: unknown): OmniQError {
+  return new OmniQError(
+    "OMNIQ_ADAPTER_INCOMPATIBLE",
+    `package ${specifier} was found, but it can't be loaded: ${reasonOf(cause)}`,
+    { cause },
+  );
+}
+
+/** Where the program's main module is. */
+function mainFolder(): string | undefined {
+  const main = process.argv[1];
+  if (main === undefined || main === "") return undefined;
+  try {
+    return dirname(realpathSync(main));
+  } catch {
+    return undefined;
   }
 }
 

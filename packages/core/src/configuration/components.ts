@@ -1,6 +1,7 @@
 // Merges what the layers say of each component, and makes the backends.
 import type { AnyAdapter, BackendBase, OptionKind } from "../backend.ts";
-import { isOmniQError } from "../errors.ts";
+import { isOmniQError, reasonOf } from "../errors.ts";
+import { isInstance } from "../thrown-text.ts";
 import { adapterLoader, checkAdapter, findAdapter, knownTypeNames, namesOf, typeOf } from "./adapters.ts";
 import { componentNames, schemeOf, topLevelNames, type ComponentLayer, type Layer } from "./layers.ts";
 import { canonicalName, nearestName, suggestion } from "./names.ts";
@@ -310,11 +311,12 @@ async function make(description: Description, folder: string, problems: Problems
       const isOwn = error.code === "OMNIQ_ADAPTER_NOT_FOUND" || error.code === "OMNIQ_ADAPTER_INCOMPATIBLE";
       // What an adapter says of its options is one problem of the configuration; anything else is not the configuration's.
       if (!isOwn && error.code !== "OMNIQ_INVALID_OPTION" && error.code !== "OMNIQ_CONFIG_INVALID") throw error;
+      // The cause of what an adapter says of its options may hold them: the error of `new URL` has the whole URL, with its password.
       problems.at(
         origin,
-        error.message,
+        redact(error, description),
         isOwn ? (error.code as "OMNIQ_ADAPTER_NOT_FOUND") : "OMNIQ_CONFIG_INVALID",
-        error.cause,
+        isOwn ? error.cause : undefined,
       );
     } else {
       problems.at(origin, `the adapter ${adapter.type} could not make a backend: ${redact(error, description)}`);
@@ -325,7 +327,7 @@ async function make(description: Description, folder: string, problems: Problems
 
 /** The message of a foreign error without the secrets that it may quote. */
 function redact(error: unknown, { adapter, options }: Description): string {
-  let message = error instanceof Error ? error.message : "it threw something that is not an error";
+  let message = isInstance(error, Error) ? reasonOf(error) : "it threw something that is not an error";
   for (const [name, value] of Object.entries(options)) {
     const isSecret = adapter.options[name] === "secret" || adapter.options[name] === "record";
     const texts = isSecret

@@ -53,11 +53,22 @@ function pathOf(url: URL): string {
   );
 }
 
+/**
+ * Kubernetes and Docker tell every container of the services beside it: one named `omniq-web` gives `OMNIQ_WEB_SERVICE_HOST`,
+ * `OMNIQ_WEB_PORT=tcp://10.0.0.1:80` and more. Those are no configuration of OmniQ's.
+ */
+function isOfService(name: string, value: string): boolean {
+  if (/_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)$/.test(name)) return true;
+  if (/_PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?$/.test(name)) return true;
+  return name.endsWith("_PORT") && /^(?:tcp|udp|sctp):\/\//i.test(value);
+}
+
 function readEnvironment(variables: Readonly<Record<string, string | undefined>>): RawLayer {
   const source: Source = { kind: "environment", label: "environment" };
   const entries = new Map<string, Entry>();
   for (const [name, value] of Object.entries(variables)) {
     if (!name.startsWith(prefix) || name.startsWith(testPrefix) || name === fileVariable || !value) continue;
+    if (isOfService(name, value)) continue;
     entries.set(canonicalName(name.slice(prefix.length).toLowerCase()), { path: name, value, text: true, source });
   }
   return { source, entries };
