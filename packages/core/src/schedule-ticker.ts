@@ -134,8 +134,8 @@ export class ScheduleTicker {
 
   /** Until the next time that is known, or the next look. */
   #pause(): number {
-    const now = Date.now() + this.#ahead;
-    const next = this.#times.after(now) - now;
+    // What has become due since the last look was not in it, so only what that look could give is forgotten.
+    const next = this.#times.after(this.#answeredAt?.store ?? 0) - (Date.now() + this.#ahead);
     return Math.max(shortestPauseMs, Math.min(next + 1, lookEveryMs * (0.75 + Math.random() / 2)));
   }
 
