@@ -70,6 +70,8 @@ export function usePacked(tarballs) {
       `${project}/typed.mts`,
       example.replace("typeOnly()", "typeOnly<{ readonly name: string }>()").replace('"./omniq.db"', '"./typed.db"'),
     );
+    // As it stands: nothing need be added to it for it to compile.
+    writeFileSync(`${project}/pasted.mts`, example);
     writeFileSync(
       `${project}/common.cjs`,
       `${example
@@ -91,7 +93,7 @@ export function usePacked(tarballs) {
           types: ["node"],
           outDir: "out",
         },
-        files: ["typed.mts"],
+        files: ["typed.mts", "pasted.mts"],
       }),
     );
     const results = [
