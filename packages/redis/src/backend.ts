@@ -1,6 +1,7 @@
 // The Redis backend: its connections, four components, closed together.
-import type { Backend, RemoteBackend, TaskQueueCapabilities } from "@omniq/core";
+import type { Backend, BackendReport, RemoteBackend, TaskQueueCapabilities } from "@omniq/core";
 import { Connection } from "./connection.ts";
+import { DamageReports } from "./damage-reports.ts";
 import { RedisEventStorage } from "./event-storage.ts";
 import { Notices } from "./notices.ts";
 import type { CheckedOptions, RedisOptions } from "./options.ts";
@@ -19,7 +20,8 @@ interface Closable {
 export class RedisBackend implements Backend {
   readonly type = "redis";
   readonly contract = 1;
-  readonly remote: RemoteBackend | undefined;
+  readonly #remote: RemoteBackend | undefined;
+  readonly #damage = new DamageReports();
   readonly #connection: Connection;
   readonly #notices: Notices;
   readonly #capabilities: TaskQueueCapabilities;
@@ -35,7 +37,7 @@ export class RedisBackend implements Backend {
     if (remotely) {
       // Sources load sources, the build loads the build.
       const module = new URL(import.meta.url.endsWith(".ts") ? "./index.ts" : "./index.js", import.meta.url).href;
-      this.remote = { module, options: { ...given } };
+      this.#remote = { module, options: { ...given } };
     }
     this.#capabilities = {
       durable: true,
@@ -55,10 +57,19 @@ export class RedisBackend implements Backend {
     };
   }
 
+  /** It has the password, so it is no field that a look at the backend would show. */
+  get remote(): RemoteBackend | undefined {
+    return this.#remote;
+  }
+
+  onReport(listener: (report: BackendReport) => void): () => void {
+    return this.#damage.listen(listener);
+  }
+
   taskQueue(): RedisTaskQueue {
     return this.#component(
       "task-queue",
-      (onClose) => new RedisTaskQueue(this, this.#connection, this.#capabilities, onClose),
+      (onClose) => new RedisTaskQueue(this, this.#connection, this.#notices, this.#damage, this.#capabilities, onClose),
     );
   }
 
@@ -66,7 +77,7 @@ export class RedisBackend implements Backend {
     const capabilities = { ...this.#common(), maxValueBytes: maxBytes, maxBatch };
     return this.#component(
       "result-storage",
-      (onClose) => new RedisResultStorage(this, this.#connection, this.#notices, capabilities, onClose),
+      (onClose) => new RedisResultStorage(this, this.#connection, this.#notices, this.#damage, capabilities, onClose),
     );
   }
 
@@ -74,14 +85,14 @@ export class RedisBackend implements Backend {
     const capabilities = { ...this.#common(), maxDataBytes: maxBytes, maxBatch };
     return this.#component(
       "event-storage",
-      (onClose) => new RedisEventStorage(this, this.#connection, capabilities, onClose),
+      (onClose) => new RedisEventStorage(this, this.#connection, this.#damage, capabilities, onClose),
     );
   }
 
   scheduleStorage(): RedisScheduleStorage {
     return this.#component(
       "schedule-storage",
-      (onClose) => new RedisScheduleStorage(this, this.#connection, this.#common(), onClose),
+      (onClose) => new RedisScheduleStorage(this, this.#connection, this.#damage, this.#common(), onClose),
     );
   }
 

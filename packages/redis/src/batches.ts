@@ -168,7 +168,7 @@ export function writeSettlements(settlements: readonly Settlement[]): (string | 
       extras.push(settlement.delayMs);
       bodies.push(JSON.stringify(settlement.error));
     } else if (outcome === "release") {
-      extras.push("");
+      extras.push(settlement.delayMs === undefined ? "-" : settlement.delayMs);
       bodies.push("");
     } else {
       extras.push(settlement.storeResult ? 1 : 0);

@@ -35,14 +35,58 @@ function readOutcome(text: string): { readonly value?: string; readonly error?: 
     case "e":
       return { error: rest };
     case "j":
-      return { error: JSON.parse(rest) as string };
+      return { error: quoted(rest) ?? damagedError };
     case "b": {
-      const [value, error] = JSON.parse(rest) as [string, string];
-      return { value, error };
+      const both = parsed(rest);
+      const [value, error] = Array.isArray(both) ? (both as unknown[]) : [];
+      return typeof value === "string" && typeof error === "string" ? { value, error } : { error: damagedError };
     }
     default:
       return {};
   }
+}
+
+/** The error of an item that cannot be read: a `QueueError`. */
+export const damagedError: string = JSON.stringify({
+  code: "OMNIQ_ITEM_DAMAGED",
+  message: "What is stored of it cannot be read",
+});
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The text of a JSON string. */
+function quoted(text: string): string | undefined {
+  const value = parsed(text);
+  return typeof value === "string" ? value : undefined;
+}
+
+/** What is shown of a task that cannot be read. */
+export function damagedTask(id: string, queue: string = "default"): StoredTask {
+  return {
+    id,
+    name: "",
+    queue,
+    payload: "",
+    envelope: "",
+    priority: 0,
+    maxAttempts: 1,
+    resultTtlMs: 0,
+    state: "failed",
+    run: 1,
+    attempt: 0,
+    expiries: 0,
+    enqueuedAt: 0,
+    runAt: 0,
+    finishedAt: 0,
+    cancelling: false,
+    error: damagedError,
+  };
 }
 
 /** The body of a task that is not plain. With a reference, the envelope is that of a kind which the server has. */
@@ -119,17 +163,18 @@ const numberEnd = 13;
 const timeEnd = 24;
 const shortHead = timeEnd + referenceLength;
 
-/** A task from its record. `edges` are the fields and values of its dependencies, where it has any. */
+/** A task from its record; nothing where it cannot be read. `edges` are the fields and values of its dependencies, where it has any. */
 export function readTask(
   id: string,
   record: string,
   now: number,
   active: Activity | undefined,
   edges: readonly string[] | undefined,
-  kindOf: (reference: string) => KindFields,
-): StoredTask {
+  kindOf: (reference: string) => KindFields | undefined,
+): StoredTask | undefined {
   if (isShort(record)) return readShort(id, record, active, kindOf);
   const end = record.indexOf("\0\0", numberEnd);
+  if (end < 0) return undefined;
   const fields = record.slice(numberEnd, end).split("\0");
   const [name = "", queue = "", priority, maxAttempts, resultTtl, , run, attempt, enqueued, at] = fields;
   const enqueuedAt = Number(enqueued);
@@ -137,6 +182,8 @@ export function readTask(
   const colon = record.indexOf(":", end);
   const refers = record.charCodeAt(end + 2) === 64;
   const cut = refers ? colon + 1 : colon + 1 + Number(record.slice(end + 2, colon));
+  const kind = refers ? kindOf(record.slice(end + 3, colon)) : undefined;
+  if (colon < 0 || (refers && kind === undefined) || !(cut > colon && cut <= record.length)) return undefined;
   let state = active === undefined ? (states[record[0] as string] as StoredTaskState) : "active";
   // What is due counts as ready, promoted yet or not.
   if (state === "scheduled" && runAt <= now) state = "ready";
@@ -145,7 +192,7 @@ export function readTask(
     name,
     queue,
     payload: record.slice(cut),
-    envelope: refers ? kindOf(record.slice(end + 3, colon)).envelope : record.slice(colon + 1, cut),
+    envelope: kind === undefined ? record.slice(colon + 1, cut) : kind.envelope,
     priority: Number(priority),
     maxAttempts: Number(maxAttempts),
     resultTtlMs: resultTtl === "-" ? null : Number(resultTtl),
@@ -157,6 +204,7 @@ export function readTask(
     runAt,
     cancelling: active?.cancelling ?? false,
   };
+  if (task.state === undefined || !areWhole(task)) return undefined;
   if (fields.length > 10) readExtras(task, fields);
   if (active !== undefined) {
     task.startedAt = active.startedAt;
@@ -168,14 +216,25 @@ export function readTask(
   return task;
 }
 
+/** Whether its numbers are. */
+function areWhole({ priority, maxAttempts, resultTtlMs, run, attempt, enqueuedAt, runAt }: StoredTask): boolean {
+  return (
+    Number.isSafeInteger(priority + maxAttempts + (resultTtlMs ?? 0) + run + attempt) &&
+    Number.isSafeInteger(enqueuedAt) &&
+    Number.isSafeInteger(runAt)
+  );
+}
+
 function readShort(
   id: string,
   record: string,
   active: Activity | undefined,
-  kindOf: (reference: string) => KindFields,
-): StoredTask {
-  const { name, queue, envelope, priority, maxAttempts, resultTtlMs } = kindOf(record.slice(timeEnd, shortHead));
+  kindOf: (reference: string) => KindFields | undefined,
+): StoredTask | undefined {
   const enqueuedAt = Number.parseInt(record.slice(numberEnd, timeEnd), 16);
+  const kind = record.length < shortHead ? undefined : kindOf(record.slice(timeEnd, shortHead));
+  if (kind === undefined || !Number.isSafeInteger(enqueuedAt)) return undefined;
+  const { name, queue, envelope, priority, maxAttempts, resultTtlMs } = kind;
   const task: { -readonly [K in keyof StoredTask]: StoredTask[K] } = {
     id,
     name,
@@ -229,13 +288,16 @@ function readExtras(task: { -readonly [K in keyof StoredTask]: StoredTask[K] }, 
         groupLimit = Number(value);
         break;
       case "er":
-        task.error = JSON.parse(value) as string;
+        task.error = quoted(value) ?? damagedError;
         break;
       case "pr":
-        task.progress = JSON.parse(value) as string;
+        task.progress = quoted(value);
         break;
       case "ca":
         task.cancelling = true;
+        break;
+      case "dm":
+        task.name = "";
         break;
       default:
     }
@@ -243,14 +305,15 @@ function readExtras(task: { -readonly [K in keyof StoredTask]: StoredTask[K] }, 
   if (groupKey !== undefined) task.group = { key: groupKey, limit: groupLimit };
 }
 
-/** An active task's part of its lease. */
-export function readLease(lease: string): Activity {
+/** An active task's part of its lease; nothing where it cannot be read. */
+export function readLease(lease: string): Activity | undefined {
   const [, , attempt, startedAt, cancelling, , progress] = lease.split("\0", 7);
+  if (!Number.isSafeInteger(Number(attempt)) || !Number.isSafeInteger(Number(startedAt))) return undefined;
   return {
     attempt: Number(attempt),
     startedAt: Number(startedAt),
     cancelling: cancelling === "1",
-    ...(progress === undefined || progress === "-" ? {} : { progress: JSON.parse(progress) as string }),
+    ...(progress === undefined || progress === "-" ? {} : { progress: quoted(progress) }),
   };
 }
 
@@ -266,6 +329,9 @@ export function readOutcomes(edges: readonly string[]): DependencyOutcome[] {
   return edgesInOrder(edges).flatMap((edge) => {
     const [taskId = "", , status = "-", run, attempt, finishedAt] = edge.split("\0", 6);
     if (status === "-") return [];
+    const numbers = [run, attempt, finishedAt].map(Number);
+    if (statuses[status] === undefined || !numbers.every(Number.isSafeInteger))
+      return [{ taskId, run: 1, attempt: 0, status: "failed" as const, finishedAt: 0, error: damagedError }];
     return [
       {
         taskId,
@@ -290,8 +356,10 @@ const unread = (): KindFields => ({
   envelope: "",
 });
 
-export function readUnrecorded(member: string, record: string): UnrecordedOutcome {
+/** Nothing where it cannot be read. */
+export function readUnrecorded(member: string, record: string): UnrecordedOutcome | undefined {
   const task = readTask(member.slice(12), record, 0, undefined, undefined, unread);
+  if (task === undefined) return undefined;
   return {
     taskId: task.id,
     run: task.run,
@@ -310,9 +378,25 @@ export function resultFields(result: NewResult): string {
   return `${result.run}\0${result.attempt}\0${result.name}\0${result.queue}\0${letters[result.status]}`;
 }
 
+/** Of one that cannot be read: failed, with `OMNIQ_ITEM_DAMAGED`. */
 export function readResult(taskId: string, record: string): StoredResult {
+  return readWholeResult(taskId, record) ?? damagedResult(taskId);
+}
+
+function damagedResult(taskId: string): StoredResult {
+  const nothing = { name: "", queue: "", finishedAt: 0, expiresAt: null };
+  return { taskId, run: 1, attempt: 0, status: "failed", error: damagedError, ...nothing };
+}
+
+export function isDamaged(result: StoredResult): boolean {
+  return result.error === damagedError && result.name === "";
+}
+
+function readWholeResult(taskId: string, record: string): StoredResult | undefined {
   const end = record.indexOf("\0\0", 13);
-  const [run, attempt, name = "", queue = "", status = "c", finishedAt, expiresAt] = record.slice(13, end).split("\0");
+  const [run, attempt, name = "", queue = "", status = "", finishedAt, expiresAt] = record.slice(13, end).split("\0");
+  const numbers = [run, attempt, finishedAt, expiresAt === "-" ? 0 : expiresAt].map(Number);
+  if (end < 0 || statuses[status] === undefined || !numbers.every(Number.isSafeInteger)) return undefined;
   return {
     taskId,
     run: Number(run),
@@ -333,10 +417,27 @@ export function writeEvent(event: NewEvent): [string, string, number, string] {
   return [id, taskId, at, text];
 }
 
-export function readEvent(text: string, cursor: string): StoredEvent {
+const eventTypes: ReadonlySet<string> = new Set<TaskEventType>([
+  "enqueued",
+  "started",
+  "progress",
+  "log",
+  "retrying",
+  "released",
+  "completed",
+  "failed",
+  "cancelled",
+  "expired",
+]);
+
+/** Nothing where it cannot be read. */
+export function readEvent(text: string, cursor: string): StoredEvent | undefined {
   const end = text.indexOf("\0\0");
   const [id = "", taskId = "", at, type, taskName = "", queue = "", run, attempt] = text.slice(0, end).split("\0");
   const data = text.slice(end + 2);
+  const numbers = [at, run, attempt].map(Number);
+  if (end < 0 || id === "" || taskId === "" || !eventTypes.has(String(type)) || !numbers.every(Number.isSafeInteger))
+    return undefined;
   return {
     id,
     at: Number(at),
@@ -349,6 +450,11 @@ export function readEvent(text: string, cursor: string): StoredEvent {
     ...(data === "" ? {} : { data: data.slice(1) }),
     cursor,
   };
+}
+
+/** The id in the text of an event that cannot be read, as far as one is there. */
+export function eventIdIn(text: string): string {
+  return text.split("\0", 1)[0]?.slice(0, 255) ?? "";
 }
 
 /** The pieces of a text by their lengths in bytes. */

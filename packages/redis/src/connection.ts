@@ -14,7 +14,23 @@ export const layoutVersion = 1;
 /** A connection on which commands are under way and that is silent for this long is dead. */
 const silenceMs = 10_000;
 /** How long `WAIT` waits for replicas. */
-const replicasMs = 5_000;
+const replicasMs = 2_000;
+/** Scripts that change nothing that a caller asked for. */
+const reads: ReadonlySet<ScriptName> = new Set<ScriptName>([
+  "get",
+  "list",
+  "counts",
+  "unrecorded",
+  "getResults",
+  "waitResults",
+  "listResults",
+  "eventsOfTask",
+  "getSchedules",
+  "listSchedules",
+  "dueSchedules",
+  "open",
+  "kind",
+]);
 
 export type ScriptArguments = readonly (string | number)[];
 
@@ -37,7 +53,13 @@ export class Connection {
   readonly #heads: Partial<Record<ScriptName, string>> = {};
   /** How messages name the server. */
   readonly what: string;
+  /**
+   * The keys that every script names. The prefix alone is a key that never exists. A cluster's node that lacks all keys of a command while their
+   * slot moves sends it to the next node, where it would see a part; with `m`, which always exists, beside it, it says TRYAGAIN.
+   */
+  readonly #keys: readonly string[];
   #main: Link | undefined;
+  #replicating: Link | undefined;
   #opening: Promise<void> | undefined;
   #opened = false;
   #closed = false;
@@ -47,6 +69,8 @@ export class Connection {
     this.options = options;
     this.prefix = `{${options.prefix}}:`;
     const { client, sentinels, cluster, host, port, db, name } = options;
+    const clustered = cluster !== undefined || (client as { isCluster?: boolean } | undefined)?.isCluster === true;
+    this.#keys = clustered ? [this.prefix, `${this.prefix}m`] : [this.prefix];
     if (client !== undefined) this.what = "the Redis of the given client";
     else if (cluster !== undefined)
       this.what = `the Redis cluster of ${cluster.map((each) => `${each.host}:${each.port}`).join(", ")}`;
@@ -75,13 +99,15 @@ export class Connection {
 
   /** Runs a script on a connection, right behind a blocking pop where one is given. */
   script(link: Link, name: ScriptName, args: ScriptArguments, { done, fail }: Told, pop?: Pop): void {
-    const all = (): string[] => [this.prefix, ...args] as string[];
+    const all = (): string[] => [...this.#keys, ...args] as string[];
+    const count = this.#keys.length;
+    const writes = !reads.has(name);
     // The server was restarted, or this is another node: the text itself loads it.
-    const byText = (client: Client): Promise<unknown> => client.eval(sources[name], 1, all());
+    const byText = (client: Client): Promise<unknown> => client.eval(sources[name], count, all());
     const head = (this.#heads[name] ??= ["evalsha", hashes[name], "1", this.prefix].map(argumentText).join(""));
     const failed = (reason: unknown): void => {
-      if (isNoScript(reason)) link.send(byText).then(done).catch(fail);
-      else fail(link.failure(reason));
+      if (isNoScript(reason)) link.send(byText, undefined, writes).then(done).catch(fail);
+      else fail(link.failure(reason, writes));
     };
     const direct = { name: "evalsha", head, before: 4, args, told: { done, fail: failed } };
     if (
@@ -97,9 +123,10 @@ export class Connection {
             pop.sent();
             (client as Redis).bzpopmin(...(pop.args as [string, number])).catch(() => undefined);
           }
-          return client.evalsha(hashes[name], 1, all());
+          return client.evalsha(hashes[name], count, all());
         },
         (error) => (isNoScript(error) ? byText(link.client) : undefined),
+        writes,
       )
       .then(done)
       .catch(fail);
@@ -117,7 +144,7 @@ export class Connection {
   append({ connection, add, wake }: Place, entry: string, done: Told["done"], fail: Told["fail"]): boolean {
     const link = this.main();
     if (!this.#opened || link.number !== connection) return false;
-    const told = { done, fail: (reason: unknown): void => fail(link.failure(reason)) };
+    const told = { done, fail: (reason: unknown): void => fail(link.failure(reason, true)) };
     return link.direct({ name: "xadd", head: add, before: 5, args: [entry], told, trail: wake });
   }
 
@@ -129,23 +156,31 @@ export class Connection {
 
   async #replicated<T>(name: ScriptName, args: ScriptArguments, waitReplicas: number): Promise<T> {
     if (!this.#opened) await this.open();
-    return this.main().send(async (client) => {
-      const answer = await this.evaluate<T>(client, name, [], args);
-      const reached = await (client as Redis).wait(waitReplicas, replicasMs);
-      if (reached >= waitReplicas) return answer;
-      throw new OmniQError(
-        "OMNIQ_BACKEND_UNAVAILABLE",
-        `${this.what} has the write, but only ${reached} of ${waitReplicas} replicas have it after ${replicasMs} ms; it is safe to try again`,
-      );
-    });
+    // On a connection of their own: what waits for replicas must not hold up heartbeats and claims.
+    const { client: given } = this.options;
+    const link = (this.#replicating ??= given === undefined ? this.another() : this.main());
+    return link.send(
+      async (client) => {
+        const answer = await this.evaluate<T>(client, name, [], args);
+        const reached = await (client as Redis).wait(waitReplicas, replicasMs);
+        if (reached >= waitReplicas) return answer;
+        throw new OmniQError(
+          "OMNIQ_OUTCOME_UNKNOWN",
+          `${this.what} has the write, but only ${reached} of ${waitReplicas} replicas have it after ${replicasMs} ms; it is safe to try again with the same ids`,
+        );
+      },
+      undefined,
+      true,
+    );
   }
 
   /** Sends a script to a client. `keys` come after the prefix, and must be this namespace's. */
   evaluate<T>(client: Client, name: ScriptName, keys: readonly string[], args: ScriptArguments): Promise<T> {
-    const all = [this.prefix, ...keys, ...args];
-    return (client.evalsha(hashes[name], 1 + keys.length, all as string[]) as Promise<T>).catch((error: unknown) => {
+    const all = [...this.#keys, ...keys, ...args];
+    const count = this.#keys.length + keys.length;
+    return (client.evalsha(hashes[name], count, all as string[]) as Promise<T>).catch((error: unknown) => {
       if (!isNoScript(error)) throw error;
-      return client.eval(sources[name], 1 + keys.length, all as string[]) as Promise<T>;
+      return client.eval(sources[name], count, all as string[]) as Promise<T>;
     });
   }
 
@@ -209,6 +244,7 @@ export class Connection {
     this.#others.clear();
     this.#main?.close();
     this.#main = undefined;
+    this.#replicating = undefined;
     this.#opened = false;
   }
 
@@ -218,6 +254,20 @@ export class Connection {
 
   async #look(): Promise<void> {
     const link = this.main();
+    const { db, client, cluster } = this.options;
+    // ioredis goes on with number 0 where the server refuses another one.
+    if (db !== 0 && client === undefined && cluster === undefined) {
+      await link
+        .send((own) => (own as Redis).select(db))
+        .catch((error: unknown) => {
+          if ((error as OmniQError).code !== "OMNIQ_BACKEND_FAILED") throw error;
+          throw new OmniQError(
+            "OMNIQ_CONFIG_INVALID",
+            `${this.what} has no database ${db}; its setting "databases" says how many it has`,
+            { cause: (error as OmniQError).cause },
+          );
+        });
+    }
     const version = await link
       .send((client) => this.evaluate<string>(client, "open", [], [layoutVersion]))
       .catch((error: unknown) => {

@@ -12,8 +12,10 @@ import {
   type PageRequest,
   type StoredEvent,
 } from "@omniq/core";
-import { readEvent, writeEvent } from "./codec.ts";
+import { byBytes } from "./by-bytes.ts";
+import { eventIdIn, readEvent, writeEvent } from "./codec.ts";
 import type { Connection } from "./connection.ts";
+import type { DamageReports } from "./damage-reports.ts";
 import { Lifetime } from "./lifetime.ts";
 import { listKey, readPage, writeCursor } from "./pages.ts";
 
@@ -32,26 +34,31 @@ export class RedisEventStorage implements EventStorage {
   readonly backend: object;
   readonly capabilities: EventStorageCapabilities;
   readonly #connection: Connection;
+  readonly #damage: DamageReports;
   readonly #life: Lifetime;
 
   constructor(
     backend: object,
     connection: Connection,
+    damage: DamageReports,
     capabilities: EventStorageCapabilities,
     onClose: () => Promise<void>,
   ) {
     this.backend = backend;
     this.capabilities = capabilities;
     this.#connection = connection;
+    this.#damage = damage;
     this.#life = new Lifetime("event storage", onClose);
   }
 
   async append(events: readonly NewEvent[], options: CallOptions = {}): Promise<void> {
     this.#life.check(options.signal);
     if (events.length === 0) return;
-    const args: (string | number)[] = [events.length];
-    for (const event of events) args.push(...writeEvent(event));
-    await this.#connection.write("appendEvents", args);
+    for (const run of byBytes(events, ({ data }) => data?.length ?? 0, "An event")) {
+      const args: (string | number)[] = [run.length];
+      for (const event of run) for (const part of writeEvent(event)) args.push(part);
+      await this.#connection.write("appendEvents", args);
+    }
   }
 
   async query(filter: EventFilter, page: PageRequest, options: CallOptions = {}): Promise<Page<StoredEvent>> {
@@ -67,9 +74,9 @@ export class RedisEventStorage implements EventStorage {
       options.signal?.throwIfAborted();
       const entries = await this.#read(filter.taskId, after);
       for (const entry of entries) {
-        const event = readEntry(entry);
+        const event = this.#readEntry(entry);
         after = entry[0];
-        if (!matches(event, filter)) continue;
+        if (event === undefined || !matches(event, filter)) continue;
         items.push(event);
         places.push(entry[0]);
         if (items.length > limit) break;
@@ -127,8 +134,8 @@ export class RedisEventStorage implements EventStorage {
         for (const entry of entries) {
           if (over()) return;
           after = entry[0];
-          const event = readEntry(entry);
-          if (matches(event, filter)) yield event;
+          const event = this.#readEntry(entry);
+          if (event !== undefined && matches(event, filter)) yield event;
         }
       }
     } finally {
@@ -151,6 +158,13 @@ export class RedisEventStorage implements EventStorage {
     return this.close();
   }
 
+  #readEntry([id, fields]: Entry): StoredEvent | undefined {
+    const text = fields[1] ?? "";
+    const event = readEvent(text, writeCursor(tailKey, id));
+    if (event === undefined) this.#damage.tell("event", eventIdIn(text) || id);
+    return event;
+  }
+
   async #read(taskId: string | undefined, after: string): Promise<readonly Entry[]> {
     if (taskId !== undefined) return this.#connection.run<readonly Entry[]>("eventsOfTask", [taskId, after, readSize]);
     await this.#connection.open();
@@ -161,10 +175,6 @@ export class RedisEventStorage implements EventStorage {
       readonly Entry[]
     >;
   }
-}
-
-function readEntry([id, fields]: Entry): StoredEvent {
-  return readEvent(fields[1] ?? "", writeCursor(tailKey, id));
 }
 
 function matches(event: StoredEvent, filter: EventFilter): boolean {

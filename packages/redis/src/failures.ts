@@ -17,13 +17,36 @@ export function isNoScript(error: unknown): boolean {
   return messageOf(error).startsWith("NOSCRIPT");
 }
 
-/** The error that callers see. `what` names the server. */
-export function failure(error: unknown, what: string): OmniQError {
+/** A call that was sent, and whose connection broke before the answer came. */
+export class Unanswered extends Error {
+  override readonly name = "Unanswered";
+}
+
+/**
+ * What is kept of an error of ioredis. The errors themselves carry the command with its arguments: passwords, payloads.
+ */
+function plain(error: unknown): Error {
+  const { code, name, stack } = (error ?? {}) as { code?: unknown; name?: unknown; stack?: unknown };
+  const cause = new Error(messageOf(error).slice(0, 500));
+  if (typeof name === "string") cause.name = name;
+  if (typeof stack === "string") cause.stack = stack.slice(0, 4_000);
+  return typeof code === "string" ? Object.assign(cause, { code }) : cause;
+}
+
+/** The error that callers see. `what` names the server. `writes`: what was sent and not answered may have taken effect. */
+export function failure(error: unknown, what: string, writes: boolean): OmniQError {
   if (isOmniQError(error)) return error;
   const message = messageOf(error);
   const { code = "", name = "" } = (error ?? {}) as { code?: string; name?: string };
-  const make = (kind: "OMNIQ_BACKEND_UNAVAILABLE" | "OMNIQ_BACKEND_FULL" | "OMNIQ_BACKEND_FAILED", text: string) =>
-    new OmniQError(kind, text, { cause: error });
+  const make = (
+    kind: "OMNIQ_BACKEND_UNAVAILABLE" | "OMNIQ_BACKEND_FULL" | "OMNIQ_BACKEND_FAILED" | "OMNIQ_OUTCOME_UNKNOWN",
+    text: string,
+  ) => new OmniQError(kind, text, { cause: plain(error) });
+  if (writes && error instanceof Unanswered)
+    return make(
+      "OMNIQ_OUTCOME_UNKNOWN",
+      `The connection to ${what} broke before the answer came; the call may have taken effect. Sent again with the same ids it does nothing twice`,
+    );
   if (/\bOOM\b/.test(message))
     return make(
       "OMNIQ_BACKEND_FULL",

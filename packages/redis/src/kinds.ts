@@ -1,6 +1,6 @@
 // Kinds: what tasks of one definition have in common (name, queue, limits, envelope) is stored once, and their records refer to it.
 import { createHash } from "node:crypto";
-import { OmniQError, type NewTask } from "@omniq/core";
+import type { NewTask } from "@omniq/core";
 import type { Connection } from "./connection.ts";
 import { newInbox, type Place } from "./inbox.ts";
 
@@ -44,6 +44,7 @@ export class Kinds {
   readonly #watched = new Map<string, Kind>();
   readonly #read = new Map<string, KindFields>();
   readonly #storing = new Set<string>();
+  readonly #missing = new Set<string>();
   #stored = 0;
   #latest: Kind | undefined;
 
@@ -69,9 +70,10 @@ export class Kinds {
     this.#stored = 0;
   }
 
-  readonly read = (reference: string): KindFields => {
+  /** Nothing where the server has none of this reference that can be read. */
+  readonly read = (reference: string): KindFields | undefined => {
     const kind = this.#read.get(reference);
-    if (kind === undefined) throw new UnknownKind(reference);
+    if (kind === undefined && !this.#missing.has(reference)) throw new UnknownKind(reference);
     return kind;
   };
 
@@ -81,7 +83,14 @@ export class Kinds {
       return read();
     } catch (error) {
       if (!(error instanceof UnknownKind)) throw error;
-      return this.#learn(error.reference).then(() => this.reading(read));
+      return this.#learn(error.reference).then(async () => {
+        try {
+          return await this.reading(read);
+        } finally {
+          // It may be there when the next one asks.
+          this.#missing.delete(error.reference);
+        }
+      });
     }
   }
 
@@ -101,13 +110,9 @@ export class Kinds {
   async #learn(reference: string): Promise<void> {
     const key = this.#connection.key("v");
     const text = await this.#connection.main().send((client) => client.hget(key, reference));
-    if (text === null) {
-      throw new OmniQError(
-        "OMNIQ_BACKEND_FAILED",
-        `A task of ${this.#connection.what} refers to a kind that is gone from "${key}"; something deleted it`,
-      );
-    }
-    this.#read.set(reference, readKind(text));
+    const kind = text === null ? undefined : readKind(text);
+    if (kind === undefined) this.#missing.add(reference);
+    else this.#read.set(reference, kind);
   }
 
   async #store(kind: Kind): Promise<void> {
@@ -148,9 +153,12 @@ function headOf(task: NewTask): string {
   return `${task.name}\0${task.queue}\0${task.priority}\0${task.maxAttempts}\0${task.resultTtlMs ?? "-"}\0${task.rememberMs}\x001\x000`;
 }
 
-function readKind(text: string): KindFields {
+/** Nothing where it cannot be read. */
+function readKind(text: string): KindFields | undefined {
   const cut = text.indexOf("\0\0");
   const [name = "", queue = "", priority, maxAttempts, resultTtl, remember] = text.slice(0, cut).split("\0");
+  const numbers = [priority, maxAttempts, resultTtl === "-" ? 0 : resultTtl, remember].map(Number);
+  if (cut < 0 || name === "" || queue === "" || !numbers.every(Number.isSafeInteger)) return undefined;
   return {
     name,
     queue,

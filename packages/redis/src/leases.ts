@@ -54,14 +54,22 @@ export function hasLeases(reply: ReserveReply): boolean {
   return reply.lengths !== "";
 }
 
-export function readLeases(reply: ReserveReply, sentAt: number, kindOf: (reference: string) => KindFields): Lease[] {
+/** The leases; the ids of tasks that cannot be read go to `damaged`. */
+export function readLeases(
+  reply: ReserveReply,
+  sentAt: number,
+  kindOf: (reference: string) => KindFields | undefined,
+  damaged: string[],
+): Lease[] {
   if (!hasLeases(reply)) return [];
   const { now, token, deadline } = reply;
   const edgesOf = reply.edges.length === 0 ? undefined : new Map(reply.edges);
-  if (!reply.lengths.includes(",")) return [readEntry(reply.text, 0)];
-  return cut(reply.text, reply.lengths.split(",").map(Number)).map(readEntry);
+  const leases: Lease[] = [];
+  if (!reply.lengths.includes(",")) readEntry(reply.text, 0);
+  else cut(reply.text, reply.lengths.split(",").map(Number)).forEach(readEntry);
+  return leases;
 
-  function readEntry(entry: string, index: number): Lease {
+  function readEntry(entry: string, index: number): void {
     const idEnd = entry.indexOf("\0");
     const infoEnd = entry.indexOf("\0", idEnd + 1);
     const first = infoEnd === idEnd + 1;
@@ -72,7 +80,11 @@ export function readLeases(reply: ReserveReply, sentAt: number, kindOf: (referen
     const id = entry.slice(0, idEnd);
     const activity = { attempt, startedAt, cancelling: false };
     const task = readTask(id, entry.slice(infoEnd + 1), now, activity, edges, kindOf);
-    return {
+    if (task === undefined) {
+      damaged.push(id);
+      return;
+    }
+    leases.push({
       taskId: id,
       queue: task.queue,
       token: `${token}.${index}`,
@@ -83,6 +95,6 @@ export function readLeases(reply: ReserveReply, sentAt: number, kindOf: (referen
       sentAt,
       cancelling: false,
       dependencies: edges === undefined ? [] : readOutcomes(edges),
-    };
+    });
   }
 }

@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { Redis, type Cluster } from "ioredis";
 import { OmniQError } from "@omniq/core";
 import { DirectCommand, isUntraced, send, type Direct } from "./direct-command.ts";
-import { failure } from "./failures.ts";
+import { failure, messageOf, Unanswered } from "./failures.ts";
 
 /** How long a call waits for a connection before it rejects. */
 const patienceMs = 5_000;
@@ -77,9 +77,9 @@ export class Link {
     // ioredis drops what was sent and not answered when it does not send it again, without a word.
     listen.on("close", () => {
       this.#number = ++connections;
-      this.#fail(new Error("Connection is closed."));
+      this.#fail(new Unanswered("Connection is closed."));
     });
-    listen.on("end", () => this.#fail(new Error("Connection is closed.")));
+    listen.on("end", () => this.#fail(new Unanswered("Connection is closed.")));
   }
 
   /** Another one each time that the connection broke; no other link of this process ever has it. */
@@ -94,15 +94,25 @@ export class Link {
 
   /**
    * Sends when there is a connection. What was sent and not answered when it broke rejects: it may have taken effect. `again` may send
-   * in another way what the server refused.
+   * in another way what the server refused. `writes`: an unanswered call may have taken effect.
    */
-  send<T>(call: (client: Client) => Promise<T>, again?: (error: unknown) => Promise<T> | undefined): Promise<T> {
+  send<T>(
+    call: (client: Client) => Promise<T>,
+    again?: (error: unknown) => Promise<T> | undefined,
+    writes: boolean = false,
+    until: number = performance.now() + patienceMs,
+  ): Promise<T> {
     if (this.#closed) return Promise.reject(this.closedError());
-    if (this.#own && this.client.status !== "ready") return this.#ready().then(() => this.send(call, again));
+    if (this.#own && this.client.status !== "ready")
+      return this.#ready().then(() => this.send(call, again, writes, until));
     return new Promise<T>((resolve, fail) => {
       const reject = (error: unknown): void => {
         this.#underWay.delete(waiting);
-        fail(this.failure(error));
+        // Keys on their way to another node: nothing was done.
+        if (isMoving(error) && performance.now() < until) {
+          const pauseMs = 20 + Math.random() * 80;
+          setTimeout(() => this.send(call, again, writes, until).then(answered, fail), pauseMs);
+        } else fail(this.failure(error, writes));
       };
       const answered = (answer: T): void => {
         this.#answers++;
@@ -132,13 +142,13 @@ export class Link {
   }
 
   /** The error that callers see. */
-  failure(error: unknown): OmniQError {
-    return this.#closed ? this.closedError() : failure(error, this.#what);
+  failure(error: unknown, writes: boolean): OmniQError {
+    return this.#closed ? this.closedError() : failure(error, this.#what, writes);
   }
 
   /** Breaks the connection; it is made again. What is under way rejects. */
   reset(): void {
-    this.#fail(new Error("Connection is closed."));
+    this.#fail(new Unanswered("Connection is closed."));
     if (!this.#own || this.#closed) return;
     // Ending it in good manners would wait for the server, which may be what does not answer.
     const { stream } = this.client as Streaming;
@@ -165,7 +175,7 @@ export class Link {
       if (this.#closed) throw this.closedError();
       const left = until - performance.now();
       const { status } = this.client;
-      if (left <= 0) throw failure(this.#lastError ?? new Error("Connection is closed."), this.#what);
+      if (left <= 0) throw failure(this.#lastError ?? new Error("Connection is closed."), this.#what, false);
       if (status === "end" || status === "wait")
         this.client.connect().catch((error: unknown) => (this.#lastError = error));
       await new Promise<void>((done) => {
@@ -207,4 +217,9 @@ export class Link {
     for (const call of this.#underWay) call.reject(error);
     this.#underWay.clear();
   }
+}
+
+/** A cluster's answer while a slot moves, as it is and as ioredis gives it up. */
+function isMoving(error: unknown): boolean {
+  return /TRYAGAIN|Too many Cluster redirections/.test(messageOf(error));
 }

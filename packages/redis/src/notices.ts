@@ -1,5 +1,6 @@
-// Word of results: one subscription for each backend; whoever stored a result sends it to the clients that left word for it.
-import { randomBytes } from "node:crypto";
+// Word of results and cancels: one subscription for each backend. Whoever stored a result sends it to the clients that left word for it. A message
+// only wakes, unless it has the nonce that this client left at the server with its word.
+import { randomBytes, randomFillSync } from "node:crypto";
 import type { ResultReference } from "@omniq/core";
 import { cut } from "./codec.ts";
 import type { Connection } from "./connection.ts";
@@ -15,7 +16,8 @@ export class Notices {
   /** Arrays are not changed: that of a call is shared by its tasks. */
   readonly #waiters = new Map<string, readonly Wake[]>();
   /** Tasks for whose results, from a run on, word was left at the server, and until when it holds; the oldest first. */
-  readonly #left = new Map<string, { readonly run: number; readonly until: number }>();
+  readonly #left = new Map<string, { readonly run: number; readonly until: number; readonly nonce: string }>();
+  readonly #cancels = new Set<(taskIds: readonly string[]) => void>();
   #link: Link | undefined;
   #subscribing: Promise<void> | undefined;
 
@@ -49,17 +51,31 @@ export class Notices {
     };
   }
 
-  /** Word is being left for these, until a time by `performance.now()`: said before it is sent, since an answer may be overtaken by a message. */
-  left(references: readonly ResultReference[], until: number): void {
-    for (const { taskId, run } of references) {
+  /** Hears of active tasks whose cancel was asked for, until the answer is called. */
+  onCancel(listener: (taskIds: readonly string[]) => void): () => void {
+    const own = (taskIds: readonly string[]): void => listener(taskIds);
+    this.#cancels.add(own);
+    // Where it fails, heartbeats tell later.
+    this.ready().catch(() => undefined);
+    return () => void this.#cancels.delete(own);
+  }
+
+  /**
+   * Word is being left for these, until a time by `performance.now()`: said before it is sent, since an answer may be overtaken by a message.
+   * Gives the nonce of each.
+   */
+  left(references: readonly ResultReference[], until: number): readonly string[] {
+    const nonces = references.map(newNonce);
+    for (const [index, { taskId, run }] of references.entries()) {
       this.#left.delete(taskId);
-      this.#left.set(taskId, { run, until });
+      this.#left.set(taskId, { run, until, nonce: nonces[index] as string });
     }
     const now = performance.now();
     for (const [id, word] of this.#left) {
       if (word.until > now) break;
       this.#left.delete(id);
     }
+    return nonces;
   }
 
   /** No word was left for these after all: whoever relies on it looks. */
@@ -88,10 +104,13 @@ export class Notices {
   async #subscribe(): Promise<void> {
     const link = this.#connection.another();
     this.#link = link;
-    const channel = this.#connection.key(this.channel);
-    const subscribe = (): Promise<unknown> => link.send((own) => own.subscribe(channel));
+    const [channel, cancels] = [this.#connection.key(this.channel), this.#connection.key("cancel")];
+    const subscribe = (): Promise<unknown> => link.send((own) => own.subscribe(channel, cancels));
     const client = link.client as { on(event: string, listener: (...args: never[]) => void): unknown };
-    client.on("message", (_channel: string, text: string) => this.#heard(text));
+    client.on("message", (from: string, text: string) => {
+      if (from === cancels) this.#cancelled(text);
+      else this.#heard(text);
+    });
     await subscribe();
     // Words that were said while the connection was broken are lost: all look again. The client subscribes again by itself, but does not
     // say when it has.
@@ -104,18 +123,49 @@ export class Notices {
     );
   }
 
-  /** A message, as the scripts' `notify` makes it. */
+  /** A message, as the scripts' `notify` makes it. Anybody may have sent it. */
   #heard(text: string): void {
     const end = text.indexOf("\0\0");
-    const head = text.slice(0, end).split("\0");
+    const head = text.slice(0, Math.max(0, end)).split("\0");
     const lengths: number[] = [];
-    for (let at = 1; at < head.length; at += 2) if (head[at] !== "-") lengths.push(Number(head[at]));
+    for (let at = 2; at < head.length; at += 3) {
+      if (head[at] === "-") continue;
+      const length = Number(head[at]);
+      if (!Number.isSafeInteger(length) || length < 0 || length > text.length * 3) return;
+      lengths.push(length);
+    }
     const records = cut(text.slice(end + 2), lengths);
-    for (let at = 0, next = 0; at + 1 < head.length; at += 2) {
+    for (let at = 0, next = 0; at + 2 < head.length; at += 3) {
       const id = head[at] as string;
-      const record = head[at + 1] === "-" ? undefined : records[next++];
+      const record = head[at + 2] === "-" ? undefined : records[next++];
+      const known = this.#left.get(id)?.nonce === head[at + 1];
       this.#left.delete(id);
-      for (const wake of this.#waiters.get(id) ?? []) wake(id, record);
+      for (const wake of this.#waiters.get(id) ?? []) wake(id, known ? record : undefined);
     }
   }
+
+  #cancelled(text: string): void {
+    const ids = text.split("\0", mostCancels);
+    for (const listener of this.#cancels) {
+      try {
+        listener(ids);
+      } catch {
+        // A hint that its listener cannot use is no reason to lose the others.
+      }
+    }
+  }
+}
+
+/** What one message may tell. */
+const mostCancels = 1_000;
+const nonceBytes = 6;
+const pool = Buffer.allocUnsafe(nonceBytes * 1_024);
+let used = pool.length;
+function newNonce(): string {
+  if (used === pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  used += nonceBytes;
+  return pool.toString("base64url", used - nonceBytes, used);
 }

@@ -11,8 +11,10 @@ import {
   type ResultStorageCapabilities,
   type StoredResult,
 } from "@omniq/core";
-import { letterOf, readResult, resultFields, writeOutcome } from "./codec.ts";
+import { byBytes } from "./by-bytes.ts";
+import { isDamaged, letterOf, readResult, resultFields, writeOutcome } from "./codec.ts";
 import type { Connection } from "./connection.ts";
+import type { DamageReports } from "./damage-reports.ts";
 import { Lifetime } from "./lifetime.ts";
 import type { Notices } from "./notices.ts";
 import { listKey, readPage, writeCursor } from "./pages.ts";
@@ -27,12 +29,14 @@ export class RedisResultStorage implements ResultStorage {
   readonly capabilities: ResultStorageCapabilities;
   readonly #connection: Connection;
   readonly #notices: Notices;
+  readonly #damage: DamageReports;
   readonly #life: Lifetime;
 
   constructor(
     backend: object,
     connection: Connection,
     notices: Notices,
+    damage: DamageReports,
     capabilities: ResultStorageCapabilities,
     onClose: () => Promise<void>,
   ) {
@@ -40,26 +44,35 @@ export class RedisResultStorage implements ResultStorage {
     this.capabilities = capabilities;
     this.#connection = connection;
     this.#notices = notices;
+    this.#damage = damage;
     this.#life = new Lifetime("result storage", onClose);
   }
 
   async put(results: readonly NewResult[], options: CallOptions = {}): Promise<readonly StoredResult[]> {
     this.#life.check(options.signal);
     if (results.length === 0) return [];
+    const stored: StoredResult[] = [];
+    for (const run of byBytes(results, ({ value = "", error = "" }) => value.length + error.length, "A result"))
+      stored.push(...(await this.#putRun(run)));
+    return stored;
+  }
+
+  async #putRun(results: readonly NewResult[]): Promise<readonly StoredResult[]> {
     const args: (string | number)[] = [results.length];
     for (const result of results) {
       const { taskId, run, finishedAt, ttlMs, value, error } = result;
       args.push(taskId, run, resultFields(result), finishedAt ?? "", ttlMs ?? "-", writeOutcome(value, error));
     }
     const records = await this.#connection.write<readonly string[]>("putResults", args);
-    return records.map((record, index) => readResult(results[index]?.taskId ?? "", record));
+    return records.map((record, index) => this.#read(results[index]?.taskId ?? "", record));
   }
 
   async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredResult | undefined)[]> {
     this.#life.check(options.signal);
-    if (ids.length === 0) return [];
-    const records = await this.#connection.run<readonly (string | 0)[]>("getResults", ids);
-    return records.map((record, index) => (record === 0 ? undefined : readResult(ids[index] as string, record)));
+    const records: (string | 0)[] = [];
+    while (records.length < ids.length)
+      records.push(...(await this.#connection.run<readonly (string | 0)[]>("getResults", ids.slice(records.length))));
+    return records.map((record, index) => (record === 0 ? undefined : this.#read(ids[index] as string, record)));
   }
 
   async wait(
@@ -152,12 +165,9 @@ export class RedisResultStorage implements ResultStorage {
           filter.status === undefined ? "" : letterOf(filter.status),
         ],
       );
-      for (let index = 0; index + 1 < found.length; index += 2) {
-        const record = found[index + 1] as string;
-        const result = readResult(found[index] as string, record);
-        items.push(result);
-        const minute = result.expiresAt === null ? "inf" : String(Math.floor(result.expiresAt / 60_000));
-        places.push(`${minute} ${Number.parseInt(record.slice(1, 13), 16)}`);
+      for (let index = 0; index + 2 < found.length; index += 3) {
+        items.push(this.#read(found[index] as string, found[index + 1] as string));
+        places.push(found[index + 2] as string);
       }
       if (nextBucket === "") break;
       [bucket, number] = [nextBucket, nextNumber];
@@ -179,12 +189,18 @@ export class RedisResultStorage implements ResultStorage {
     return this.close();
   }
 
+  #read(taskId: string, record: string): StoredResult {
+    const result = readResult(taskId, record);
+    if (isDamaged(result)) this.#damage.tell("result", taskId);
+    return result;
+  }
+
   /** `listens`: it leaves word for what is not there. */
   async #look(references: readonly ResultReference[], listens: boolean): Promise<StoredResult[]> {
     const ids = references.map(({ taskId }) => taskId);
     const args: (string | number)[] = listens ? [this.#notices.channel, heardMs + 1_000] : ["", 0];
-    for (const { taskId, run } of references) args.push(taskId, run);
-    if (listens) this.#notices.left(references, performance.now() + heardMs);
+    const nonces = listens ? this.#notices.left(references, performance.now() + heardMs) : [];
+    for (const [index, { taskId, run }] of references.entries()) args.push(taskId, run, nonces[index] ?? "-");
     let left = false;
     try {
       const found = await this.#connection.run<readonly string[]>("waitResults", args);
@@ -192,7 +208,7 @@ export class RedisResultStorage implements ResultStorage {
       left = found.length === 0;
       const results: StoredResult[] = [];
       for (let index = 0; index + 1 < found.length; index += 2)
-        results.push(readResult(found[index] as string, found[index + 1] as string));
+        results.push(this.#read(found[index] as string, found[index + 1] as string));
       return results;
     } finally {
       if (listens && !left) this.#notices.forget(ids);

@@ -10,6 +10,7 @@ import type {
   StoredSchedule,
 } from "@omniq/core";
 import type { Connection } from "./connection.ts";
+import type { DamageReports } from "./damage-reports.ts";
 import { Lifetime } from "./lifetime.ts";
 import { listKey, readPage, writeCursor } from "./pages.ts";
 
@@ -20,17 +21,20 @@ export class RedisScheduleStorage implements ScheduleStorage {
   readonly backend: object;
   readonly capabilities: ComponentCapabilities;
   readonly #connection: Connection;
+  readonly #damage: DamageReports;
   readonly #life: Lifetime;
 
   constructor(
     backend: object,
     connection: Connection,
+    damage: DamageReports,
     capabilities: ComponentCapabilities,
     onClose: () => Promise<void>,
   ) {
     this.backend = backend;
     this.capabilities = capabilities;
     this.#connection = connection;
+    this.#damage = damage;
     this.#life = new Lifetime("schedule storage", onClose);
   }
 
@@ -53,7 +57,7 @@ export class RedisScheduleStorage implements ScheduleStorage {
     this.#life.check(options.signal);
     if (ids.length === 0) return [];
     const rows = await this.#connection.run<readonly (Row | 0)[]>("getSchedules", ids);
-    return rows.map((row) => (row === 0 ? undefined : readSchedule(row)));
+    return rows.map((row) => (row === 0 ? undefined : this.#read(row)));
   }
 
   async list(page: PageRequest, options: CallOptions = {}): Promise<Page<StoredSchedule>> {
@@ -62,7 +66,7 @@ export class RedisScheduleStorage implements ScheduleStorage {
     const { limit, after } = readPage(key, page);
     const from = after === undefined ? "-" : `(${after}`;
     const rows = await this.#connection.run<readonly (Row | 0)[]>("listSchedules", [from, limit + 1]);
-    const found = rows.flatMap((row) => (row === 0 ? [] : [readSchedule(row)]));
+    const found = rows.flatMap((row) => (row === 0 ? [] : [this.#read(row)]));
     const items = found.slice(0, limit);
     const last = items.at(-1);
     return found.length > limit && last !== undefined ? { items, next: writeCursor(key, last.id) } : { items };
@@ -80,8 +84,17 @@ export class RedisScheduleStorage implements ScheduleStorage {
     options: CallOptions = {},
   ): Promise<{ readonly now: number; readonly schedules: readonly StoredSchedule[] }> {
     this.#life.check(options.signal);
-    const [now, rows] = await this.#connection.run<readonly [string, readonly (Row | 0)[]]>("dueSchedules", [limit]);
-    return { now: Number(now), schedules: rows.flatMap((row) => (row === 0 ? [] : [readSchedule(row)])) };
+    type Answer = readonly [now: string, ids: readonly string[], rows: readonly (Row | 0)[]];
+    for (;;) {
+      const [now, ids, rows] = await this.#connection.run<Answer>("dueSchedules", [limit]);
+      const schedules = rows.map((row) => (row === 0 ? undefined : readSchedule(row)));
+      const odd = ids.filter((_id, index) => schedules[index] === undefined);
+      if (odd.length === 0) return { now: Number(now), schedules: schedules.filter((one) => one !== undefined) };
+      // What cannot be read stands in nobody's way.
+      for (const [index, row] of rows.entries())
+        if (row !== 0 && schedules[index] === undefined) this.#damage.tell("schedule", row[0]);
+      await this.#connection.run("parkSchedules", odd);
+    }
   }
 
   async advance(
@@ -95,6 +108,12 @@ export class RedisScheduleStorage implements ScheduleStorage {
     return (await this.#connection.write<number>("advanceSchedule", args)) === 1;
   }
 
+  #read(row: Row): StoredSchedule {
+    const schedule = readSchedule(row);
+    if (schedule === undefined) this.#damage.tell("schedule", row[0]);
+    return schedule ?? damaged(row);
+  }
+
   close(): Promise<void> {
     return this.#life.close();
   }
@@ -104,14 +123,22 @@ export class RedisScheduleStorage implements ScheduleStorage {
   }
 }
 
+/** What is shown of a schedule that cannot be read. */
+function damaged([id, , revision]: Row): StoredSchedule {
+  return { id, rule: "", template: "", nextAt: null, runs: 0, paused: true, revision };
+}
+
 /** Random, so that a schedule that was deleted and made anew never has an old one's revision. */
 function newRevision(): string {
   return randomBytes(9).toString("base64url");
 }
 
-function readSchedule([id, text, revision, next, paused]: Row): StoredSchedule {
-  const [rule, template] = JSON.parse(text) as [string, string];
-  const [nextAt = "", runs] = next.split(" ");
+/** Nothing where it cannot be read. */
+function readSchedule([id, text, revision, next, paused]: Row): StoredSchedule | undefined {
+  const [rule, template] = parsedPair(text);
+  const [nextAt = "", runs = ""] = next.split(" ");
+  const numbers = runs !== "" && [nextAt, runs].every((one) => Number.isSafeInteger(Number(one)));
+  if (typeof rule !== "string" || typeof template !== "string" || !numbers || !/^[01]$/u.test(paused)) return undefined;
   return {
     id,
     rule,
@@ -121,4 +148,13 @@ function readSchedule([id, text, revision, next, paused]: Row): StoredSchedule {
     paused: paused === "1",
     revision,
   };
+}
+
+function parsedPair(text: string): readonly unknown[] {
+  try {
+    const pair = JSON.parse(text) as unknown;
+    return Array.isArray(pair) ? pair : [];
+  } catch {
+    return [];
+  }
 }

@@ -18,6 +18,7 @@ import {
   type RemoveState,
   type ReserveOptions,
   type ReserveRequest,
+  type RetryOptions,
   type RetryState,
   type Settlement,
   type SettleState,
@@ -28,13 +29,16 @@ import {
   type TaskQueueCapabilities,
   type UnrecordedOutcome,
 } from "@omniq/core";
-import { readLease, readTask, readUnrecorded } from "./codec.ts";
+import { byBytes } from "./by-bytes.ts";
+import { damagedTask, endingOf, readLease, readTask, readUnrecorded } from "./codec.ts";
 import { onlyPlain, readAnswers, writeCalls, writeOne, writeSettlements } from "./batches.ts";
 import type { Connection } from "./connection.ts";
+import type { DamageReports } from "./damage-reports.ts";
 import { Inbox, placeOf } from "./inbox.ts";
 import { Kinds, type Kind, type KindFields } from "./kinds.ts";
 import { hasLeases, readLeases, readReply, type ReserveAnswer, type ReserveReply } from "./leases.ts";
 import { Lifetime } from "./lifetime.ts";
+import type { Notices } from "./notices.ts";
 import { listKey, readSequencePage, writeCursor } from "./pages.ts";
 import { Waiting, type Wait } from "./waiting.ts";
 
@@ -54,7 +58,7 @@ function newToken(): string {
   return pool.toString("base64url", used - 12, used);
 }
 
-type KindOf = (reference: string) => KindFields;
+type KindOf = (reference: string) => KindFields | undefined;
 type Shown = readonly [id: string, record: string, lease: string, edges: readonly string[]];
 
 export class RedisTaskQueue implements TaskQueue {
@@ -65,15 +69,21 @@ export class RedisTaskQueue implements TaskQueue {
   readonly #waiting: Waiting;
   readonly #kinds: Kinds;
   readonly #inbox: Inbox;
+  readonly #notices: Notices;
+  readonly #damage: DamageReports;
   readonly #life: Lifetime;
 
   constructor(
     backend: object,
     connection: Connection,
+    notices: Notices,
+    damage: DamageReports,
     capabilities: TaskQueueCapabilities,
     onClose: () => Promise<void>,
   ) {
     this.backend = backend;
+    this.#notices = notices;
+    this.#damage = damage;
     this.capabilities = capabilities;
     this.#connection = connection;
     this.#waiting = new Waiting(connection);
@@ -116,6 +126,14 @@ export class RedisTaskQueue implements TaskQueue {
 
   /** `before`: what the short way answered. */
   async #enqueueAny(calls: readonly EnqueueCall[], before: unknown = undefined): Promise<readonly EnqueueAnswer[]> {
+    const runs = byBytes(calls, weightOfCall, "A call of enqueue");
+    if (runs.length === 1) return await this.#enqueueRun(calls, before);
+    const answers: EnqueueAnswer[] = [];
+    for (const run of runs) answers.push(...(await this.#enqueueRun(run, undefined)));
+    return answers;
+  }
+
+  async #enqueueRun(calls: readonly EnqueueCall[], before: unknown): Promise<readonly EnqueueAnswer[]> {
     const kindOf = (task: NewTask): Kind => this.#kinds.of(task);
     const send = (): Promise<unknown> => this.#write("enqueue", writeCalls(calls, kindOf));
     let answer = before === "kinds" ? before : await send();
@@ -135,13 +153,20 @@ export class RedisTaskQueue implements TaskQueue {
       this.#life.check(signal);
       const until = performance.now() + request.waitMs;
       let sentAt = performance.now();
+      const given = (leases: readonly Lease[]): void => {
+        // All that came was damaged: it is out of the way now.
+        if (leases.length === 0) return look();
+        if (onLeases === undefined) return resolve(leases);
+        onLeases(leases);
+        resolve([]);
+      };
       const found = (reply: ReserveReply): void => {
         if (!hasLeases(reply)) return wait(reply);
         if (signal?.aborted !== true && !ended.aborted) {
           const leases = this.#leases(reply, sentAt);
-          if (onLeases === undefined || leases instanceof Promise) return resolve(leases);
-          onLeases(leases);
-          return resolve([]);
+          if (leases instanceof Promise) leases.then(given).catch(reject);
+          else given(leases);
+          return;
         }
         // Aborted meanwhile: the tasks keep their place.
         this.#giveBack(reply).then(() => wait(reply), reject);
@@ -173,8 +198,26 @@ export class RedisTaskQueue implements TaskQueue {
           },
         );
       };
-      const first = reserveArguments(request, request.waitMs > 0 ? "w" : "n", "");
-      this.#connection.call("reserve", first, (answer) => found(readReply(answer as ReserveAnswer)), reject);
+      const look = (): void => {
+        sentAt = performance.now();
+        const first = reserveArguments(request, request.waitMs > 0 ? "w" : "n", "");
+        // Whoever stops does not wait for a server that is silent.
+        const stop = (): void => reject(signal?.reason as Error);
+        signal?.addEventListener("abort", stop, { once: true });
+        this.#connection.call(
+          "reserve",
+          first,
+          (answer) => {
+            signal?.removeEventListener("abort", stop);
+            found(readReply(answer as ReserveAnswer));
+          },
+          (error) => {
+            signal?.removeEventListener("abort", stop);
+            reject(error as Error);
+          },
+        );
+      };
+      look();
     });
   }
 
@@ -197,7 +240,10 @@ export class RedisTaskQueue implements TaskQueue {
   async settle(settlements: readonly Settlement[], options: CallOptions = {}): Promise<readonly SettleState[]> {
     this.#life.check(options.signal);
     if (settlements.length === 0) return [];
-    return readStates(await this.#write("settle", writeSettlements(settlements)));
+    const states: SettleState[] = [];
+    for (const run of byBytes(settlements, weightOfSettlement, "A settlement"))
+      states.push(...readStates(await this.#write("settle", writeSettlements(run))));
+    return states;
   }
 
   async settleAndReserve(
@@ -207,7 +253,10 @@ export class RedisTaskQueue implements TaskQueue {
   ): Promise<{ readonly states: readonly SettleState[]; readonly leases: readonly Lease[] }> {
     this.#life.check(options.signal);
     // Where replicas are waited for, a settlement that they lack must not take leases along that nobody gets to know of.
-    if (this.#connection.options.waitReplicas > 0) {
+    if (
+      this.#connection.options.waitReplicas > 0 ||
+      byBytes(settlements, weightOfSettlement, "A settlement").length > 1
+    ) {
       const states = await this.settle(settlements, options);
       return { states, leases: await this.reserve({ ...request, waitMs: 0 }, options) };
     }
@@ -224,11 +273,25 @@ export class RedisTaskQueue implements TaskQueue {
 
   async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredTask | undefined)[]> {
     this.#life.check(options.signal);
-    if (ids.length === 0) return [];
-    const [now, found] = await this.#run<readonly [string, readonly (Shown | 0)[]]>("get", ids);
-    return this.#kinds.reading(() =>
-      found.map((shown) => (shown === 0 ? undefined : readShown(shown, Number(now), this.#kinds.read))),
+    const tasks: (StoredTask | undefined)[] = [];
+    while (tasks.length < ids.length) {
+      const asked = tasks.length === 0 ? ids : ids.slice(tasks.length);
+      const [now, found] = await this.#run<readonly [string, readonly (Shown | 0)[]]>("get", asked);
+      tasks.push(...(await this.#show(found, Number(now))));
+    }
+    return tasks;
+  }
+
+  #show<T extends Shown | 0>(
+    found: readonly T[],
+    now: number,
+  ): Promise<readonly (StoredTask | (T extends 0 ? undefined : never))[]>;
+  async #show(found: readonly (Shown | 0)[], now: number): Promise<readonly (StoredTask | undefined)[]> {
+    const tasks = await this.#kinds.reading(() =>
+      found.map((shown) => (shown === 0 ? undefined : readShown(shown, now, this.#kinds.read))),
     );
+    for (const task of tasks) if (task !== undefined && isDamaged(task)) this.#damage.tell("task", task.id);
+    return tasks;
   }
 
   async list(filter: TaskFilter, page: PageRequest, options: CallOptions = {}): Promise<Page<StoredTask>> {
@@ -251,9 +314,7 @@ export class RedisTaskQueue implements TaskQueue {
         filter.name ?? "",
         states.join(""),
       ]);
-      items.push(
-        ...(await this.#kinds.reading(() => found.map((shown) => readShown(shown, Number(now), this.#kinds.read)))),
-      );
+      items.push(...(await this.#show(found, Number(now))));
       numbers.push(...found.map((shown) => shown[1].slice(1, 13)));
       if (next === "") break;
       from = next;
@@ -302,12 +363,18 @@ export class RedisTaskQueue implements TaskQueue {
     await this.#run("configure", [queue, "0", "", "", "", "", ""]);
   }
 
-  async retry(ids: readonly string[], options: CallOptions = {}): Promise<readonly RetryState[]> {
-    return this.#each(["unknown", "retried", "busy", "conflict"] as const, "retry", ids, options);
+  onCancel(listener: (taskIds: readonly string[]) => void): () => void {
+    return this.#notices.onCancel(listener);
+  }
+
+  async retry(ids: readonly string[], options: RetryOptions = {}): Promise<readonly RetryState[]> {
+    const given = (options.outcomes ?? []).flatMap((outcome) => [outcome.taskId, endingOf(outcome)]);
+    const states = ["unknown", "retried", "busy", "conflict"] as const;
+    return this.#each(states, "retry", ids, options, [ids.length, ...ids, ...given]);
   }
 
   async remove(ids: readonly string[], options: CallOptions = {}): Promise<readonly RemoveState[]> {
-    return this.#each(["unknown", "removed", "busy"] as const, "remove", ids, options);
+    return this.#each(["unknown", "removed", "busy", "freed"] as const, "remove", ids, options);
   }
 
   async purge(queue: string, states: readonly StoredTaskState[], options: CallOptions = {}): Promise<number> {
@@ -344,10 +411,15 @@ export class RedisTaskQueue implements TaskQueue {
   async unrecorded(limit: number, options: CallOptions = {}): Promise<readonly UnrecordedOutcome[]> {
     this.#life.check(options.signal);
     if (limit <= 0) return [];
-    const found = await this.#run<readonly string[]>("unrecorded", [limit]);
+    type Answer = readonly [found: readonly string[], damaged: readonly string[]];
+    const [found, damaged] = await this.#run<Answer>("unrecorded", [limit]);
     const outcomes: UnrecordedOutcome[] = [];
-    for (let index = 0; index + 1 < found.length; index += 2)
-      outcomes.push(readUnrecorded(found[index] as string, found[index + 1] as string));
+    for (let index = 0; index + 1 < found.length; index += 2) {
+      const outcome = readUnrecorded(found[index] as string, found[index + 1] as string);
+      if (outcome !== undefined) outcomes.push(outcome);
+    }
+    // Those that scripts have set aside; each worker asks for outcomes now and then.
+    for (const id of damaged) this.#damage.tell("task", id);
     return outcomes;
   }
 
@@ -381,15 +453,28 @@ export class RedisTaskQueue implements TaskQueue {
     script: "cancel" | "retry" | "remove",
     ids: readonly string[],
     options: CallOptions,
+    args: readonly (string | number)[] = ids,
   ): Promise<readonly State[]> {
     this.#life.check(options.signal);
     if (ids.length === 0) return [];
-    const answers = await this.#write<readonly number[]>(script, ids);
+    const answers = await this.#write<readonly number[]>(script, args);
     return answers.map((answer) => names[answer] as State);
   }
 
+  /** The leases of what can be read; a promise only where a kind must be learned or something set aside first. */
   #leases(reply: ReserveReply, sentAt: number): readonly Lease[] | Promise<readonly Lease[]> {
-    return this.#kinds.reading(() => readLeases(reply, sentAt, this.#kinds.read));
+    let damaged: string[] = [];
+    const read = (): readonly Lease[] => {
+      damaged = [];
+      return readLeases(reply, sentAt, this.#kinds.read, damaged);
+    };
+    const leases = this.#kinds.reading(read);
+    if (!(leases instanceof Promise) && damaged.length === 0) return leases;
+    return Promise.resolve(leases).then(async (readable) => {
+      for (const id of damaged) this.#damage.tell("task", id);
+      if (damaged.length > 0) await this.#run("setAside", damaged);
+      return readable;
+    });
   }
 
   async #giveBack(reply: ReserveReply): Promise<void> {
@@ -430,7 +515,16 @@ function isConfigured(settings: string): boolean {
 
 function reserveArguments(request: ReserveRequest, mode: "n" | "w" | "b", stopKey: string): (string | number)[] {
   const queues = [...new Set(request.queues)];
-  return [mode, request.limit, request.leaseMs, newToken(), request.worker, stopKey, queues.length, ...queues];
+  return [
+    `${mode}${request.maxBytes ?? ""}`,
+    request.limit,
+    request.leaseMs,
+    newToken(),
+    request.worker,
+    stopKey,
+    queues.length,
+    ...queues,
+  ];
 }
 
 function readStates(digits: string): SettleState[] {
@@ -438,5 +532,24 @@ function readStates(digits: string): SettleState[] {
 }
 
 function readShown([id, record, lease, edges]: Shown, now: number, kindOf: KindOf): StoredTask {
-  return readTask(id, record, now, lease === "" ? undefined : readLease(lease), edges, kindOf);
+  return readTask(id, record, now, lease === "" ? undefined : readLease(lease), edges, kindOf) ?? damagedTask(id);
+}
+
+/** Only what this adapter wrote of a damaged task has no name. */
+function isDamaged({ name, state }: StoredTask): boolean {
+  return name === "" && state === "failed";
+}
+
+function weightOfCall({ tasks, events = [] }: EnqueueCall): number {
+  let weight = 0;
+  for (const { payload, envelope } of tasks) weight += payload.length + envelope.length;
+  for (const { data } of events) weight += data?.length ?? 0;
+  return weight;
+}
+
+function weightOfSettlement(settlement: Settlement): number {
+  const { value = "", error = "" } = settlement as { readonly value?: string; readonly error?: string };
+  let weight = value.length + error.length;
+  for (const { data } of settlement.events ?? []) weight += data?.length ?? 0;
+  return weight;
 }

@@ -2,6 +2,7 @@
 import { testBackend } from "@omniq/conformance";
 import { redis } from "@omniq/redis";
 import { describe, test } from "vitest";
+import { damage } from "./damage.ts";
 import { outage, removeKeys, url } from "./server.ts";
 
 testBackend({
@@ -11,5 +12,6 @@ testBackend({
   module: new URL("../dist/index.js", import.meta.url),
   options: (namespace) => ({ url: outage.url, prefix: namespace }),
   outage,
+  damage,
   cleanUp: (namespace) => removeKeys(url, namespace),
 });

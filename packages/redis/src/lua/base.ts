@@ -19,11 +19,23 @@ local call, find, sub, match, gmatch, format, floor = redis.call, string.find, s
 local T = P .. 't'
 local Q = P .. 'q'
 local function S(n) return format('%d', n) end
+-- Counts in a hash; a number that cannot be read begins anew.
+local function add(key, field, n)
+  local sum = redis.pcall('HINCRBY', key, field, S(n))
+  if type(sum) == 'table' then
+    sum = n
+    call('HSET', key, field, S(n))
+  end
+  return sum
+end
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
-local meta = call('HMGET', P .. 'm', 'clock', 'seq', 'in', 'at', 'kept'${field})
+local meta = call('HMGET', P .. 'm', 'clock', 'seq', 'in', 'at', 'kept', 'big'${field})
 local latest = tonumber(meta[1]) or 0
 local seq = tonumber(meta[2]) or 0
+-- A clock that is a day ahead was not written by a script, nor was such a number: numbers go on above all that were given.
+if latest > now + 86400000 then latest = 0 end
+if seq < 0 or seq >= 140737488355328 or seq ~= floor(seq) or (seq == 0 and meta[2]) then seq = now * 16 end
 if latest > now then now = latest end
 local NOW = S(now)
 local function advance(n)
@@ -35,7 +47,10 @@ local function advance(n)
 end
 local function begin() call('DEL', P .. 'none') end
 local function mark(queue) call('ZADD', P .. 'w:' .. queue, '0', '0') end
+-- Records of more than this are looked at before they are read, where any was ever stored.
+local function large(n) if n > 65536 and not meta[6] then call('HSET', P .. 'm', 'big', '1') end end
 local inbox, at, kept = meta[3] and P .. 'in:' .. meta[3], meta[4] or '0-0', tonumber(meta[5]) or 0
+if not find(at, '^%d+%-%d+$') then at = '0-0' end
 local function take_in(most, wanted, give)
   local entries = inbox and call('XRANGE', inbox, '(' .. at, '+', 'COUNT', S(most)) or {}
   local n = #entries
@@ -43,14 +58,18 @@ local function take_in(most, wanted, give)
   at = entries[n][1]
   if not wanted then begin() end
   local ids, seen, written, w, lists = {}, {}, {}, 0, {}
-  for i = 1, n do ids[i] = sub(entries[i][2][2], 1, 36) end
+  for i = 1, n do
+    -- An entry that no enqueue wrote is passed over.
+    local pair = entries[i][2]
+    ids[i] = pair[2] and #pair[1] > 6 and #pair[2] >= 36 and sub(pair[2], 1, 36) or ''
+  end
   -- One is stored in the command that looks for it.
   local stored = n > 1 and call('HMGET', T, unpack(ids))
   local moment, time, field, reference, queue, list
   for i = 1, n do
     local id, entry = ids[i], entries[i]
     -- What was sent again is known.
-    if not stored or not stored[i] and not seen[id] then
+    if id ~= '' and (not stored or not stored[i] and not seen[id]) then
       local own, pair = sub(entry[1], 1, 13), entry[2]
       if own ~= moment then
         moment, latest = own, math.max(latest, tonumber(own))
@@ -95,8 +114,8 @@ while take_in(1000) == 1000 do end
 /** The rest: what the shortest way of `enqueue` does without. */
 export const helpers: string = String.raw`
 local function lower(kind, queue, at)
-  local known = call('HGET', Q, kind .. queue)
-  if not known or at < tonumber(known) then call('HSET', Q, kind .. queue, S(at)) end
+  local known = tonumber(call('HGET', Q, kind .. queue) or nil)
+  if not known or at < known then call('HSET', Q, kind .. queue, S(at)) end
 end
 -- Pieces of a column, NUL after each. A plain search: patterns would look at each byte of a payload.
 local function split(text)
@@ -120,21 +139,24 @@ local function texts(a)
 end
 -- What a short record refers to.
 local kinds = {}
+-- Nil where it is gone or cannot be read.
 local function kind(reference)
   local known = kinds[reference]
-  if not known then
+  if known == nil then
     local text = call('HGET', P .. 'v', reference)
-    if not text then error('a task refers to the kind ' .. reference .. ', which was deleted from ' .. P .. 'v') end
-    known = { head = sub(text, 1, find(text, '\0\0', 1, true) - 1) }
+    local head = text and match(text, '^([^%z]+%z[^%z]+%z%-?%d+%z%d+%z[%d-]+%z%d+%z1%z0)%z%z')
+    known = head and { head = head } or false
     kinds[reference] = known
   end
-  return known
+  return known or nil
 end
--- A record with all its fields.
+-- A record with all its fields; empty where its kind cannot be read.
 local function expand(rec)
   if sub(rec, 1, 1) ~= 'p' then return rec end
   local reference = sub(rec, 25, 30)
-  return 'r' .. sub(rec, 2, 13) .. kind(reference).head .. '\0' .. S(tonumber(sub(rec, 14, 24), 16)) .. '\0=\0\0@' .. reference .. ':' .. sub(rec, 31)
+  local k, moment = kind(reference), tonumber(sub(rec, 14, 24), 16)
+  if not k or not moment then return '' end
+  return 'r' .. sub(rec, 2, 13) .. k.head .. '\0' .. S(moment) .. '\0=\0\0@' .. reference .. ':' .. sub(rec, 31)
 end
 local function bucket(at, element)
   local number = S(floor(at / 60000))
@@ -145,8 +167,10 @@ end
 export const base: string = `${clock}${takeIn}${helpers}`;
 
 /**
- * Tells those who wait for results of these tasks, with the results: one message for each waiting client. It is id and length of each, NUL after
- * each and once more, then the records. A message that is not heard is no loss: the results are stored, and looked for. Long ones are looked for (`-`): what a server keeps for a slow subscriber is limited.
+ * Tells those who wait for results of these tasks, with the results: one message for each waiting client. It is id, nonce and length of each, NUL
+ * after each and once more, then the records. The nonce is what the client left with its word: only who can read the store knows it, and only
+ * with it is a record taken from a message. A message that is not heard is no loss: the results are stored, and looked for. Long ones are looked
+ * for (`-`): what a server keeps for a slow subscriber is limited.
  */
 export const notify: string = String.raw`
 -- written: id and record of those that the caller has at hand.
@@ -167,7 +191,7 @@ local function notify(ids, written)
   for i = 1, #written, 2 do records[written[i]] = written[i + 1] end
   for i, id in ipairs(found) do
     local rec = records[id] or result_of(id, call('HGET', T, id), call('HGET', P .. 'r', id))
-    for channel in gmatch(heard[i], '(%S+):%d+') do
+    for channel, nonce in gmatch(heard[i], '([^%s:]+:[^%s:]+):%d+:(%S+)') do
       local message = messages[channel]
       if not message then
         message = { head = {}, records = {}, size = 0 }
@@ -175,11 +199,12 @@ local function notify(ids, written)
       end
       local n = #message.head
       message.head[n + 1] = id
+      message.head[n + 2] = nonce
       if rec and #rec <= 65536 and message.size + #rec <= 1048576 then
         message.size = message.size + #rec
-        message.head[n + 2] = #rec
+        message.head[n + 3] = #rec
         message.records[#message.records + 1] = rec
-      else message.head[n + 2] = '-' end
+      else message.head[n + 3] = '-' end
     end
   end
   for channel, message in pairs(messages) do

@@ -10,9 +10,10 @@ export const knownKind = ", ARGV[1] == '1' and ARGV[3] or ''";
 export const enqueueOne: string = String.raw`
 if ARGV[1] == '1' then
   local id, reference, queue = ARGV[2], ARGV[3], ARGV[4]
-  if not meta[6] then return 'kinds' end
+  if not meta[7] then return 'kinds' end
   local number = format('%012x', advance(1))
   if call('HSETNX', T, id, 'p' .. number .. format('%011x', now) .. reference .. ARGV[5]) == 0 then return 'known' end
+  large(#ARGV[5])
   -- The queue's settings are there since its kind is.
   if call('RPUSH', P .. 'r:' .. queue, number .. id) == 1 then mark(queue) end
   return inbox and '@' .. meta[3] or 1
@@ -59,6 +60,7 @@ for n = 1, runs do
       local number = format('%012x', first + i)
       pairs_[new + 1] = id
       pairs_[new + 2] = state .. number .. middle .. bodies[i]
+      large(#bodies[i])
       new = new + 2
       k = k + 1
       list[k] = number .. id
@@ -92,9 +94,10 @@ end
 export const knownIds: string = String.raw`
 local function known(rec)
   local state = sub(rec, 1, 1)
+  -- What cannot be read counts as known, until it is swept.
   if state == 'R' then
-    return tonumber(match(rec, '^.............[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z.%z%d+%z[^%z]+%z(%d+)')) > now
-  elseif state == 'G' then return tonumber(match(rec, '^G(%d+)')) > now end
+    return (tonumber(match(rec, '^.............[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z.%z%d+%z[^%z]+%z(%d+)') or nil) or now + 1) > now
+  elseif state == 'G' then return (tonumber(match(rec, '^G(%d+)') or nil) or now + 1) > now end
   return true
 end
 local function evict(id, rec)
@@ -102,8 +105,9 @@ local function evict(id, rec)
   if sub(rec, 1, 1) == 'R' then
     local expires
     status, finished, expires, token = match(rec, '^.............[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z(.)%z(%d+)%z([^%z]+)%z%d+%z([^%z]+)')
-    if expires == '-' or tonumber(expires) > now then call('HSET', P .. 'r', id, rec) end
+    if expires and (expires == '-' or (tonumber(expires) or 0) > now) then call('HSET', P .. 'r', id, rec) end
   else token, status, finished = match(rec, '^G%d+%z([^%z]+)%z(.)%z(%d+)') end
+  if not token then return end
   local till = tonumber(finished) + 600000
   if token ~= '-' and till > now then
     call('HSET', P .. 's', token, status .. S(till) .. '\0' .. id)
@@ -220,11 +224,14 @@ local function deduplicated(task)
   local at, expires = times_of(o)
   if t.x.ea and not t.x.sa then call('ZREM', P .. 'e:' .. t.queue, L.member(t)) end
   if o.dm == 'r' then
+    large(#task.body)
     local fresh = L.parse(id, 'r000000000000' .. task.head .. '\0' .. NOW .. '\0=\0\0' .. task.body)
     L.unplace(t)
     if t.state ~= 'b' then t.state = 'gone' end
     t.body, t.prio, t.max, t.ttl = task.body, fresh.prio, fresh.max, fresh.ttl
     t.x.ea, t.x.ei = expires, o.ei
+    -- The new input has its full attempts.
+    t.attempt, t.x.xp, t.x.er, t.x.pr, t.x.sa = 0, nil, nil, nil, nil
   elseif t.x.ei then
     L.unplace(t)
     if t.state ~= 'b' then t.state = 'gone' end
@@ -238,6 +245,7 @@ end
 local function insert(task, number)
   local o = task.o
   local at, expires = times_of(o)
+  large(#task.body)
   local t = L.parse(task.id, 'r' .. format('%012x', number) .. task.head .. '\0' .. NOW .. '\0=\0\0' .. task.body)
   t.at = at
   t.x = { ea = expires, ei = o.ei, dk = o.dk, dw = o.dw, gk = o.gk, gl = o.gl, dn = o.dn }
@@ -255,22 +263,6 @@ local function insert(task, number)
   if o.dk then L.take_key(task.queue, o.dk, task.id, o.dw) end
   return t
 end
--- Marks a task as one that others wait for, wherever it stands.
-local function expect(parent)
-  local t = L.load(parent)
-  if t.x.df then return end
-  if t.state == 'a' then
-    local rec = expand(call('HGET', T, parent))
-    local stop = find(rec, '\0\0', 14, true)
-    call('HSET', T, parent, sub(rec, 1, stop - 1) .. '\0df1' .. sub(rec, stop))
-    local lease = call('HGET', P .. 'l:' .. t.queue, parent)
-    call('HSET', P .. 'l:' .. t.queue, parent, 'x' .. sub(lease, 2) .. '\0df1')
-    return
-  end
-  t.x.df = '1'
-  if t.state == 'r' then t.state = 'd' end
-  L.save(t)
-end
 local function link(c, stored)
   local names = {}
   for _, task in ipairs(c.tasks) do names[task.id] = task.answer end
@@ -283,9 +275,9 @@ local function link(c, stored)
         local ending = d.outcome
         if ending == '' then
           local p = L.load(parent)
-          if p.state == 'f' and not p.x.un then ending = L.ending(p, 'f', p.x.fa, L.error_body(p))
+          if p and p.state == 'f' and not p.x.un then ending = L.ending(p, 'f', p.x.fa, L.error_body(p))
           else
-            expect(parent)
+            L.expect(parent)
             pending = pending + 1
             call('ZADD', P .. 'o:' .. parent, 0, t.seq .. format('%06d', position) .. t.id)
           end

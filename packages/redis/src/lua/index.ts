@@ -3,6 +3,7 @@ import { append, base, clock, clockWith, helpers, notify, takeIn } from "./base.
 import * as control from "./control.ts";
 import { enqueueFast, enqueueOne, enqueueSlow, kindsKnown, knownIds, knownKind } from "./enqueue.ts";
 import * as inspect from "./inspect.ts";
+import { damage, setAside } from "./damage.ts";
 import { outcomes, results } from "./outcomes.ts";
 import { reservePlain } from "./reserve-plain.ts";
 import { reserve } from "./reserve.ts";
@@ -12,7 +13,7 @@ import { groups, store } from "./store.ts";
 import { sweep, sweepBuckets, upkeep } from "./upkeep.ts";
 
 // Made only when a script needs it: a plain batch never pays for it.
-const library = `local function library()\nlocal L = {}\n${store}${groups}${outcomes}${settleSlow}${upkeep}${sweepBuckets}return L\nend\n`;
+const library = `local function library()\nlocal L = {}\n${store}${groups}${outcomes}${damage}${settleSlow}${upkeep}${sweepBuckets}return L\nend\n`;
 const shared = `${base}${results}`;
 const full = `${shared}${library}`;
 const ending = `${results}${notify}${append}${library}${settle}`;
@@ -30,6 +31,7 @@ export type ScriptName =
   | "configure"
   | "unrecorded"
   | "record"
+  | "setAside"
   | "wake"
   | "open"
   | "kind"
@@ -50,6 +52,7 @@ export type ScriptName =
   | "getSchedules"
   | "listSchedules"
   | "dueSchedules"
+  | "parkSchedules"
   | "deleteSchedules"
   | "advanceSchedule";
 
@@ -61,17 +64,18 @@ export const sources: Readonly<Record<ScriptName, string>> = {
   extend: `${base}${extend}`,
   cancel: `${full}${control.cancel}`,
   retry: `${full}${control.retry}`,
-  remove: `${full}${control.remove}`,
+  remove: `${full}${knownIds}${control.remove}`,
+  setAside: `${full}${setAside}`,
   purge: `${full}${control.purge}`,
   configure: `${base}${control.configure}`,
-  unrecorded: `${base}${control.unrecorded}`,
+  unrecorded: `${full}${control.unrecorded}`,
   record: `${full}${control.record}`,
   wake: `${base}${control.wake}`,
   open: `${base}${control.open}`,
   kind: `${base}${control.kind}`,
   sweep: `${full}${sweep}`,
-  get: `${base}${inspect.show}${inspect.get}`,
-  list: `${base}${inspect.show}${inspect.list}`,
+  get: `${full}${inspect.show}${inspect.get}`,
+  list: `${full}${inspect.show}${inspect.list}`,
   counts: `${base}${inspect.counts}`,
   putResults: `${shared}${notify}${storages.putResults}`,
   getResults: `${shared}${storages.getResults}`,
@@ -86,6 +90,7 @@ export const sources: Readonly<Record<ScriptName, string>> = {
   getSchedules: `${base}${storages.getSchedules}`,
   listSchedules: `${base}${storages.listSchedules}`,
   dueSchedules: `${base}${storages.dueSchedules}`,
+  parkSchedules: `${base}${storages.parkSchedules}`,
   deleteSchedules: `${base}${storages.deleteSchedules}`,
   advanceSchedule: `${base}${storages.advanceSchedule}`,
 };

@@ -1,21 +1,35 @@
 // The scripts that look: single tasks, lists and counts. They write nothing but what they take in from the inbox.
 
-/** For each id: record, lease or empty, and the edges of one that has dependencies. */
+/** What one answer may have in bytes before it ends; the client asks for the rest. */
+const answerBytes = 33_554_432;
+
+/** For each id: record, lease or empty, and the edges of one that has dependencies; of as many as fit into an answer. */
 export const get: string = String.raw`
-local replies = {}
+local replies, bytes = {}, 0
 for i = 1, #ARGV do
   local rec = call('HGET', T, ARGV[i])
   local state = rec and sub(rec, 1, 1)
   if not rec or state == 'R' or state == 'G' then replies[i] = 0
   else
     replies[i] = show(ARGV[i], rec)
+    bytes = bytes + #rec
+    if bytes > ${answerBytes} then break end
   end
 end
 return { NOW, replies }
 `;
 
 export const show: string = String.raw`
-local function show(id, rec)
+local L = library()
+-- A record that can be read, or that of the dead letter which the task has become.
+local function readable(id, rec, queue, seq)
+  if L.parse(id, expand(rec)) then return rec end
+  begin()
+  L.set_aside(id, rec, queue, seq)
+  return call('HGET', T, id)
+end
+local function show(id, damaged)
+  local rec = readable(id, damaged)
   local lease, long = '', expand(rec)
   local state, queue = sub(long, 1, 1), match(long, '^[^%z]+%z([^%z]+)', 14)
   if find('rdkh', state, 1, true) then lease = call('HGET', P .. 'l:' .. queue, id) or '' end
@@ -51,7 +65,7 @@ for _, queue in ipairs(queues) do
     local low, high = 0, call('LLEN', key)
     while after > 0 and low < high do
       local middle = floor((low + high) / 2)
-      if tonumber(sub(call('LINDEX', key, middle), 1, 12), 16) <= after then low = middle + 1 else high = middle end
+      if (tonumber(sub(call('LINDEX', key, middle), 1, 12), 16) or 0) <= after then low = middle + 1 else high = middle end
     end
     all(call('LRANGE', key, low, low + budget))
     all(call('ZRANGE', P .. 'k:' .. queue, 0, -1))
@@ -71,16 +85,19 @@ for _, queue in ipairs(queues) do
 end
 if wants('c') or wants('e') then all(call('ZRANGE', P .. 'u', 0, -1)) end
 table.sort(candidates, function(one, other) return one[1] < other[1] end)
-local items, looked, last = {}, 0, nil
+local items, looked, last, bytes = {}, 0, nil, 0
 for _, candidate in ipairs(candidates) do
   if candidate[1] ~= last then
-    if #items >= limit or looked >= budget then return { NOW, items, S(last) } end
+    if #items >= limit or looked >= budget or bytes > ${answerBytes} then return { NOW, items, S(last) } end
     looked = looked + 1
     last = candidate[1]
     local rec = call('HGET', T, candidate[2])
+    local first = rec and sub(rec, 1, 1)
+    if first == 'R' or first == 'G' then rec = nil end
+    if rec then rec = readable(candidate[2], rec, only ~= '' and only or nil, format('%012x', candidate[1])) end
     local long = rec and expand(rec)
     local state = long and sub(long, 1, 1)
-    if rec and find('rdkhsbfce', state, 1, true) and tonumber(sub(rec, 2, 13), 16) == candidate[1] then
+    if rec and tonumber(sub(rec, 2, 13), 16) == candidate[1] then
       local own, queue = match(long, '^([^%z]+)%z([^%z]+)', 14)
       if (only == '' or queue == only) and (name == '' or own == name) then
         local shown = show(candidate[2], rec)
@@ -91,7 +108,10 @@ for _, candidate in ipairs(candidates) do
           local enq, at = match(rec, '^[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z([^%z]+)%z([^%z]+)', 14)
           if tonumber(at == '=' and enq or at) <= now then now_is = 'r' end
         end
-        if wants(now_is) then items[#items + 1] = shown end
+        if wants(now_is) then
+          items[#items + 1] = shown
+          bytes = bytes + #rec
+        end
       end
     end
   end
@@ -111,9 +131,9 @@ local replies = {}
 for i, queue in ipairs(queues) do
   local known = call('HMGET', Q, 'm' .. queue, 's' .. queue, 'u' .. queue)
   local due = call('ZCOUNT', P .. 'd:' .. queue, '-inf', NOW)
-  local ready = call('LLEN', P .. 'r:' .. queue) - tonumber(known[2] or '0') + call('ZCARD', P .. 'k:' .. queue) + call('ZCARD', P .. 'ha:' .. queue) + due
+  local ready = call('LLEN', P .. 'r:' .. queue) - (tonumber(known[2] or '0') or 0) + call('ZCARD', P .. 'k:' .. queue) + call('ZCARD', P .. 'ha:' .. queue) + due
   replies[i] = { queue, call('ZCARD', P .. 'b:' .. queue), call('ZCARD', P .. 'd:' .. queue) - due, ready,
-    math.max(0, call('HLEN', P .. 'l:' .. queue) - 1), call('ZCARD', P .. 'f:' .. queue), tonumber(known[3] or '0'), known[1] or '' }
+    math.max(0, call('HLEN', P .. 'l:' .. queue) - 1), call('ZCARD', P .. 'f:' .. queue), tonumber(known[3] or '0') or 0, known[1] or '' }
 end
 return replies
 `;

@@ -21,7 +21,7 @@ function L.decide(t, state, err)
   if t.cancelling then t.x.ca = '1' end
   L.save(t)
   call('ZADD', P .. 'u', NOW, L.member(t))
-  call('HINCRBY', Q, 'u' .. t.queue, 1)
+  add(Q, 'u' .. t.queue, 1)
   if state == 'f' then call('ZADD', P .. 'f:' .. t.queue, NOW, L.member(t)) end
   L.leave_group(t, had)
 end
@@ -41,13 +41,14 @@ function L.tell(id, ending)
   call('DEL', key)
   local status = sub(ending, 1, 1)
   for _, edge in ipairs(open) do
-    local cseq, position, cid = sub(edge, 1, 12), S(tonumber(sub(edge, 13, 18))), sub(edge, 19)
-    local t = L.load(cid)
-    if t and t.seq == cseq then
+    local cseq, position, cid = sub(edge, 1, 12), S(tonumber(sub(edge, 13, 18)) or 0), sub(edge, 19)
+    local t = L.load(cid, nil, cseq)
+    if t and t.seq == cseq and t.x.pe then
       local known = call('HGET', P .. 'c:' .. cseq, position)
-      local parent, fails = match(known, '^([^%z]+)%z(.)')
+      local parent, fails = match(known or '', '^([^%z]+)%z(.)')
+      if not parent then parent, fails = id, 'f' end
       call('HSET', P .. 'c:' .. cseq, position, parent .. '\0' .. fails .. '\0' .. ending)
-      t.x.pe = S(tonumber(t.x.pe) - 1)
+      t.x.pe = S(math.max(0, tonumber(t.x.pe) - 1))
       if t.state ~= 'b' then
         if t.state ~= 'a' then L.save(t) end
       elseif status ~= 'c' and fails == 'f' then L.fail_dependent(t, id, status)
@@ -61,7 +62,11 @@ function L.holder(queue, key)
   local line = call('HGET', P .. 'dk', queue .. '\0' .. key)
   if not line then return nil end
   local till, id = match(line, '^([^%z]+)%z(.*)$')
-  if till ~= '-' and tonumber(till) <= now then return nil end
+  if not till or (till ~= '-' and (tonumber(till) or 0) <= now) then return nil end
+  -- Who is over holds nothing outside of a window; who passed its expiry before its start holds nothing at all.
+  local t = L.load(id, queue)
+  if t and (t.state == 'e' or (t.x.ea and not t.x.sa and L.waits(t) and tonumber(t.x.ea) <= now)) then return nil end
+  if till == '-' and (not t or find('fce', t.state, 1, true)) then return nil end
   return id, till
 end
 function L.take_key(queue, key, id, window)
@@ -85,15 +90,15 @@ function L.was_settled(token, id, op)
   local state = rec and sub(rec, 1, 1)
   if state == 'R' then
     local status, finished, known = match(rec, '^.............[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z(.)%z(%d+)%z[^%z]+%z[^%z]+%z([^%z]+)')
-    if known == token and status == op and tonumber(finished) + 600000 > now then return true end
+    if status and known == token and status == op and tonumber(finished) + 600000 > now then return true end
   elseif state == 'G' then
     local known, status, finished = match(rec, '^G[^%z]+%z([^%z]+)%z(.)%z(%d+)')
-    if known == token and status == op and tonumber(finished) + 600000 > now then return true end
+    if status and known == token and status == op and tonumber(finished) + 600000 > now then return true end
   end
   local line = call('HGET', P .. 's', token)
   if not line then return false end
   local status, till, owner = match(line, '^(.)(%d+)%z(.*)$')
-  return status == op and owner == id and tonumber(till) > now
+  return status ~= nil and status == op and owner == id and tonumber(till) > now
 end
 function L.remember(id, rem, token, op, finished)
   local gone = rem
@@ -105,30 +110,33 @@ function L.remember(id, rem, token, op, finished)
   call('HSET', T, id, 'G' .. S(rem) .. '\0' .. token .. '\0' .. op .. '\0' .. finished)
   bucket(gone, 'g' .. id)
 end
--- Takes a task out of the queue; its id stays known.
-function L.leave(t, token, op)
-  L.unplace(t)
-  L.remember(t.id, now + tonumber(t.rem), token or '-', op or '-', NOW)
-  if t.x.dn then
-    local key = P .. 'c:' .. t.seq
-    local edges = call('HGETALL', key)
-    for i = 1, #edges, 2 do
-      local parent, open = match(edges[i + 1], '^([^%z]+)%z.%z(.)')
-      if open == '-' then call('ZREM', P .. 'o:' .. parent, t.seq .. format('%06d', tonumber(edges[i])) .. t.id) end
-    end
-    call('DEL', key)
+-- Takes it out of those that wait for what it depends on.
+function L.unlink(t)
+  local key = P .. 'c:' .. t.seq
+  local edges = call('HGETALL', key)
+  for i = 1, #edges, 2 do
+    local parent, open = match(edges[i + 1], '^([^%z]+)%z.%z(.)')
+    if open == '-' then call('ZREM', P .. 'o:' .. parent, t.seq .. format('%06d', tonumber(edges[i]) or 0) .. t.id) end
   end
+  if #edges > 0 then call('DEL', key) end
+end
+-- Takes a task out of the queue; its id stays known, unless it is freed.
+function L.leave(t, token, op, freed)
+  L.unplace(t)
+  if freed then call('HDEL', T, t.id)
+  else L.remember(t.id, now + tonumber(t.rem), token or '-', op or '-', NOW) end
+  if t.x.dn then L.unlink(t) end
   L.release_key(t)
   L.leave_group(t, t.slot)
 end
-function L.remove(t)
+function L.remove(t, freed)
   local failed = t.state == 'f'
-  L.leave(t)
+  L.leave(t, nil, nil, freed)
   L.tell(t.id, L.ending(t, failed and 'f' or 'x', NOW, L.error_body(t)))
 end
 function L.recorded(t)
   call('ZREM', P .. 'u', L.member(t))
-  if call('HINCRBY', Q, 'u' .. t.queue, -1) <= 0 then call('HDEL', Q, 'u' .. t.queue) end
+  if add(Q, 'u' .. t.queue, -1) <= 0 then call('HDEL', Q, 'u' .. t.queue) end
   t.x.un = nil
   local status = t.state == 'c' and 'x' or t.state
   local finished = t.x.fa
@@ -142,9 +150,15 @@ end
 
 /** Results: in the record of a task that is over, or in a hash of their own. */
 export const results: string = String.raw`
+-- A result that cannot be read is shown, as failed, until it is deleted or put anew.
+local function unreadable(rec)
+  return not find(rec, '^R%x%x%x%x%x%x%x%x%x%x%x%x%d+%z%d+%z[^%z]+%z[^%z]+%z[cfxe]%z%d+%z[%d-]+%z%d+%z[^%z]+%z%z')
+end
+local function run_of(rec) return tonumber(match(rec, '^.............(%d+)') or nil) or 0 end
 local function result_expired(rec)
   local expires = match(rec, '^.............[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z.%z%d+%z([^%z]+)')
-  return expires ~= '-' and tonumber(expires) <= now
+  -- What cannot be read is shown as it is, until somebody deletes it.
+  return expires ~= nil and expires ~= '-' and (tonumber(expires) or now + 1) <= now
 end
 local function result_of(id, rec, other)
   if rec and sub(rec, 1, 1) == 'R' and not result_expired(rec) then return rec end
@@ -154,6 +168,10 @@ end
 -- The record of a task that is over without its result, which went elsewhere or is not kept.
 local function forget_result(id, rec)
   local status, finished, rem, token = match(rec, '^.............[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z(.)%z(%d+)%z[^%z]+%z(%d+)%z([^%z]+)')
+  if not status then
+    call('HDEL', T, id)
+    return
+  end
   local gone = tonumber(rem)
   if tonumber(finished) + 600000 > gone then gone = tonumber(finished) + 600000 end
   if gone <= now then call('HDEL', T, id)
@@ -166,7 +184,7 @@ end
 local function put_result(id, run, fields, finished, ttl, body, number)
   local rec, other = call('HGET', T, id), call('HGET', P .. 'r', id)
   local stands = result_of(id, rec, other)
-  if stands and tonumber(match(stands, '^.............(%d+)')) >= run then return stands, false end
+  if stands and run_of(stands) >= run then return stands, false end
   if rec and sub(rec, 1, 1) == 'R' then forget_result(id, rec) end
   local expires = '-'
   if ttl ~= '-' then expires = S(tonumber(finished) + tonumber(ttl)) end

@@ -1,14 +1,17 @@
 // The part of scripts that takes leases: upkeep where it is due, then the best tasks of each queue that its limits let start.
 
-/** ARGV from `a` on: mode (`n` now, `w` will wait, `b` woken), limit, lease, token, worker, stop key or empty, number of queues, queues. */
+/** ARGV from `a` on: mode (`n` now, `w` will wait, `b` woken) and the most bytes (or nothing), limit, lease, token, worker, stop key or empty, number of queues, queues. */
 export const reserve: string = String.raw`
 local function read_queue(line)
   local paused, active, limit, window, arrival = match(line, '^(.),([^,]+),([^,]+),([^,]+),([^,]+)')
-  return paused == '1', tonumber(active), tonumber(limit), tonumber(window), tonumber(arrival) or 0
+  limit, window = tonumber(limit), tonumber(window)
+  if not (limit and window and limit > 0 and window > 0) then limit = nil end
+  return paused == '1', tonumber(active), limit, window, tonumber(arrival) or 0
 end
 local function reserve(a)
-  local mode, limit, lease_ms, token, worker, stop = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
+  local mode, limit, lease_ms, token, worker, stop = sub(ARGV[a], 1, 1), tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
   local queues = tonumber(ARGV[a + 6])
+  local most, spent, full = tonumber(sub(ARGV[a], 2)), 0, false
   local parts, lengths, edges, taken = {}, {}, {}, 0
   local deadline = S(now + math.ceil(lease_ms))
   local fresh = '\0' .. deadline .. '\0001\0' .. NOW .. '\0000\0' .. worker .. '\0-\0\0'
@@ -21,12 +24,13 @@ local function reserve(a)
     parts[n + 1], parts[n + 2], parts[n + 3], parts[n + 4] = id, '\0', info, '\0'
     parts[n + 5] = rec
     lengths[#lengths + 1] = #id + #info + #rec + 2
+    spent = spent + #rec
   end
   -- The lease of a short record ends with the reference to its kind, and is settled without a look at the record.
   local function give(rec, state, id, n)
     tell(id, '', rec)
     if state == 'p' then return 'q' .. token .. '.' .. n .. fresh .. sub(rec, 1, 30) end
-    return (state == 'r' and 'p' or 'x') .. token .. '.' .. n .. fresh .. sub(rec, 1, find(rec, '\0\0', 14, true) - 1)
+    return (state == 'r' and 'p' or 'x') .. token .. '.' .. n .. fresh .. sub(rec, 1, (find(rec, '\0\0', 14, true) or 31) - 1)
   end
   -- Takes up to n from the list, while they come before the ranked set's first; gives how many it took and whether the list had more.
   local function from_list(queue, n, score, member)
@@ -36,14 +40,25 @@ local function reserve(a)
     if not elements or #elements == 0 then return 0, false end
     local ids, got, used, stale, written = {}, 0, 0, 0, {}
     for i = 1, #elements do ids[i] = sub(elements[i], 13) end
-    local recs = call('HMGET', T, unpack(ids))
+    local fit = fitting(ids, spent, most)
+    local recs = fit > 0 and call('HMGET', T, unpack(ids, 1, fit))
     for i = 1, #elements do
-      local rec = recs[i]
+      local rec = recs and recs[i]
+      if i > fit or (most and rec and taken + got > 0 and spent + #rec > most) then
+        full = true
+        if not score then put_in_front(list, elements, i) end
+        break
+      end
       local state = rec and sub(rec, 1, 1)
-      if (state == 'p' or state == 'r' or state == 'd') and sub(rec, 2, 13) == sub(elements[i], 1, 12) then
+      if state and (state == '' or not find('prd' .. passed, state, 1, true)) then
+        -- The client cannot read it either, and has it set aside.
+        written[#written + 1] = ids[i]
+        written[#written + 1] = give(rec, state, ids[i], taken + got)
+        got = got + 1
+      elseif (state == 'p' or state == 'r' or state == 'd') and sub(rec, 2, 13) == sub(elements[i], 1, 12) then
         if score then
           local at = match(expand(rec), '^[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z[^%z]+%z(%d+)', 14)
-          local own = 4398046511104000 + tonumber(at)
+          local own = 4398046511104000 + (tonumber(at or nil) or 0)
           if own > score or (own == score and tonumber(sub(elements[i], 1, 12), 16) > tonumber(sub(member, 1, 12), 16)) then break end
         end
         written[#written + 1] = ids[i]
@@ -53,7 +68,7 @@ local function reserve(a)
       used = i
     end
     if score and used > 0 then call('LPOP', list, used) end
-    if stale > 0 and call('HINCRBY', Q, 's' .. queue, -stale) <= 0 then call('HDEL', Q, 's' .. queue) end
+    if stale > 0 and add(Q, 's' .. queue, -stale) <= 0 then call('HDEL', Q, 's' .. queue) end
     if got > 0 then
       written[#written + 1] = '\0'
       written[#written + 1] = '${"-".repeat(100)}'
@@ -65,8 +80,21 @@ local function reserve(a)
     L = L or library()
     local id = sub(member, 13)
     local rec = call('HGET', T, id)
-    local t = L.parse(id, rec)
+    local t = rec and L.parse(id, rec)
+    if not t or (t.state ~= 'k' and t.state ~= 'h') or t.seq ~= sub(member, 1, 12) then
+      L.drop_ranked(queue, member)
+      if rec and not t then L.load(id, queue, sub(member, 1, 12)) end
+      return 0
+    end
     local x = t.x
+    local own_edges = x.dn and call('HGETALL', P .. 'c:' .. t.seq)
+    local bytes = #rec
+    if most and own_edges then for i = 2, #own_edges, 2 do bytes = bytes + #own_edges[i] end end
+    if most and taken > 0 and spent + bytes > most then
+      full = true
+      return 0
+    end
+    spent = spent + bytes - #rec
     t.slot = x.gk and x.sl == '1'
     if x.ea and not x.sa and tonumber(x.ea) <= now then
       L.decide(t, 'e')
@@ -80,11 +108,11 @@ local function reserve(a)
     call('HSET', P .. 'l:' .. queue, id, (plain and 'p' or 'x') .. token .. '.' .. taken .. '\0' .. deadline .. '\0' .. S(t.attempt + 1) .. '\0' ..
       started .. '\0000\0' .. worker .. '\0' .. (x.pr or '-') .. '\0\0' .. sub(rec, 1, cut - 1), '\0', '${"-".repeat(100)}')
     tell(id, S(t.attempt + 1) .. ',' .. started, rec)
-    if x.dn then edges[#edges + 1] = { #lengths - 1, call('HGETALL', P .. 'c:' .. t.seq) } end
+    if own_edges then edges[#edges + 1] = { #lengths - 1, own_edges } end
     if x.gk and not t.slot then
       local G = queue .. '\0' .. x.gk
       call('HDEL', P .. 'gc', G)
-      call('HINCRBY', P .. 'g', G, 1)
+      add(P .. 'g', G, 1)
       L.refill(queue, x.gk)
     end
     return 1
@@ -93,7 +121,7 @@ local function reserve(a)
     local queue = ARGV[a + 6 + n]
     if stopped then
       if call('LLEN', P .. 'r:' .. queue) > 0 or call('ZCARD', P .. 'k:' .. queue) > 0 then mark(queue) end
-    elseif taken < limit or mode ~= 'n' then
+    elseif (taken < limit and not full) or mode ~= 'n' then
       local known = call('HMGET', Q, 'm' .. queue, 't' .. queue, 'l' .. queue)
       local line, due, dead = known[1], tonumber(known[2]), tonumber(known[3])
       if line then
@@ -104,7 +132,7 @@ local function reserve(a)
         local paused, active, rate, window, arrival = read_queue(line)
         sooner(due)
         sooner(dead)
-        if not paused and taken < limit then
+        if not paused and taken < limit and not full then
           local room = limit - taken
           if active then room = math.min(room, active - math.max(0, call('HLEN', P .. 'l:' .. queue) - 1)) end
           if rate then
@@ -113,7 +141,7 @@ local function reserve(a)
           end
           local before = taken
           local last = taken + room
-          while taken < last do
+          while taken < last and not full do
             local top = call('ZRANGE', P .. 'k:' .. queue, 0, 0, 'WITHSCORES')
             local score = top[1] and tonumber(top[2])
             if not score then
@@ -142,12 +170,12 @@ local function reserve(a)
           end
           if mode ~= 'n' then
             -- Who got less than it asked for left nothing, unless a rate kept it back.
-            local more = (rate or taken >= limit) and (call('LLEN', P .. 'r:' .. queue) > 0 or call('ZCARD', P .. 'k:' .. queue) > 0)
+            local more = (rate or full or taken >= limit) and (call('LLEN', P .. 'r:' .. queue) > 0 or call('ZCARD', P .. 'k:' .. queue) > 0)
             if more and rate then
               local at = math.ceil(arrival + window / rate - window)
               if at > now then sooner(at) end
             end
-            if mode == 'b' and taken > before and ((more and taken >= limit) or due) then mark(queue) end
+            if mode == 'b' and taken > before and ((more and (full or taken >= limit)) or due) then mark(queue) end
           end
         elseif mode == 'b' and not paused and (call('LLEN', P .. 'r:' .. queue) > 0 or call('ZCARD', P .. 'k:' .. queue) > 0) then mark(queue) end
       end

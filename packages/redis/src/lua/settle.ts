@@ -5,7 +5,7 @@ export const settle: string = String.raw`
 -- What settling the tasks of a kind needs, made once for each script.
 local function ending_of(reference)
   local k = kind(reference)
-  if not k.before then
+  if k and not k.before then
     local named, ttl, rem = match(k.head, '^([^%z]+%z[^%z]+)%z[^%z]+%z[^%z]+%z([^%z]+)%z([^%z]+)%z')
     local till = now + tonumber(rem)
     local expires = ttl == '-' and '-' or S(now + tonumber(ttl))
@@ -80,7 +80,7 @@ local function settle(a)
     if letter == 'q' then
       if sub(lease, 2, #token + 2) == token .. '\0' then
         local k = ending_of(sub(lease, -6))
-        way, keeps, till, bin, before, after, run = 'fast', k.keeps, k.till, k.results, k.before, k.after, 1
+        if k then way, keeps, till, bin, before, after, run = 'fast', k.keeps, k.till, k.results, k.before, k.after, 1 end
       end
     elseif letter == 'p' then
       local current, attempt, named, ttl, rem, own =
@@ -104,7 +104,7 @@ local function settle(a)
       end
       list[#list + 1] = id
       local other = others and others[i]
-      local stands = other and not result_expired(other) and tonumber(match(other, '^.............(%d+)')) >= run
+      local stands = other and not result_expired(other) and run_of(other) >= run
       local at = #over
       over[at + 1] = id
       if keeps and not stands and (one_extra or extras[i]) == '1' then
@@ -158,20 +158,26 @@ function L.put_back(t, keep)
   t.x.sl = keep and had and '1' or nil
   if had and not keep then
     local G = t.queue .. '\0' .. t.x.gk
-    if call('HINCRBY', P .. 'g', G, -1) <= 0 then call('HDEL', P .. 'g', G) end
+    if add(P .. 'g', G, -1) <= 0 then call('HDEL', P .. 'g', G) end
   end
   L.place(t)
   if had and not keep and t.state ~= 'h' then L.refill(t.queue, t.x.gk) end
   mark(t.queue)
 end
+-- Whole milliseconds, or nil.
+local function delay_of(text)
+  local n = tonumber(text)
+  if not n or n ~= n then return nil end
+  return math.min(math.max(math.ceil(n), 0), 4398046511104)
+end
 function L.settle(id, queue, token, op, extra, text, number)
-  local t = L.load(id)
+  local t = L.load(id, queue)
   if not t or t.state ~= 'a' or t.token ~= token or t.queue ~= queue then
     return L.was_settled(token, id, op) and 1 or 0, false
   end
   if op == 't' then
     L.settled(token, id, op)
-    local at = now + math.ceil(tonumber(extra))
+    local at = now + (delay_of(extra) or 0)
     if t.cancelling then L.decide(t, 'c', text)
     elseif t.attempt >= tonumber(t.max) then L.decide(t, 'f', text)
     else
@@ -185,7 +191,9 @@ function L.settle(id, queue, token, op, extra, text, number)
     if t.cancelling then L.decide(t, 'c')
     else
       if t.attempt == 0 and not t.x.xp then t.x.sa = nil end
-      L.put_back(t, false)
+      local delay = delay_of(extra)
+      if delay then t.x.ra, t.at = nil, S(now + delay) end
+      L.put_back(t, delay and t.x.gl == '1')
       L.watch_expiry(t)
     end
     return 2, false
@@ -225,7 +233,7 @@ for i = 1, tonumber(ARGV[2]) do
   local id, queue, token, progress = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
   local lease = call('HGET', P .. 'l:' .. queue, id)
   local kind, known, rest
-  if lease then kind, known, rest = match(lease, '^(.)([^%z]*)%z%d+(%z.*)$') end
+  if lease then kind, known, rest = match(lease, '^(.)([^%z]*)%z%d+(%z%d+%z%d+%z%d%z[^%z]*%z[^%z]*%z%z.*)$') end
   if not lease or known ~= token then replies[i] = 0
   else
     if progress ~= '-' then

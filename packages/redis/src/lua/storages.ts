@@ -24,32 +24,42 @@ notify(told, written)
 return replies
 `;
 
-/** ARGV: ids. The record of each, or 0. */
+/** What one answer may have in bytes before it ends; the client asks for the rest. */
+const answerBytes = 33_554_432;
+
+/** ARGV: ids. The record of each, or 0; of as many as fit into an answer. */
 export const getResults: string = String.raw`
-local recs, others = call('HMGET', T, unpack(ARGV)), call('HMGET', P .. 'r', unpack(ARGV))
-local replies = {}
-for i = 1, #ARGV do replies[i] = result_of(ARGV[i], recs[i], others[i]) or 0 end
+local replies, bytes = {}, 0
+for i = 1, #ARGV do
+  local rec = result_of(ARGV[i], call('HGET', T, ARGV[i]), call('HGET', P .. 'r', ARGV[i]))
+  replies[i] = rec or 0
+  if rec then bytes = bytes + #rec end
+  if bytes > ${answerBytes} then break end
+end
 return replies
 `;
 
 /**
- * ARGV: channel, time until which it listens, then id and lowest run of each. Where none is there it leaves word that this channel wants to
- * know. A full server refuses nothing here, since a removal comes first.
+ * ARGV: channel, time until which it listens, then id, lowest run and nonce of each. Where none is there it leaves word that this channel wants
+ * to know. A full server refuses nothing here, since a removal comes first.
  */
 export const waitResults: string = String.raw`
-local ids, runs = {}, {}
-for i = 3, #ARGV, 2 do
+local ids, runs, nonces, bytes = {}, {}, {}, 0
+for i = 3, #ARGV, 3 do
   ids[#ids + 1] = ARGV[i]
   runs[#runs + 1] = tonumber(ARGV[i + 1])
+  nonces[#nonces + 1] = ARGV[i + 2]
 end
 local recs = call('HMGET', T, unpack(ids))
 local others = call('EXISTS', P .. 'r') == 1 and call('HMGET', P .. 'r', unpack(ids)) or {}
 local found = {}
 for i, id in ipairs(ids) do
   local rec = result_of(id, recs[i], others[i])
-  if rec and tonumber(match(rec, '^.............(%d+)')) >= runs[i] then
+  -- What does not fit into the answer is found by the next look.
+  if rec and bytes <= ${answerBytes} and (run_of(rec) >= runs[i] or unreadable(rec)) then
     found[#found + 1] = id
     found[#found + 1] = rec
+    bytes = bytes + #rec
   end
 end
 if #found > 0 or ARGV[1] == '' then return found end
@@ -59,9 +69,9 @@ local lines = call('HMGET', key, unpack(ids))
 local till, own = now + tonumber(ARGV[2]), ARGV[1]
 local written = {}
 for i, id in ipairs(ids) do
-  local kept = own .. ':' .. S(till)
-  for channel, other in gmatch(lines[i] or '', '(%S+):(%d+)') do
-    if channel ~= own and tonumber(other) > now then kept = kept .. ' ' .. channel .. ':' .. other end
+  local kept = own .. ':' .. S(till) .. ':' .. nonces[i]
+  for channel, other, nonce in gmatch(lines[i] or '', '([^%s:]+:[^%s:]+):(%d+):(%S+)') do
+    if channel ~= own and #other < 16 and tonumber(other) > now then kept = kept .. ' ' .. channel .. ':' .. other .. ':' .. nonce end
   end
   written[#written + 1] = id
   written[#written + 1] = kept
@@ -94,12 +104,12 @@ end
 return 1
 `;
 
-/** ARGV: bucket after which (or empty), number after which, limit, budget, queue, name, status letter. Answers records with ids, and where to go on. */
+/** ARGV: bucket after which (or empty), number after which, limit, budget, queue, name, status letter. Answers ids, records and places, and where to go on. */
 export const listResults: string = String.raw`
 local from, after, limit, budget, only, name, status = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
 local numbers = from == 'inf' and {} or call('ZRANGEBYSCORE', P .. 'xs', from == '' and '-inf' or from, '+inf')
 numbers[#numbers + 1] = 'inf'
-local items, looked = {}, 0
+local items, looked, bytes = {}, 0, 0
 -- From where on results with a number above the given one can stand: the numbers grow, with elements of other kinds between them. Without this each
 -- page would walk through all that is before it.
 local function place_after(key, past)
@@ -126,19 +136,23 @@ for _, number in ipairs(numbers) do
     if #elements == 0 then break end
     for _, element in ipairs(elements) do
       local own = tonumber(sub(element, 2, 13), 16)
-      if sub(element, 1, 1) == 'r' and own > past then
+      if sub(element, 1, 1) == 'r' and own and own > past then
         local id = sub(element, 14)
         looked = looked + 1
         -- Where a dead letter was retried, both places may have a result; one of them stands.
         local rec = result_of(id, call('HGET', T, id)) or result_of(id, nil, call('HGET', P .. 'r', id))
-        if rec and sub(rec, 2, 13) == sub(element, 2, 13) then
+        local odd = rec and unreadable(rec)
+        if rec and (odd or sub(rec, 2, 13) == sub(element, 2, 13)) then
           local is_named, is_in, is = match(rec, '^.............[^%z]+%z[^%z]+%z([^%z]+)%z([^%z]+)%z(.)')
+          if odd then is_named, is_in, is = '', '', 'f' end
           if (only == '' or is_in == only) and (name == '' or is_named == name) and (status == '' or is == status) then
             items[#items + 1] = id
             items[#items + 1] = rec
+            items[#items + 1] = number .. ' ' .. S(own)
+            bytes = bytes + #rec
           end
         end
-        if #items >= limit * 2 or looked >= budget then return { items, number, S(own) } end
+        if #items >= limit * 3 or looked >= budget or bytes > ${answerBytes} then return { items, number, S(own) } end
       end
     end
     start = start + 500
@@ -160,7 +174,7 @@ if call('HLEN', waiting) > 0 then
   call('HSET', P .. 'm', 'waiting', page[1])
   for i = 1, #page[2], 2 do
     local lives = false
-    for till in gmatch(page[2][i + 1], ':(%d+)') do if tonumber(till) > now then lives = true end end
+    for till in gmatch(page[2][i + 1], ':(%d+):') do if tonumber(till) > now then lives = true end end
     if not lives then call('HDEL', waiting, page[2][i]) end
   end
 end
@@ -182,6 +196,7 @@ return 1
 export const eventsOfTask: string = String.raw`
 local function parts(id)
   local ms, n = match(id, '^(%d+)-(%d+)$')
+  if not ms or #id > 32 then return -1, -1 end
   return tonumber(ms), tonumber(n)
 end
 local ams, an = parts(ARGV[2])
@@ -205,10 +220,10 @@ begin()
 local limit, ttl = tonumber(ARGV[1]), tonumber(ARGV[2])
 local removed = 0
 local function drop(entry)
-  local id, task = match(entry[2][2], '^([^%z]+)%z([^%z]+)')
+  local id, task = match(entry[2][2] or '', '^([^%z]+)%z([^%z]+)')
   call('XDEL', P .. 'ev', entry[1])
-  call('SREM', P .. 'ei', id)
-  local line = call('HGET', P .. 'et', task)
+  if id then call('SREM', P .. 'ei', id) end
+  local line = task and call('HGET', P .. 'et', task)
   if line then
     local kept = {}
     for own in gmatch(line, '(%S+)') do if own ~= entry[1] then kept[#kept + 1] = own end end
@@ -218,7 +233,7 @@ local function drop(entry)
 end
 for _, at in ipairs(call('ZRANGEBYSCORE', P .. 'eo', '-inf', S(now - ttl), 'LIMIT', 0, limit)) do
   call('ZREM', P .. 'eo', at)
-  local entry = call('XRANGE', P .. 'ev', at, at)[1]
+  local entry = find(at, '^%d+%-%d+$') and #at < 32 and call('XRANGE', P .. 'ev', at, at)[1]
   if entry then drop(entry) end
 end
 if removed < limit then
@@ -250,7 +265,7 @@ local function schedules_of(ids)
   for i, id in ipairs(ids) do
     local revision = call('HGET', P .. 'sr', id)
     if not revision then replies[i] = 0
-    else replies[i] = { id, call('HGET', P .. 'sc', id), revision, call('HGET', P .. 'sn', id), call('HGET', P .. 'sp', id) } end
+    else replies[i] = { id, call('HGET', P .. 'sc', id) or '', revision, call('HGET', P .. 'sn', id) or '', call('HGET', P .. 'sp', id) or '' } end
   end
   return replies
 end
@@ -258,7 +273,14 @@ end
 export const getSchedules: string = `${schedulesOf}return schedules_of(ARGV)`;
 /** ARGV: id after which (with its bracket), how many. */
 export const listSchedules: string = `${schedulesOf}return schedules_of(call('ZRANGEBYLEX', P .. 'si', ARGV[1], '+', 'LIMIT', 0, ARGV[2]))`;
-export const dueSchedules: string = `${schedulesOf}return { NOW, schedules_of(call('ZRANGEBYSCORE', P .. 'sd', '-inf', NOW, 'LIMIT', 0, ARGV[1])) }`;
+export const dueSchedules: string = `${schedulesOf}local ids = call('ZRANGEBYSCORE', P .. 'sd', '-inf', NOW, 'LIMIT', 0, ARGV[1])\nreturn { NOW, ids, schedules_of(ids) }`;
+
+/** ARGV: ids of schedules that a client could not read, or that there are none of. They are never due. */
+export const parkSchedules: string = String.raw`
+begin()
+for _, id in ipairs(ARGV) do call('ZREM', P .. 'sd', id) end
+return 1
+`;
 
 export const deleteSchedules: string = String.raw`
 begin()

@@ -7,13 +7,23 @@
  * `c` cancelled, `e` expired, `R` over with its result, `G` gone but remembered. An active task keeps its record; its lease says the rest.
  */
 export const store: string = String.raw`
+local states, numeric = 'rdkhsbfce', { 'ea', 'ei', 'sa', 'ra', 'fa', 'xp', 'pe', 'dn', 'dw' }
+-- Nil where it cannot be read.
 function L.parse(id, rec)
   local stop = find(rec, '\0\0', 14, true)
+  if not stop or not find(rec, '^%l%x%x%x%x%x%x%x%x%x%x%x%x') or not find(states, sub(rec, 1, 1), 1, true) then return nil end
   local name, queue, prio, max, ttl, rem, run, attempt, enq, at, rest =
-    match(sub(rec, 14, stop - 1), '^([^%z]+)%z([^%z]+)%z([^%z]+)%z([^%z]+)%z([^%z]+)%z([^%z]+)%z([^%z]+)%z([^%z]+)%z([^%z]+)%z([^%z]+)(.*)$')
+    match(sub(rec, 14, stop - 1), '^([^%z]+)%z([^%z]+)%z(%-?%d+)%z(%d+)%z([%d-]+)%z(%d+)%z(%d+)%z(%d+)%z(%d+)%z([%d=]+)(.*)$')
+  if not name or #prio > 5 or #max > 16 or #ttl > 16 or #rem > 16 or #run > 15 or #attempt > 15 or #enq > 15 or #at > 16 then return nil end
+  if ttl ~= '-' and not tonumber(ttl) then return nil end
   local x = {}
   for key, value in gmatch(rest, '%z(..)([^%z]*)') do x[key] = value end
-  if at == '=' then at = enq end
+  for i = 1, #numeric do
+    local value = x[numeric[i]]
+    if value and not (#value < 17 and tonumber(value)) then return nil end
+  end
+  if x.gk and not (x.gl and #x.gl < 16 and tonumber(x.gl)) then return nil end
+  if at == '=' then at = enq elseif not tonumber(at) then return nil end
   return { id = id, state = sub(rec, 1, 1), seq = sub(rec, 2, 13), name = name, queue = queue, prio = prio, max = max, ttl = ttl, rem = rem,
     run = tonumber(run), attempt = tonumber(attempt), enq = enq, at = at, x = x, body = sub(rec, stop + 2) }
 end
@@ -24,30 +34,56 @@ function L.head(t)
 end
 function L.save(t) call('HSET', T, t.id, L.head(t) .. '\0\0' .. t.body) end
 function L.member(t) return t.seq .. t.id end
-function L.load(id)
+-- What cannot be read is set aside first; the queue and the number say what is known of it.
+function L.load(id, queue, seq)
   local rec = call('HGET', T, id)
   if not rec then return nil end
   local state = sub(rec, 1, 1)
   if state == 'R' or state == 'G' then return nil end
+  local long = rec
   if state == 'p' then
     state = 'r'
-    rec = expand(rec)
+    long = expand(rec)
   end
-  local t = L.parse(id, rec)
+  local t = L.parse(id, long)
+  if not t then return L.set_aside(id, rec, queue, seq) end
   if state == 'r' or state == 'd' or state == 'k' or state == 'h' then
     local lease = call('HGET', P .. 'l:' .. t.queue, id)
-    if lease then L.attach(t, lease) end
+    if lease and not L.attach(t, lease) then
+      -- Nobody can hold a lease that cannot be read.
+      t.slot = t.x.gk ~= nil
+      L.put_back(t, t.x.gl == '1')
+    end
   end
   t.slot = t.x.gk and (t.state == 'a' or t.x.sl == '1')
   return t
 end
+-- False where it cannot be read.
 function L.attach(t, lease)
   local token, deadline, attempt, started, cancelling, worker, progress =
     match(lease, '^.([^%z]*)%z(%d+)%z(%d+)%z(%d+)%z(%d)%z([^%z]*)%z([^%z]*)')
+  if not token then return false end
   t.place, t.state = t.state, 'a'
   t.token, t.deadline, t.attempt, t.cancelling, t.worker = token, tonumber(deadline), tonumber(attempt), cancelling == '1', worker
   t.x.sa = started
   if progress ~= '-' then t.x.pr = progress end
+  return true
+end
+-- Marks a task as one that others wait for, wherever it stands.
+function L.expect(parent)
+  local t = L.load(parent)
+  if not t or t.x.df then return end
+  if t.state == 'a' then
+    local rec = expand(call('HGET', T, parent))
+    local stop = find(rec, '\0\0', 14, true)
+    call('HSET', T, parent, sub(rec, 1, stop - 1) .. '\0df1' .. sub(rec, stop))
+    local lease = call('HGET', P .. 'l:' .. t.queue, parent)
+    call('HSET', P .. 'l:' .. t.queue, parent, 'x' .. sub(lease, 2) .. '\0df1')
+    return
+  end
+  t.x.df = '1'
+  if t.state == 'r' then t.state = 'd' end
+  L.save(t)
 end
 function L.waits(t) return t.state ~= 'a' and find('rdkhsb', t.state, 1, true) ~= nil end
 function L.rank(t) return (1000 - tonumber(t.prio)) * 4398046511104 + tonumber(t.x.ra or t.at) end
@@ -65,7 +101,7 @@ function L.unplace(t)
   local q, member, state = t.queue, L.member(t), t.state
   if state == 'a' then call('HDEL', P .. 'l:' .. q, t.id)
   elseif state == 'r' or state == 'd' then
-    local stale = call('HINCRBY', Q, 's' .. q, 1)
+    local stale = add(Q, 's' .. q, 1)
     if stale == call('LLEN', P .. 'r:' .. q) then
       call('DEL', P .. 'r:' .. q)
       call('HDEL', Q, 's' .. q)
@@ -158,7 +194,7 @@ function L.leave_group(t, had)
   if not t.x.gk then return end
   if had then
     local G = t.queue .. '\0' .. t.x.gk
-    if call('HINCRBY', P .. 'g', G, -1) <= 0 then call('HDEL', P .. 'g', G) end
+    if add(P .. 'g', G, -1) <= 0 then call('HDEL', P .. 'g', G) end
   end
   L.refill(t.queue, t.x.gk)
 end

@@ -28,7 +28,9 @@ function L.upkeep(queue, bound)
   if known[2] and tonumber(known[2]) <= now then
     local leases = call('HGETALL', P .. 'l:' .. queue)
     for i = 1, #leases, 2 do
-      local at = tonumber(match(leases[i + 1], '^[^%z]*%z(%d+)%z'))
+      local at = tonumber(match(leases[i + 1], '^[^%z]*%z(%d+)%z') or nil)
+      -- Nobody can hold a lease that cannot be read.
+      if not at and leases[i] ~= '\0' then at = 0 end
       if at then
         if at <= now then dead[#dead + 1] = { at, leases[i] }
         elseif not deadline or at < deadline then deadline = at end
@@ -40,7 +42,7 @@ function L.upkeep(queue, bound)
         deadline = entry[1]
         break
       end
-      local t = L.load(entry[2])
+      local t = L.load(entry[2], queue)
       if t and t.state == 'a' then
         L.end_dead_lease(t)
         changed = changed + 1
@@ -51,7 +53,7 @@ function L.upkeep(queue, bound)
   local due = tonumber(call('HGET', Q, 't' .. queue) or nil)
   if due and due <= now then
     for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'e:' .. queue, '-inf', NOW, 'LIMIT', 0, bound)) do
-      local t = L.load(sub(member, 13))
+      local t = L.load(sub(member, 13), queue, sub(member, 1, 12))
       if t and t.seq == sub(member, 1, 12) and L.waits(t) then
         L.decide(t, 'e')
         changed = changed + 1
@@ -59,7 +61,7 @@ function L.upkeep(queue, bound)
     end
     for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'd:' .. queue, '-inf', NOW, 'LIMIT', 0, bound)) do
       call('ZREM', P .. 'd:' .. queue, member)
-      local t = L.load(sub(member, 13))
+      local t = L.load(sub(member, 13), queue, sub(member, 1, 12))
       if t and t.state == 's' and t.seq == sub(member, 1, 12) then
         t.state = 'gone'
         L.place(t)
@@ -98,7 +100,7 @@ for _, field in ipairs(queues) do
     local ttl = tonumber(match(known[3], '([^,]+)$'))
     if ttl and left > 0 then
       for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'f:' .. queue, '-inf', S(now - ttl), 'LIMIT', 0, left)) do
-        local t = L.load(sub(member, 13))
+        local t = L.load(sub(member, 13), queue, sub(member, 1, 12))
         if t and t.state == 'f' and not t.x.un then
           L.remove(t)
           left = left - 1
@@ -140,13 +142,13 @@ function L.sweep_buckets(limit)
           local rec = call('HGET', T, rest)
           if rec and sub(rec, 1, 1) == 'G' then
             local rem, token, finished = match(rec, '^G(%d+)%z([^%z]+)%z.%z(%d+)')
-            local gone = tonumber(rem)
-            if token ~= '-' then gone = math.max(gone, tonumber(finished) + 600000) end
+            local gone = tonumber(rem or nil) or 0
+            if rem and token ~= '-' then gone = math.max(gone, tonumber(finished) + 600000) end
             if gone <= now then call('HDEL', T, rest) end
           end
         elseif kind == 's' then
           local line = call('HGET', P .. 's', rest)
-          if line and tonumber(match(line, '^.(%d+)')) <= now then call('HDEL', P .. 's', rest) end
+          if line and (tonumber(match(line, '^.(%d+)') or nil) or 0) <= now then call('HDEL', P .. 's', rest) end
         elseif kind == 'k' then
           local line = call('HGET', P .. 'dk', rest)
           local till = line and match(line, '^(%d+)%z')
