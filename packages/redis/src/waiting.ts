@@ -73,7 +73,8 @@ export class Waiting {
     const seconds = Math.max(0.01, wait.waitMs / 1_000);
     // A network that swallows everything never says so.
     const sent = (): void => {
-      // It may have failed already, as it was sent: then the link is no longer this wait's.
+      // In a cluster it may be sent again. It may have failed already, as it was sent: then the link is no longer this wait's.
+      clearTimeout(silence);
       if (!answered) silence = setTimeout(() => link.reset(), wait.waitMs + silenceMs);
     };
     const woken = (answer: unknown): void => {
