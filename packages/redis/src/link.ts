@@ -1,5 +1,6 @@
 // One client and what is under way on it: calls wait for a connection for a while, and fail as soon as it breaks.
 import type { Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Redis, type Cluster } from "ioredis";
 import { OmniQError } from "@omniq/core";
 import { DirectCommand, isUntraced, send, type Direct } from "./direct-command.ts";
@@ -110,8 +111,7 @@ export class Link {
         this.#underWay.delete(waiting);
         // Keys on their way to another node: nothing was done.
         if (isMoving(error) && performance.now() < until) {
-          const pauseMs = 20 + Math.random() * 80;
-          setTimeout(() => this.send(call, again, writes, until).then(answered, fail), pauseMs);
+          void later(() => this.send(call, again, writes, until), answered, fail);
         } else fail(this.failure(error, writes));
       };
       const answered = (answer: T): void => {
@@ -222,4 +222,18 @@ export class Link {
 /** A cluster's answer while a slot moves, as it is and as ioredis gives it up. */
 function isMoving(error: unknown): boolean {
   return /TRYAGAIN|Too many Cluster redirections/.test(messageOf(error));
+}
+
+/** Calls after a moment that is not the same for all. */
+async function later<T>(
+  call: () => Promise<T>,
+  done: (answer: T) => void,
+  fail: (error: unknown) => void,
+): Promise<void> {
+  try {
+    await sleep(20 + Math.random() * 80);
+    done(await call());
+  } catch (error) {
+    fail(error);
+  }
 }
