@@ -42,12 +42,12 @@ export async function produce(omniq: OmniQ, options: ProduceOptions): Promise<vo
       const id = await accept({ ...expect, dies: true }, () => omniq.enqueue(phoenix, { n, ms: 0 }));
       const again = retryWhenDead(omniq, id).finally(() => retrying.delete(again));
       retrying.add(again);
-    } else if (kind < 95) {
+    } else if (kind < 94) {
       // A backlog, so that the order matters.
       const calls = Array.from({ length: 20 }, () => work.with({ n, ms: 10 }, { priority: below(5) }));
       await accept(expect, () => omniq.enqueueMany(calls));
-    } else if (kind < 96) await accept(expect, () => omniq.enqueue(hang, { n, ms: 0 }));
-    else if (kind < 97) {
+    } else if (kind < 95) await accept(expect, () => omniq.enqueue(hang, { n, ms: 0 }));
+    else if (kind < 98) {
       const id = await accept({ cancelled: true }, () => omniq.enqueue(doomed, { n, ms: 0 }));
       await sleep(below(150));
       await cancel(omniq, id);
