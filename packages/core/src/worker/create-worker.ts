@@ -7,7 +7,6 @@ import { Engine } from "./engine.ts";
 import { resolveWorkerOptions, type ResolvedWorkerOptions } from "./options.ts";
 import { loadModules, registryOf } from "./registry.ts";
 import { RemotePool } from "./remote-pool.ts";
-import { safeLogger } from "./safe-logger.ts";
 import { onStopSignal } from "./signals.ts";
 import { backoffMs, sleep } from "./sleep.ts";
 import { Upkeep } from "./upkeep.ts";
@@ -22,8 +21,7 @@ const upkeepMs = 1_000;
  * `drain`.
  */
 export function createWorker(runtime: Runtime, options: WorkerOptions): Worker {
-  const resolved = resolveWorkerOptions(runtime, options);
-  return new QueueWorker({ ...runtime, logger: safeLogger(runtime.logger) }, resolved);
+  return new QueueWorker(runtime, resolveWorkerOptions(runtime, options));
 }
 
 class QueueWorker implements Worker {
