@@ -117,7 +117,11 @@ export class Engine implements PumpHost {
     const { runtime, options } = this;
     this.#mode = mode;
     this.#heartbeats.start();
-    if (runtime.remote !== undefined && runtime.taskQueue.capabilities.remoteHeartbeats) {
+    if (
+      runtime.remote !== undefined &&
+      runtime.taskQueue.capabilities.remoteHeartbeats &&
+      (this.#thread !== undefined || HeartbeatThread.isPossible)
+    ) {
       this.#thread ??= new HeartbeatThread(runtime.remote, options.leaseMs, runtime.logger, () => this.#held);
     }
     this.#pump.kick();

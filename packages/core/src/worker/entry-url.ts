@@ -1,9 +1,14 @@
 // Where the code of a thread or a child process lies.
+import { existsSync } from "node:fs";
 
-/** The built file beside this module; from sources, the one in `dist`, since Node does not load TypeScript in threads. */
-export function entryUrl(from: string, name: string): URL {
-  if (!from.endsWith(".ts")) return new URL(`./${name}.js`, from);
-  return new URL(`../../dist/worker/${name}.js`, from);
+/**
+ * The built file beside this module; from sources, the one in `dist`, since Node does not load TypeScript in threads. `undefined` in a bundle, where
+ * it lies nowhere; in one of CommonJS there is no `import.meta.url` at all.
+ */
+export function entryUrl(from: string | undefined, name: string): URL | undefined {
+  if (from === undefined) return undefined;
+  const url = new URL(from.endsWith(".ts") ? `../../dist/worker/${name}.js` : `./${name}.js`, from);
+  return existsSync(url) ? url : undefined;
 }
 
 /**

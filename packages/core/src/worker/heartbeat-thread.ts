@@ -35,6 +35,11 @@ export class HeartbeatThread {
   readonly #held: () => Iterable<Execution>;
   readonly #news: MessagePort;
 
+  /** Whether its code is there: in a bundle it is not, and the main loop's heartbeats do alone. */
+  static get isPossible(): boolean {
+    return entryUrl(import.meta.url, "heartbeat-entry") !== undefined;
+  }
+
   /** `held` gives at least all executions that were added and not dropped. */
   constructor(remote: RemoteBackend, leaseMs: number, logger: Logger, held: () => Iterable<Execution>) {
     const module = loadable(import.meta.url, remote.module);
@@ -50,7 +55,7 @@ export class HeartbeatThread {
       news: port2,
     };
     const execArgv = entryFlags();
-    this.#thread = new Thread(entryUrl(import.meta.url, "heartbeat-entry"), {
+    this.#thread = new Thread(entryUrl(import.meta.url, "heartbeat-entry") as URL, {
       workerData: data,
       transferList: [port2],
       ...(execArgv && { execArgv }),

@@ -58,8 +58,14 @@ export class RemotePool {
   ): Promise<RemotePool> {
     const { Tinypool } = await import("tinypool");
     const execArgv = entryFlags();
+    const entry = entryUrl(import.meta.url, "remote-entry");
+    if (entry === undefined)
+      throw new OmniQError(
+        "OMNIQ_UNSUPPORTED",
+        `Workers of kind "${kind}" need files of @omniq/core that a bundle does not carry: leave it out of the bundle (external), and install it`,
+      );
     const pool = new Tinypool({
-      filename: entryUrl(import.meta.url, "remote-entry").href,
+      filename: entry.href,
       runtime: kind === "thread" ? "worker_threads" : "child_process",
       minThreads: concurrency,
       maxThreads: concurrency,
