@@ -113,6 +113,38 @@ describe("memory", () => {
     await using three = memory({ name: "shared" });
     expect(await three.taskQueue().get(["a"])).toEqual([undefined]);
   });
+  it("refuses unknown states, types and statuses in filters, and values that no store could keep", async () => {
+    await using backend = memory();
+    const refused = { code: "OMNIQ_INVALID_OPTION" };
+    const queue = backend.taskQueue();
+    await expect(queue.list({ states: ["dead" as never] }, {})).rejects.toMatchObject(refused);
+    await expect(backend.eventStorage().query({ types: ["done" as never] }, {})).rejects.toMatchObject(refused);
+    const events = backend.eventStorage().tail({ types: ["done" as never] }, "now");
+    const tail = events[Symbol.asyncIterator]();
+    await expect(tail.next()).rejects.toMatchObject(refused);
+    await expect(backend.resultStorage().list({ status: "done" as never }, {})).rejects.toMatchObject(refused);
+    await queue.enqueue([{ tasks: [task("a")] }]);
+    const [lease] = await queue.reserve(request);
+    for (const delayMs of [Number.POSITIVE_INFINITY, Number.NaN, new Date() as never])
+      await expect(queue.settle([{ ...lease!, outcome: "retry", delayMs, error: "e" }])).rejects.toMatchObject(refused);
+    expect(await queue.settle([{ ...lease!, outcome: "retry", delayMs: 0, error: "e" }])).toEqual(["settled"]);
+  });
+  it("cancel-push: every backend of the name hears of an active task, and a listener that throws harms nobody", async () => {
+    await using one = memory({ name: "cancels" });
+    await using two = memory({ name: "cancels" });
+    const heard: string[] = [];
+    one.taskQueue().onCancel?.(() => {
+      throw new Error("enough");
+    });
+    const end = one.taskQueue().onCancel?.((ids) => heard.push(...ids));
+    await one.taskQueue().enqueue([{ tasks: [task("a"), task("b")] }]);
+    await one.taskQueue().reserve(request);
+    expect(await two.taskQueue().cancel(["a", "b"])).toEqual(["cancelling", "cancelled"]);
+    expect(heard).toEqual(["a"]);
+    end?.();
+    await two.taskQueue().cancel(["a"]);
+    expect(heard).toEqual(["a"]);
+  });
   it("refuses transactions, leases that are too short and wrong options", async () => {
     await using backend = memory();
     await expect(backend.taskQueue().enqueue([], { transaction: {} })).rejects.toMatchObject({

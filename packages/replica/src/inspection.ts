@@ -52,7 +52,7 @@ export function getTasks(state: ReplicaState, ids: readonly string[], at: number
   });
 }
 
-const taskStates: ReadonlySet<unknown> = new Set<StoredTaskState>([
+export const taskStates: ReadonlySet<unknown> = new Set<StoredTaskState>([
   "blocked",
   "scheduled",
   "ready",

@@ -4,6 +4,7 @@ import type { NewEvent, StoredResult, StoredSchedule } from "@omniq/core";
 import { addEvent } from "./events.ts";
 import { watchExpiry } from "./enqueue.ts";
 import { makeReady, schedule } from "./placement.ts";
+import { checkSnapshot } from "./sound-snapshot.ts";
 import {
   createState,
   newestRules,
@@ -111,6 +112,7 @@ export function decodeState(saved: unknown): ReplicaState {
       `The store was written by a newer OmniQ (format ${snapshot.version}, this one reads ${snapshotVersion}); update this process`,
     );
   }
+  checkSnapshot(snapshot);
   const state = createState({ eventTtlMs: snapshot.eventTtlMs });
   state.at = snapshot.at;
   state.nextSequence = snapshot.nextSequence;
@@ -141,7 +143,7 @@ export function decodeState(saved: unknown): ReplicaState {
 function decodeTasks(state: ReplicaState, snapshot: StateSnapshot): void {
   for (const saved of snapshot.tasks) {
     const queue = openQueue(state, saved.queue);
-    const task = restoreTask(saved, queue);
+    const task = restoreTask(saved, queue, snapshot.at);
     queue.counts[task.state]++;
     if (task.unrecorded) queue.counts.unrecorded++;
     state.tasks.set(task.id, task);
@@ -176,7 +178,7 @@ function decodeTasks(state: ReplicaState, snapshot: StateSnapshot): void {
 }
 
 /** Written out, so that every task has the same fields in the same order, whether it was enqueued or restored (one hidden class). */
-function restoreTask(saved: TaskSnapshot, queue: QueueRecord): TaskRecord {
+function restoreTask(saved: TaskSnapshot, queue: QueueRecord, at: number): TaskRecord {
   return {
     sequence: saved.sequence,
     id: saved.id,
@@ -193,8 +195,8 @@ function restoreTask(saved: TaskSnapshot, queue: QueueRecord): TaskRecord {
     attempt: saved.attempt,
     expiries: saved.expiries,
     enqueuedAt: saved.enqueuedAt,
-    runAt: saved.runAt,
-    readyAt: saved.readyAt,
+    runAt: saved.runAt ?? at,
+    readyAt: saved.readyAt ?? at,
     expiresAt: saved.expiresAt,
     startedAt: saved.startedAt,
     finishedAt: saved.finishedAt,

@@ -186,6 +186,39 @@ describe("mutated commands", () => {
     ).toEqual([["unknown"], ["removed"]]);
   });
 
+  it("a mutated checkpoint is refused as damaged or newer, or is a state that goes on", () => {
+    const random = seededRandom(5);
+    const log = new Log();
+    log.apply([{ verb: "enqueue", calls: [{ tasks: [task("held"), task("other", { delayMs: 9 })] }] }]);
+    const [leases] = log.apply([{ verb: "reserve", queues: ["q"], limit: 1, ...far }]) as GrantedLease[][];
+    for (const command of commands(leases![0]!)) log.apply([command]);
+    log.apply([{ verb: "enqueue", calls: [{ tasks: [task("last"), task("next")] }] }, commands(leases![0]!)[1]]);
+    const [machine] = log.machines;
+    const lines = machine!.encode().join("").split("\n");
+    let refused = 0;
+    for (let round = 0; round < rounds; round++) {
+      const spoilt = [...lines];
+      const at = Math.floor(random() * spoilt.length);
+      const line = spoilt[at] as string;
+      const json = line.startsWith("=") ? line.slice(line.indexOf(" ") + 1) : line;
+      spoilt[at] = line.slice(0, line.length - json.length) + mutateText(json, random).value;
+      let decoded: Machine;
+      try {
+        decoded = Machine.decode([spoilt.join("\n")]);
+      } catch (error) {
+        expect(isOmniQError(error), String(error)).toBe(true);
+        refused++;
+        continue;
+      }
+      const requests = [{ n: 1, operations: commands(leases![0]!) }];
+      const [outcome] = decoded.applyCommit({ id: "z", sequence: 99, previous: "", at: 5_000, requests }, 99);
+      const failed = outcome?.state === "refused" ? [] : outcome?.answers.filter((answer) => "failure" in answer);
+      expect(failed).toEqual([]);
+      decoded.encode();
+    }
+    expect(refused).toBeGreaterThan(rounds / 4);
+  });
+
   it("a settlement that can't be read is lost, and its neighbours are settled", () => {
     const log = new Log();
     log.apply([{ verb: "enqueue", calls: [{ tasks: [task("a"), task("b"), task("c")] }] }]);
