@@ -85,7 +85,7 @@ local function settle(a)
     elseif letter == 'p' then
       local current, attempt, named, ttl, rem, own =
         match(lease, '^.([^%z]*)%z%d+%z(%d+)%z%d+%z%d%z[^%z]*%z[^%z]*%z%z.............([^%z]+%z[^%z]+)%z[^%z]+%z[^%z]+%z([^%z]+)%z([^%z]+)%z([^%z]+)')
-      if current == token then
+      if current == token and tonumber(rem) and tonumber(own) and (ttl == '-' or tonumber(ttl)) then
         local expires = ttl == '-' and '-' or S(now + tonumber(ttl))
         way, keeps, till, run = 'fast', ttl ~= '0', now + tonumber(rem), tonumber(own)
         bin = expires == '-' and 'inf' or S(floor(tonumber(expires) / 60000))

@@ -163,12 +163,17 @@ end
 -- Puts the group's best task that may start into the ranked set, and takes out what may not or is not the best.
 function L.refill(queue, gk)
   local G = queue .. '\0' .. gk
-  local slots = tonumber(call('HGET', P .. 'g', G) or '0')
+  local slots = tonumber(call('HGET', P .. 'g', G) or '0') or 0
   local candidate = call('HGET', P .. 'gc', G)
   local cs, cl, cm
   if candidate then
-    cs, cl, cm = match(candidate, '^([^%z]+)%z([^%z]+)%z(.*)$')
+    cs, cl, cm = match(candidate, '^(%-?%d+)%z(%d+)%z(%x%x%x%x%x%x%x%x%x%x%x%x.+)$')
     cs = tonumber(cs)
+    -- Whom it named stands among the ranked ones and is given from there.
+    if not cs or #cl > 15 then
+      call('HDEL', P .. 'gc', G)
+      candidate = nil
+    end
   end
   local bs, bl, bm
   for _, limit in ipairs(call('ZRANGEBYSCORE', P .. 'hl:' .. G, '(' .. S(slots), '+inf')) do
