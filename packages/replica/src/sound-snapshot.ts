@@ -2,7 +2,7 @@
 import { taskStates } from "./inspection.ts";
 import { damagedCheckpoint } from "./pieces.ts";
 import { readEvent, readGroup, readOutcome, readResult, readSchedule, readSettings } from "./read-items.ts";
-import { isCount, isKey, isObject, isOptionalText, isOptionalTime, isText, isTime, isTimeOrNull } from "./reading.ts";
+import { isCount, isKey, isObject, isOptionalText, isText } from "./reading.ts";
 import type { StateSnapshot } from "./snapshot.ts";
 
 const refuse = (): never => {
@@ -11,6 +11,10 @@ const refuse = (): never => {
 function must(isSound: boolean): void {
   if (!isSound) refuse();
 }
+/** Times of a state are sums: they may be further away than those that commands may have. */
+const isTime = (value: unknown): boolean => Number.isFinite(value);
+const isOptionalTime = (value: unknown): boolean => value === undefined || isTime(value);
+const isTimeOrNull = (value: unknown): boolean => value === null || isTime(value);
 /** Version 1 wrote a time without end as `null`. */
 const isOldTime = (value: unknown): boolean => value === null || isTime(value);
 
@@ -34,7 +38,7 @@ export function checkSnapshot(snapshot: StateSnapshot): void {
   must(isCount(snapshot.results.nextSequence) && isCount(snapshot.events.nextSequence));
   for (const [sequence, result] of snapshot.results.items) {
     must(isCount(sequence) && isTimeOrNull(result.expiresAt) && isTime(result.finishedAt));
-    readResult({ ...result, ttlMs: null }, refuse);
+    readResult({ ...result, finishedAt: 0, ttlMs: null }, refuse);
   }
   for (const [sequence, event] of snapshot.events.items)
     must(isCount(sequence) && readEvent(event, refuse) !== undefined);

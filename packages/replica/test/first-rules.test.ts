@@ -36,6 +36,20 @@ describe("the first rules", () => {
     });
     expect(plain(stateOf(replay(reread)))).not.toEqual(before);
   });
+  it("a state with the longest times that callers may give is restored", () => {
+    const machine = new Machine();
+    const far = Number.MAX_SAFE_INTEGER;
+    const own = { expiresInMs: far, resultTtlMs: far, rememberMs: far, priority: 0, maxAttempts: far, envelope: "{}" };
+    const tasks = [{ id: "a", name: "n", queue: "q", payload: "p", runAt: far, ...own }];
+    const result = { taskId: "r", run: 1, attempt: 1, name: "n", queue: "q", status: "failed", ttlMs: far } as const;
+    const operations = [
+      { verb: "enqueue", calls: [{ tasks }] },
+      { verb: "putResults", results: [{ ...result, finishedAt: far }] },
+    ] as const;
+    machine.applyCommit({ id: "c", sequence: 1, previous: "", at: 5, requests: [{ n: 1, operations }] }, 1);
+    expect(machine.state.tasks.size).toBe(1);
+    expect(Machine.decode(machine.encode()).encode()).toEqual(machine.encode());
+  });
   it("commits and checkpoints of newer rules are refused", () => {
     const body = encodeCommit({ id: "c", sequence: 1, previous: "", at: 1, requests: [] });
     expect(body.startsWith(`${newestRules} `)).toBe(true);
