@@ -278,6 +278,16 @@ export const controlFunctions: readonly string[] = [
       GET DIAGNOSTICS v_count = ROW_COUNT;
       v_left := v_left - v_count;
     END IF;
+    -- Groups that hold tasks back and have none that could start: their mark may be what was damaged. The next reserve looks at them.
+    WITH held AS (
+        SELECT DISTINCT h.queue, h.group_key FROM (SELECT queue, group_key FROM {s}.tasks WHERE state = 3 LIMIT p_limit) h
+      ), marked AS (
+        INSERT INTO {s}.group_changes SELECT queue, group_key FROM held WHERE group_key IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM {s}.tasks t WHERE t.queue = held.queue AND t.group_key = held.group_key AND t.slot)
+          AND NOT EXISTS (SELECT 1 FROM {s}.tasks t WHERE t.queue = held.queue AND t.group_key = held.group_key AND t.state = 2 AND NOT t.slot)
+        RETURNING queue
+      ) SELECT array_agg(DISTINCT queue) INTO v_wake FROM marked;
+    wake := wake || v_wake;
     changed := p_limit - greatest(0, v_left);
   END $$`,
 ];
