@@ -20,7 +20,7 @@ async function patiently<T>(call: () => Promise<T>): Promise<T> {
     try {
       return await call();
     } catch (error) {
-      if (!isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE") || tries > 200) throw error;
+      if (!(isOmniQError(error) && error.retryable) || tries > 200) throw error;
       await sleep(100);
     }
   }

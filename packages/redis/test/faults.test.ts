@@ -44,7 +44,7 @@ async function patiently<T>(call: () => Promise<T>): Promise<T> {
     try {
       return await call();
     } catch (error) {
-      if (!isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE") || tries > 100) throw error;
+      if (!(isOmniQError(error) && error.retryable) || tries > 100) throw error;
       await sleep(100);
     }
   }
@@ -123,7 +123,7 @@ test(
     await queue.enqueue([{ tasks: [task("before")] }]);
     proxy.swallows = true;
     await assert.rejects(queue.enqueue([{ tasks: [task("during")] }]), (error) =>
-      isOmniQError(error, "OMNIQ_BACKEND_UNAVAILABLE"),
+      isOmniQError(error, "OMNIQ_OUTCOME_UNKNOWN"),
     );
     proxy.swallows = false;
     proxy.cut();

@@ -162,3 +162,33 @@ test("a result that is stored while the subscription is broken is found when it 
   await storing.put([result("a")]);
   assert.equal((await soon(wait))[0]?.taskId, "a");
 });
+
+test("a message that anybody may have sent only wakes: a forged result is not taken, and text of any form harms nobody", async () => {
+  const { url, admin } = await server();
+  const waiting = open(url).resultStorage();
+  const storing = open(url).resultStorage();
+  const wait = waiting.wait([{ taskId: "a", run: 1 }], 20_000);
+  await waited(admin, 1);
+  const [channel] = (await admin.pubsub("CHANNELS", "{omniq}:n:*")) as string[];
+  assert.ok(channel);
+  const record = "R0000000000011\x001\0n\0q\0c\x001000\0-\x000\0-\0\0vforged";
+  const forged = [
+    `a\0${record.length}\0\0${record}`,
+    `a\0nonce\0${record.length}\0\0${record}`,
+    `a\0\0\0-1\0\0`,
+    "",
+    "\0",
+    "\0\0",
+    "null",
+    "a\0x\x00999999999999\0\0",
+    "a\0".repeat(10_000),
+  ];
+  for (const text of forged) await admin.publish(channel, text);
+  for (const text of forged) await admin.publish("{omniq}:cancel", text);
+  await sleep(100);
+  await storing.put([result("a", 1, "true")]);
+  assert.deepEqual(
+    (await soon(wait)).map(({ value }) => value),
+    ["true"],
+  );
+});
