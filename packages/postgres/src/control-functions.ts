@@ -1,5 +1,5 @@
 // The functions behind cancel, retry, purge, record, settings of queues, and sweep.
-import { rememberOnly, settings, settingsLock, unknownState } from "./common-functions.ts";
+import { latest, rememberOnly, settings, settingsLock, unknownState } from "./common-functions.ts";
 
 export const controlFunctions: readonly string[] = [
   // Answers with one text for each id, in order.
@@ -241,7 +241,11 @@ export const controlFunctions: readonly string[] = [
   BEGIN
     FOR q IN SELECT n FROM {s}.queue_names() n LOOP
       EXIT WHEN v_left <= 0;
-      SELECT array_agg(x.id) INTO v_ids FROM (SELECT id FROM {s}.tasks WHERE queue = q AND ${unknownState} LIMIT v_left) x;
+      -- One whose time never comes would keep the slot of its group for ever.
+      SELECT array_agg(x.id) INTO v_ids FROM (
+        (SELECT id FROM {s}.tasks WHERE queue = q AND ${unknownState} LIMIT v_left)
+        UNION ALL (SELECT id FROM {s}.tasks WHERE queue = q AND state = 4 AND deadline > ${latest} LIMIT v_left)
+        UNION ALL (SELECT id FROM {s}.tasks WHERE queue = q AND state = 1 AND run_at > ${latest} LIMIT v_left) LIMIT v_left) x;
       IF v_ids IS NOT NULL THEN
         SELECT r.gone, r.wake INTO v_ids, v_wake FROM {s}.set_aside(v_ids) r;
         damaged := damaged || v_ids;
@@ -278,6 +282,9 @@ export const controlFunctions: readonly string[] = [
       GET DIAGNOSTICS v_count = ROW_COUNT;
       v_left := v_left - v_count;
     END IF;
+    -- A slot is kept by a task that is active, or that was and waits for its time.
+    UPDATE {s}.tasks SET slot = false WHERE id IN (
+      SELECT id FROM {s}.tasks WHERE slot AND state NOT IN (1, 2, 4) LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED);
     -- Groups that hold tasks back and have none that could start: their mark may be what was damaged. The next reserve looks at them.
     WITH held AS (
         SELECT DISTINCT h.queue, h.group_key FROM (SELECT queue, group_key FROM {s}.tasks WHERE state = 3 LIMIT p_limit) h

@@ -1,4 +1,5 @@
 // The tables. `{s}` stands for the quoted schema.
+import { unknownState } from "./common-functions.ts";
 
 /**
  * One table of live tasks and dead letters. States: 0 blocked, 1 scheduled, 2 ready, 3 held back by its group, 4 active, 5 failed (dead
@@ -65,7 +66,7 @@ const tasks = [
   "CREATE INDEX tasks_grouped ON {s}.tasks (queue) WHERE group_key IS NOT NULL AND state IN (1, 2, 3)",
   "CREATE INDEX tasks_slots ON {s}.tasks (queue, group_key) WHERE slot",
   "CREATE INDEX tasks_dead ON {s}.tasks (queue, finished_at) WHERE state IN (5, 8)",
-  "CREATE INDEX tasks_damaged ON {s}.tasks (queue) WHERE state < 0 OR state > 8",
+  `CREATE INDEX tasks_damaged ON {s}.tasks (queue) WHERE ${unknownState}`,
   "CREATE INDEX tasks_cancelling ON {s}.tasks (id) WHERE cancelling AND state = 4",
   "CREATE INDEX tasks_unrecorded ON {s}.tasks (finished_at, seq) WHERE unrecorded",
 ];
