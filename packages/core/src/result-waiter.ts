@@ -189,7 +189,9 @@ export class ResultWaiter {
       const lowest = new Map<string, number>();
       for (const { id, run } of open) lowest.set(id, Math.min(run, lowest.get(id) ?? run));
       const references: ResultReference[] = [...lowest].map(([taskId, run]) => ({ taskId, run }));
-      const next = Math.min(...open.map((wait) => wait.checkAt)) - performance.now();
+      let checkAt = Number.POSITIVE_INFINITY;
+      for (const wait of open) checkAt = Math.min(checkAt, wait.checkAt);
+      const next = checkAt - performance.now();
       const results = await storage.wait(references, Math.max(1, Math.ceil(next)), { signal });
       // It is over: nothing need be ended.
       call.open = Number.POSITIVE_INFINITY;

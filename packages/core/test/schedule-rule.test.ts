@@ -129,6 +129,9 @@ describe("what is refused", () => {
     [{ cron: "* * * * *", everyMs: 1_000 }, "exactly one"],
     [{ cron: "* * * *" }, "five or six"],
     [{ cron: "99 * * * *" }, "cannot be understood"],
+    [{ cron: "0 0 31 2 *" }, "never comes"],
+    [{ cron: "0 0 31 4,6,9,11 *" }, "never comes"],
+    [{ cron: `${"0,".repeat(509)}0 * * * *` }, "at most 1024 characters"],
     [{ cron: "* * * * *", timeZone: "Mars/Olympus" }, "timeZone"],
     [{ everyMs: 10 }, "everyMs"],
     [{ everyMs: 1_000, timeZone: "UTC" }, "timeZone"],
@@ -141,5 +144,10 @@ describe("what is refused", () => {
     expect(() => put(options)).toThrow(
       expect.objectContaining({ code: "OMNIQ_INVALID_OPTION", message: expect.stringContaining(message) as string }),
     );
+  });
+  test("the longest expression and a day that leap years have are taken", () => {
+    const longest = `${"0,".repeat(507)}0 0 * * *`.padEnd(1_024);
+    expect(put({ cron: longest })).toMatchObject({ cron: longest.trim() });
+    expect(put({ cron: "0 0 29 2 *" })).toMatchObject({ cron: "0 0 29 2 *" });
   });
 });
