@@ -10,9 +10,10 @@ import { failureOf } from "./task-outcome.ts";
  * Takes up to `limit` outcomes, stores their results (the first for a run stands) and events, and tells the queue.
  * Safe to run anywhere at
  * any time: every step is idempotent, and after a crash in between the next one starts over. Says how many it recorded.
+ * A task that the queue failed by itself is logged: no worker's hook ever sees it. Two processes that record at once may both say it.
  */
 export async function recordOutcomes(
-  runtime: Pick<Runtime, "taskQueue" | "resultStorage" | "eventStorage" | "serializer" | "event">,
+  runtime: Pick<Runtime, "taskQueue" | "resultStorage" | "eventStorage" | "serializer" | "event" | "logger">,
   limit: number,
 ): Promise<number> {
   const { taskQueue, resultStorage, eventStorage } = runtime;
@@ -27,12 +28,24 @@ export async function recordOutcomes(
     await inBatches(events, eventStorage.capabilities.maxBatch, async (batch) => await eventStorage.append(batch));
   }
   await taskQueue.record(outcomes.map(({ taskId, run }) => ({ taskId, run })));
+  for (const outcome of outcomes) if (outcome.status === "failed") logFailure(outcome, runtime);
   return outcomes.length;
 }
 
 function resultOf(outcome: UnrecordedOutcome): NewResult {
   const { taskId, run, attempt, name, queue, status, error, finishedAt, resultTtlMs } = outcome;
   return { taskId, run, attempt, name, queue, status, error, finishedAt, ttlMs: resultTtlMs };
+}
+
+/** Items that cannot be read are not among these: their backend reports them. */
+function logFailure(outcome: UnrecordedOutcome, { logger, serializer }: Pick<Runtime, "logger" | "serializer">): void {
+  const { taskId, name, queue, run, attempt } = outcome;
+  const error = failureOf(outcome.error, taskId, serializer);
+  const fields = { taskId, name, queue, run, attempt, error };
+  if (error.code === "OMNIQ_LEASE_LOST")
+    logger.error("A task is a dead letter: its leases ran out too often, as when its worker crashes each time", fields);
+  else if (error.code === "OMNIQ_DEPENDENCY_FAILED")
+    logger.warn("A task is a dead letter: a task that it depends on did not complete", fields);
 }
 
 function eventOf(outcome: UnrecordedOutcome, runtime: Pick<Runtime, "event" | "serializer">): NewEvent {
