@@ -110,7 +110,8 @@ export class Kinds {
   async #learn(reference: string): Promise<void> {
     const key = this.#connection.key("v");
     const text = await this.#connection.main().send((client) => client.hget(key, reference));
-    const kind = text === null ? undefined : readKind(text);
+    // The reference says whether the text is still the one that was stored.
+    const kind = text === null || referenceOf(text) !== reference ? undefined : readKind(text);
     if (kind === undefined) this.#missing.add(reference);
     else this.#read.set(reference, kind);
   }
@@ -120,7 +121,7 @@ export class Kinds {
     if (this.#storing.has(text)) return;
     this.#storing.add(text);
     try {
-      const reference = createHash("sha256").update(text).digest("base64url").slice(0, referenceLength);
+      const reference = referenceOf(text);
       // Another text may have the same reference already: tasks of this kind then say all themselves.
       if ((await this.#connection.write<number>("kind", [reference, text, newInbox(this.#connection)])) !== 1) {
         kind.uses = Number.NEGATIVE_INFINITY;
@@ -147,6 +148,10 @@ function isOf(kind: Kind, task: NewTask): boolean {
     kind.resultTtlMs === task.resultTtlMs &&
     kind.rememberMs === task.rememberMs
   );
+}
+
+function referenceOf(text: string): string {
+  return createHash("sha256").update(text).digest("base64url").slice(0, referenceLength);
 }
 
 function headOf(task: NewTask): string {

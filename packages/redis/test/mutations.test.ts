@@ -97,7 +97,7 @@ for (let seed = 1; seed <= Math.ceil(inAll / inOneStore); seed++) {
       const text = spoiled.join("\n");
       // A dependent goes with its parent, a group's task with the counts of its group, a key's with the key.
       const number = (id: string): string => `${id.replace(/^\D+/, "")}`;
-      const shared = /(?:^|\n)(?:g|gc|h:|hl:|ha:|s|da) ?/.test(text);
+      const shared = /(?:^|\n)(?:g|gc|h:\S*|hl:\S*|ha:\S*) /.test(text);
       const whole = ids.filter(
         (id) =>
           !text.includes(id) &&

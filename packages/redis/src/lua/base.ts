@@ -28,6 +28,11 @@ local function add(key, field, n)
   end
   return sum
 end
+-- Whether a text is the id of an entry of a stream; commands refuse any other.
+local function is_entry(text)
+  local ms, n = match(text, '^(%d+)%-(%d+)$')
+  return ms and #ms <= 16 and #n <= 16
+end
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
 local meta = call('HMGET', P .. 'm', 'clock', 'seq', 'in', 'at', 'kept', 'big'${field})
@@ -50,7 +55,8 @@ local function mark(queue) call('ZADD', P .. 'w:' .. queue, '0', '0') end
 -- Records of more than this are looked at before they are read, where any was ever stored.
 local function large(n) if n > 65536 and not meta[6] then call('HSET', P .. 'm', 'big', '1') end end
 local inbox, at, kept = meta[3] and P .. 'in:' .. meta[3], meta[4] or '0-0', tonumber(meta[5]) or 0
-if not find(at, '^%d+%-%d+$') then at = '0-0' end
+-- A place that is none, or behind which no entry can stand yet: the entries are looked at again, and known ones passed over.
+if not is_entry(at) or tonumber(match(at, '^%d+')) > now + 1000 then at = '0-0' end
 local function take_in(most, wanted, give)
   local entries = inbox and call('XRANGE', inbox, '(' .. at, '+', 'COUNT', S(most)) or {}
   local n = #entries

@@ -196,7 +196,7 @@ return 1
 export const eventsOfTask: string = String.raw`
 local function parts(id)
   local ms, n = match(id, '^(%d+)-(%d+)$')
-  if not ms or #id > 32 then return -1, -1 end
+  if not is_entry(id) then return -1, -1 end
   return tonumber(ms), tonumber(n)
 end
 local ams, an = parts(ARGV[2])
@@ -233,7 +233,7 @@ local function drop(entry)
 end
 for _, at in ipairs(call('ZRANGEBYSCORE', P .. 'eo', '-inf', S(now - ttl), 'LIMIT', 0, limit)) do
   call('ZREM', P .. 'eo', at)
-  local entry = find(at, '^%d+%-%d+$') and #at < 32 and call('XRANGE', P .. 'ev', at, at)[1]
+  local entry = is_entry(at) and call('XRANGE', P .. 'ev', at, at)[1]
   if entry then drop(entry) end
 end
 if removed < limit then

@@ -46,7 +46,11 @@ function L.upkeep(queue, bound)
       if t and t.state == 'a' then
         L.end_dead_lease(t)
         changed = changed + 1
-      else call('HDEL', P .. 'l:' .. queue, entry[2]) end
+      else
+        call('HDEL', P .. 'l:' .. queue, entry[2])
+        -- One that says it is of another queue stands in none: its kind is damaged.
+        if t and t.queue ~= queue and L.waits(t) then L.set_aside(t.id, '', queue, t.seq) end
+      end
     end
     if deadline then call('HSET', Q, 'l' .. queue, S(deadline)) else call('HDEL', Q, 'l' .. queue) end
   else deadline = tonumber(known[2] or nil) end
