@@ -11,5 +11,5 @@ test.each(["az", "abfs"])("a task goes through a container that a configuration 
 );
 test("a thread finds the store's package too", () =>
   connectFromThread((name) => import(name), "az://orders/az", storageOptions));
-test("foreign objects are reported, not obeyed", () =>
+test("foreign objects are not obeyed, and work goes on behind them", () =>
   meetForeignObjects(store, "az://orders/foreign", storageOptions));

@@ -11,5 +11,5 @@ test.each(["gs", "gcs"])("a task goes through a bucket that a configuration name
 );
 test("a thread finds the store's package too", () =>
   connectFromThread((name) => import(name), "gs://orders/gs", storageOptions));
-test("foreign objects are reported, not obeyed", () =>
+test("foreign objects are not obeyed, and work goes on behind them", () =>
   meetForeignObjects(store, "gs://orders/foreign", storageOptions));

@@ -14,7 +14,7 @@ test("a task goes through a bucket that a configuration names", async () => {
 });
 test("a thread finds the store's package too", () =>
   connectFromThread((name) => import(name), "s3://orders/tasks", storageOptions));
-test("foreign objects are reported, not obeyed", () =>
+test("foreign objects are not obeyed, and work goes on behind them", () =>
   meetForeignObjects(store, "s3://orders/foreign", storageOptions));
 
 test("a wrong option names its path, and no secret", async () => {

@@ -14,6 +14,7 @@ export const task = (id: string, payload = "p"): NewTask => ({
   resultTtlMs: null,
   rememberMs: 60_000,
 });
+const event = { at: 1, type: "started", taskName: "n", queue: "q", run: 1, attempt: 1, data: "{}" } as const;
 export const logKey = (position: number): string => `log/${String(position).padStart(20, "0")}`;
 
 export interface Process {
@@ -39,14 +40,14 @@ export async function open(objects: MemoryObjects, checkpointBytes = 1e9): Promi
   }
 }
 
-/** A log in which commit `n` enqueues the task `t<n>` and stores a result and an event; with checkpoints where they are small. */
+/** A log in which commit `n` enqueues the task `t<n>` and stores an event; with checkpoints where they are small. */
 export async function fill(count: number, checkpointBytes?: number): Promise<MemoryObjects> {
   const objects = new MemoryObjects();
   const process = await open(objects, checkpointBytes);
   for (let n = 1; n <= count; n++) {
     await process.replica.execute([
       { verb: "enqueue", calls: [{ tasks: [task(`t${n}`, `payload ${n}`)] }] },
-      { verb: "appendEvents", events: [{ type: "x", at: 1, taskId: `t${n}`, data: "{}" }] as never },
+      { verb: "appendEvents", events: [{ ...event, id: `e${n}`, taskId: `t${n}` }] },
     ]);
   }
   await process.close();

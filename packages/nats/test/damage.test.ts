@@ -60,7 +60,9 @@ async function drain(backend: NatsBackend): Promise<string[]> {
   for (;;) {
     const leases = await queue.reserve({ queues: ["q"], limit: 100, leaseMs: 60_000, waitMs: 0, worker: "w" });
     if (leases.length === 0) return done.sort();
-    const states = await queue.settle(leases.map((lease) => ({ ...lease, outcome: "completed" }) as const));
+    const states = await queue.settle(
+      leases.map((lease) => ({ ...lease, outcome: "completed", storeResult: true }) as const),
+    );
     for (const [index, state] of states.entries()) if (state === "settled") done.push(leases[index]?.taskId ?? "");
   }
 }

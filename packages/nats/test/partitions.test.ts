@@ -60,7 +60,7 @@ describe("the task queue over several logs", () => {
     expect(await queue.cancel(["t-d", "t-b", "none"])).toEqual(["cancelled", "cancelling", "unknown"]);
     expect((await queue.unrecorded(10)).map(({ taskId }) => taskId)).toEqual(["t-d"]);
     await queue.record([{ taskId: "t-d", run: 2 }]);
-    expect(await queue.remove(["t-a", "t-b", "t-d"])).toEqual(["removed", "busy", "unknown"]);
+    expect(await queue.remove(["t-a", "t-b", "t-d"])).toEqual(["removed", "busy", "freed"]);
   });
 
   test("a partition that fails takes nothing of what another gave", async () => {

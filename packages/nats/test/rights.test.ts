@@ -61,7 +61,9 @@ test("with the README's rights everything works, checkpoints, purges and large r
   const reader = open(server.url, "shop").taskQueue();
   expect((await reader.counts())["q"]).toMatchObject({ ready: 40 });
   const [lease] = await reader.reserve({ queues: ["q"], limit: 1, leaseMs: 60_000, waitMs: 0, worker: "w" });
-  expect(await reader.settle([{ ...(lease as NonNullable<typeof lease>), outcome: "completed" }])).toEqual(["settled"]);
+  expect(
+    await reader.settle([{ ...(lease as NonNullable<typeof lease>), outcome: "completed", storeResult: true }]),
+  ).toEqual(["settled"]);
 
   const admin = await connect({ servers: server.url, user: "admin", pass: "p" });
   closers.push(() => admin.close());

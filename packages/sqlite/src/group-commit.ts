@@ -134,7 +134,7 @@ export class GroupCommit {
         wake = newWake();
         taken = this.#work(calls, { sql, now, sentAt, wake }, true);
       }
-      this.#connection.checkPlace("now");
+      this.#connection.checkPlace("commit");
       try {
         sql.run("COMMIT");
       } catch (error) {

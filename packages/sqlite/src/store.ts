@@ -60,7 +60,7 @@ export class Store {
     for (;;) {
       try {
         const sql = this.connection.open();
-        this.connection.checkPlace(undefined);
+        this.connection.checkPlace("look");
         // A user's open transaction on the same handle sees to the lock itself.
         return sql.handle.inTransaction ? work(sql, this.connection.now()) : this.#readOnce(sql, work);
       } catch (error) {

@@ -145,7 +145,7 @@ export class WakeUp {
   /** Did another connection commit? Our own commits do not change the number. */
   #look(): void {
     try {
-      this.#connection.checkPlace(undefined);
+      this.#connection.checkPlace("look");
     } catch {
       // Those who wait hear it when they look.
       return this.wakeAll();
