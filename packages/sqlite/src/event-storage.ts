@@ -37,7 +37,7 @@ export class SqliteEventStorage implements EventStorage {
 
   async append(events: readonly NewEvent[], options: CallOptions = {}): Promise<void> {
     this.#life.check(options.signal);
-    await this.#store.write((tx) => appendEvents(tx, events), options.signal);
+    await this.#store.write((tx) => appendEvents(tx, events), options.signal, this.#life.signal);
   }
 
   async query(filter: EventFilter, page: PageRequest, options: CallOptions = {}): Promise<Page<StoredEvent>> {
@@ -114,6 +114,7 @@ export class SqliteEventStorage implements EventStorage {
           limit,
         ),
       options.signal,
+      this.#life.signal,
     );
   }
 

@@ -9,6 +9,10 @@ import { newWake, type Sql, type Transacting, type Wake } from "./sql.ts";
 interface Call {
   readonly work: (tx: Transacting) => unknown;
   readonly signal: AbortSignal | undefined;
+  /** Its component was closed. */
+  readonly ended: AbortSignal | undefined;
+  /** When that was seen while the lock was waited for. */
+  endedAt?: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
   done?: (() => void) | undefined;
@@ -16,6 +20,8 @@ interface Call {
 
 /** One transaction takes calls for at most this long, so that the event loop gets its turn. */
 const sliceMs = 25;
+/** How long a close waits for the lock of another connection; calls that have not had it then are refused. */
+const closeGraceMs = 1_500;
 
 export class GroupCommit {
   readonly #connection: Connection;
@@ -31,17 +37,21 @@ export class GroupCommit {
   }
 
   /** Runs `work` inside a transaction and resolves after its commit. A call that throws changes nothing and disturbs no other. */
-  write<T>(work: (tx: Transacting) => T, signal?: AbortSignal | undefined): Promise<T> {
+  write<T>(
+    work: (tx: Transacting) => T,
+    signal?: AbortSignal | undefined,
+    ended?: AbortSignal | undefined,
+  ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (signal?.aborted === true) return reject(signal.reason);
-      this.#waiting.push({ work, signal, resolve: resolve as (value: unknown) => void, reject });
+      this.#waiting.push({ work, signal, ended, resolve: resolve as (value: unknown) => void, reject });
       this.#running ??= this.#run();
     });
   }
 
-  /** Resolves when all that was asked is done. What still waits for another connection's lock after `graceMs` is refused. */
-  async idle(graceMs: number): Promise<void> {
-    this.#refuseAt = performance.now() + graceMs;
+  /** Resolves when all that was asked is done. What still waits for another connection's lock after a moment is refused. */
+  async idle(): Promise<void> {
+    this.#refuseAt = performance.now() + closeGraceMs;
     while (this.#running !== undefined) await this.#running;
     this.#refuseAt = Infinity;
   }
@@ -110,11 +120,18 @@ export class GroupCommit {
     }
   }
 
-  /** Who has given up is answered at once, whoever holds the lock. */
+  /** Who has given up is answered at once, whoever holds the lock; whose component is closed, after a moment. */
   #dropAborted(): void {
-    if (!this.#waiting.some((call) => call.signal?.aborted === true)) return;
-    for (const call of this.#waiting) if (call.signal?.aborted === true) call.reject(call.signal.reason);
-    this.#waiting = this.#waiting.filter((call) => call.signal?.aborted !== true);
+    const now = performance.now();
+    this.#waiting = this.#waiting.filter((call) => {
+      const { signal, ended, reject } = call;
+      if (ended?.aborted === true) call.endedAt ??= now;
+      const aborted = signal?.aborted === true;
+      const late = now - (call.endedAt ?? now) > closeGraceMs;
+      if (aborted) reject(signal.reason);
+      else if (late) reject(this.#connection.closedError());
+      return !aborted && !late;
+    });
   }
 
   /** One transaction. Gives what is left for the next. Throws before anything is acknowledged, with nothing changed. */

@@ -42,6 +42,7 @@ export class SqliteResultStorage implements ResultStorage {
           return this.#show(row);
         }),
       options.signal,
+      this.#life.signal,
     );
   }
 
@@ -86,9 +87,13 @@ export class SqliteResultStorage implements ResultStorage {
 
   async delete(ids: readonly string[], options: CallOptions = {}): Promise<void> {
     this.#life.check(options.signal);
-    await this.#store.write((tx) => {
-      for (const id of ids) dropResults(tx, "task_id = ?", id);
-    }, options.signal);
+    await this.#store.write(
+      (tx) => {
+        for (const id of ids) dropResults(tx, "task_id = ?", id);
+      },
+      options.signal,
+      this.#life.signal,
+    );
   }
 
   async list(filter: ResultFilter, page: PageRequest, options: CallOptions = {}): Promise<Page<StoredResult>> {
@@ -123,6 +128,7 @@ export class SqliteResultStorage implements ResultStorage {
     return this.#store.write(
       (tx) => dropResults(tx, "seq IN (SELECT seq FROM {p}_past WHERE expires_at <= ? LIMIT ?)", tx.now, limit),
       options.signal,
+      this.#life.signal,
     );
   }
 

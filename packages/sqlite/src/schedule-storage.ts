@@ -59,23 +59,27 @@ export class SqliteScheduleStorage implements ScheduleStorage {
     options: CallOptions = {},
   ): Promise<StoredSchedule | undefined> {
     this.#life.check(options.signal);
-    return this.#store.write((tx) => {
-      const stored = byId(tx.sql, schedule.id)?.revision ?? null;
-      if (revision !== undefined && revision !== stored) return undefined;
-      const { id, rule, template, nextAt, runs, paused } = schedule;
-      const next = newRevision();
-      tx.sql.run(
-        "INSERT OR REPLACE INTO {p}_schedules (id, rule, template, next_at, runs, paused, revision) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        id,
-        rule,
-        template,
-        nextAt,
-        runs,
-        paused ? 1 : 0,
-        next,
-      );
-      return { id, rule, template, nextAt, runs, paused, revision: next };
-    }, options.signal);
+    return this.#store.write(
+      (tx) => {
+        const stored = byId(tx.sql, schedule.id)?.revision ?? null;
+        if (revision !== undefined && revision !== stored) return undefined;
+        const { id, rule, template, nextAt, runs, paused } = schedule;
+        const next = newRevision();
+        tx.sql.run(
+          "INSERT OR REPLACE INTO {p}_schedules (id, rule, template, next_at, runs, paused, revision) VALUES (?, ?, ?, ?, ?, ?, ?)",
+          id,
+          rule,
+          template,
+          nextAt,
+          runs,
+          paused ? 1 : 0,
+          next,
+        );
+        return { id, rule, template, nextAt, runs, paused, revision: next };
+      },
+      options.signal,
+      this.#life.signal,
+    );
   }
 
   async get(ids: readonly string[], options: CallOptions = {}): Promise<readonly (StoredSchedule | undefined)[]> {
@@ -121,6 +125,7 @@ export class SqliteScheduleStorage implements ScheduleStorage {
           return tx.sql.run("DELETE FROM {p}_schedules WHERE typeof(id) <> 'text' AND hex(id) = ?", bytes) > 0;
         }),
       options.signal,
+      this.#life.signal,
     );
   }
 
@@ -153,6 +158,7 @@ export class SqliteScheduleStorage implements ScheduleStorage {
           revision,
         ) > 0,
       options.signal,
+      this.#life.signal,
     );
   }
 

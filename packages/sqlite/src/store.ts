@@ -9,8 +9,6 @@ import type { CheckedOptions } from "./options.ts";
 import { newWake, type Sql, type Transacting, type Wake } from "./sql.ts";
 import { WakeUp } from "./wake-up.ts";
 
-/** How long `close` waits for the lock of another connection; calls that have not had it then are refused. */
-const closeGraceMs = 1_500;
 /** So many damaged items are remembered as reported. */
 const mostReported = 10_000;
 /** How long a transaction of the user's is watched for its end, in steps; beyond, polling sees it. */
@@ -50,8 +48,12 @@ export class Store {
     this.reports.send("error", `A stored ${kind} can't be read: OMNIQ_ITEM_DAMAGED`, { id });
   }
 
-  write<T>(work: (tx: Transacting) => T, signal?: AbortSignal | undefined): Promise<T> {
-    return this.#commits.write(work, signal);
+  write<T>(
+    work: (tx: Transacting) => T,
+    signal?: AbortSignal | undefined,
+    ended?: AbortSignal | undefined,
+  ): Promise<T> {
+    return this.#commits.write(work, signal, ended);
   }
 
   /** Waits, without blocking, while another connection keeps the file from being read or opened. */
@@ -114,7 +116,7 @@ export class Store {
   /** Finishes what was asked, then lets go of the connection; it is opened again if needed, unless `forEver`. */
   async close(forEver: boolean): Promise<void> {
     this.#closing = true;
-    await this.#commits.idle(closeGraceMs);
+    await this.#commits.idle();
     this.#closing = forEver;
     if (forEver) {
       this.wakeUp.close();

@@ -55,7 +55,7 @@ export class SqliteTaskQueue implements TaskQueue {
   async enqueue(calls: readonly EnqueueCall[], options: EnqueueOptions = {}): Promise<readonly EnqueueAnswer[]> {
     this.#life.check(options.signal);
     if (options.transaction !== undefined) return this.enqueueSync(calls, { transaction: options.transaction });
-    return this.#store.write((tx) => enqueueAll(tx, calls), options.signal);
+    return this.#store.write((tx) => enqueueAll(tx, calls), options.signal, this.#life.signal);
   }
 
   enqueueSync(calls: readonly EnqueueCall[], options: { readonly transaction: unknown }): readonly EnqueueAnswer[] {
@@ -116,12 +116,12 @@ export class SqliteTaskQueue implements TaskQueue {
     options: CallOptions = {},
   ): Promise<readonly LeaseState[]> {
     this.#life.check(options.signal);
-    return this.#store.write((tx) => extendLeases(tx, leases, leaseMs), options.signal);
+    return this.#store.write((tx) => extendLeases(tx, leases, leaseMs), options.signal, this.#life.signal);
   }
 
   async settle(settlements: readonly Settlement[], options: CallOptions = {}): Promise<readonly SettleState[]> {
     this.#life.check(options.signal);
-    return this.#store.write((tx) => settleAll(tx, settlements), options.signal);
+    return this.#store.write((tx) => settleAll(tx, settlements), options.signal, this.#life.signal);
   }
 
   async settleAndReserve(
@@ -133,12 +133,13 @@ export class SqliteTaskQueue implements TaskQueue {
     return this.#store.write(
       (tx) => ({ states: settleAll(tx, settlements), leases: reserveTasks(tx, request) }),
       options.signal,
+      this.#life.signal,
     );
   }
 
   async cancel(ids: readonly string[], options: CallOptions = {}): Promise<readonly QueueCancelState[]> {
     this.#life.check(options.signal);
-    return this.#store.write((tx) => cancelTasks(tx, ids), options.signal);
+    return this.#store.write((tx) => cancelTasks(tx, ids), options.signal, this.#life.signal);
   }
 
   onCancel(listener: (taskIds: readonly string[]) => void): () => void {
@@ -162,27 +163,27 @@ export class SqliteTaskQueue implements TaskQueue {
 
   async configureQueue(queue: string, settings: QueueSettings, options: CallOptions = {}): Promise<void> {
     this.#life.check(options.signal);
-    await this.#store.write((tx) => configure(tx, queue, settings), options.signal);
+    await this.#store.write((tx) => configure(tx, queue, settings), options.signal, this.#life.signal);
   }
 
   async pause(queue: string, options: CallOptions = {}): Promise<void> {
     this.#life.check(options.signal);
-    await this.#store.write((tx) => setPaused(tx, queue, true), options.signal);
+    await this.#store.write((tx) => setPaused(tx, queue, true), options.signal, this.#life.signal);
   }
 
   async resume(queue: string, options: CallOptions = {}): Promise<void> {
     this.#life.check(options.signal);
-    await this.#store.write((tx) => setPaused(tx, queue, false), options.signal);
+    await this.#store.write((tx) => setPaused(tx, queue, false), options.signal, this.#life.signal);
   }
 
   async retry(ids: readonly string[], options: RetryOptions = {}): Promise<readonly RetryState[]> {
     this.#life.check(options.signal);
-    return this.#store.write((tx) => retryTasks(tx, ids, options.outcomes), options.signal);
+    return this.#store.write((tx) => retryTasks(tx, ids, options.outcomes), options.signal, this.#life.signal);
   }
 
   async remove(ids: readonly string[], options: CallOptions = {}): Promise<readonly RemoveState[]> {
     this.#life.check(options.signal);
-    return this.#store.write((tx) => removeTasks(tx, ids), options.signal);
+    return this.#store.write((tx) => removeTasks(tx, ids), options.signal, this.#life.signal);
   }
 
   async purge(queue: string, states: readonly StoredTaskState[], options: CallOptions = {}): Promise<number> {
@@ -198,6 +199,7 @@ export class SqliteTaskQueue implements TaskQueue {
       const step = await this.#store.write(
         (tx) => purgeStep(tx, queue, condition, from, last, purgeStepSize),
         options.signal,
+        this.#life.signal,
       );
       removed += step.removed;
       after = step.after;
@@ -215,12 +217,12 @@ export class SqliteTaskQueue implements TaskQueue {
     options: CallOptions = {},
   ): Promise<void> {
     this.#life.check(options.signal);
-    await this.#store.write((tx) => record(tx, outcomes), options.signal);
+    await this.#store.write((tx) => record(tx, outcomes), options.signal, this.#life.signal);
   }
 
   async sweep(limit: number, options: CallOptions = {}): Promise<number> {
     this.#life.check(options.signal);
-    return this.#store.write((tx) => sweepTasks(tx, limit, this.#sweep), options.signal);
+    return this.#store.write((tx) => sweepTasks(tx, limit, this.#sweep), options.signal, this.#life.signal);
   }
 
   close(): Promise<void> {
