@@ -36,4 +36,7 @@ export class CheckedExecutor implements Executor {
   subscribe(listener: (changes: Changes) => void): () => void {
     return this.#executor.subscribe(listener);
   }
+  follow(): void {
+    this.#executor.follow?.();
+  }
 }
